@@ -1,0 +1,1 @@
+"""The object model: kinds, defaults, validation, selectors, patches, tables. No I/O."""

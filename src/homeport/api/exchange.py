@@ -1,0 +1,57 @@
+"""One request and its response as values: what crosses the seam between a client and a server.
+
+Both transports speak these: in process they are handed over as they are, over HTTPS they are written out and read
+back. So the server's handler is one function, `Handler`, and a test calls it like any client does.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+__all__ = ["Handler", "Request", "Response", "User"]
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who asks, once that is known. Groups include `system:authenticated` for everyone but the anonymous."""
+
+    name: str
+    uid: str = ""
+    groups: tuple[str, ...] = ()
+    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Request:
+    """An HTTP request, read whole.
+
+    path     percent-decoded segments still joined by `/`, without the query
+    query    decoded pairs in the order sent; names may repeat
+    headers  lower-case names; repeated headers joined with `, `
+    user     set by a transport that has already authenticated the caller (in-process, unix socket,
+             client certificate); None leaves it to the `authorization` header
+    """
+
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    user: User | None = None
+
+
+@dataclass(slots=True)
+class Response:
+    """An HTTP response: either `body`, or `stream` for answers that have no end yet (watch, logs -f).
+
+    A stream yields whole frames (for a watch: one JSON document and its newline, or several) and is closed with
+    `aclose()` when the client goes.
+    """
+
+    status: int
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytes = b""
+    stream: AsyncIterator[bytes] | None = None
+
+
+Handler: TypeAlias = Callable[[Request], Awaitable[Response]]

@@ -1,0 +1,200 @@
+"""The kinds this engine serves: one table of facts, read by server, clients and command line.
+
+Source: Kubernetes 1.36 API reference; `api-machinery` appendix A for subresources and verbs.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+__all__ = ["BY_GVK", "BY_PATH", "RESOURCES", "Gvk", "Resource", "Subresource", "find"]
+
+VERBS: Final = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+_NO_COLLECTION_DELETE: Final = tuple(verb for verb in VERBS if verb != "deletecollection")
+_STATUS_VERBS: Final = ("get", "patch", "update")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Gvk:
+    """Group, version and kind; the core group is the empty string."""
+
+    group: str
+    version: str
+    kind: str
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+
+@dataclass(frozen=True, slots=True)
+class Subresource:
+    """A path below an object. `gvk` differs from the parent's where another kind is read or written there."""
+
+    name: str
+    gvk: Gvk
+    verbs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A served kind: where it lives, what it is called, and what may be done to it."""
+
+    gvk: Gvk
+    plural: str
+    namespaced: bool
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    verbs: tuple[str, ...] = VERBS
+    subresources: tuple[Subresource, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        return self.gvk.kind
+
+    @property
+    def group(self) -> str:
+        return self.gvk.group
+
+    @property
+    def version(self) -> str:
+        return self.gvk.version
+
+    @property
+    def api_version(self) -> str:
+        return self.gvk.api_version
+
+    @property
+    def list_kind(self) -> str:
+        return self.gvk.kind + "List"
+
+    @property
+    def singular(self) -> str:
+        return self.gvk.kind.lower()
+
+    @cached_property
+    def group_resource(self) -> str:
+        """`pods`, `statefulsets.apps`: how error messages name it."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @cached_property
+    def prefix(self) -> str:
+        """`/api/v1` or `/apis/apps/v1`."""
+        return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+        """Return the URL path of a collection or object; `namespace` is ignored for cluster-scoped kinds."""
+        parts = [self.prefix]
+        if namespace and self.namespaced:
+            parts += ["namespaces", namespace]
+        parts.append(self.plural)
+        if name:
+            parts.append(name)
+        if subresource:
+            parts.append(subresource)
+        return "/".join(parts)
+
+    def has_subresource(self, name: str) -> bool:
+        return any(sub.name == name for sub in self.subresources)
+
+
+def _resource(
+    group: str,
+    version: str,
+    kind: str,
+    plural: str,
+    *,
+    namespaced: bool = True,
+    short: tuple[str, ...] = (),
+    all_category: bool = False,
+    verbs: tuple[str, ...] = VERBS,
+    subs: tuple[str, ...] = (),
+) -> Resource:
+    gvk = Gvk(group, version, kind)
+    special = {
+        "scale": (Gvk("autoscaling", "v1", "Scale"), _STATUS_VERBS),
+        "status": (gvk, _STATUS_VERBS),
+        "finalize": (gvk, ("update",)),
+        "binding": (Gvk("", "v1", "Binding"), ("create",)),
+        "eviction": (Gvk("policy", "v1", "Eviction"), ("create",)),
+        "token": (Gvk("authentication.k8s.io", "v1", "TokenRequest"), ("create",)),
+        "log": (gvk, ("get",)),
+        "exec": (Gvk("", "v1", "PodExecOptions"), ("create", "get")),
+        "attach": (Gvk("", "v1", "PodAttachOptions"), ("create", "get")),
+        "portforward": (Gvk("", "v1", "PodPortForwardOptions"), ("create", "get")),
+        "ephemeralcontainers": (gvk, _STATUS_VERBS),
+        "resize": (gvk, _STATUS_VERBS),
+    }
+    return Resource(
+        gvk,
+        plural,
+        namespaced,
+        short,
+        ("all",) if all_category else (),
+        verbs,
+        tuple(Subresource(name, *special[name]) for name in subs),
+    )
+
+
+RESOURCES: Final[tuple[Resource, ...]] = (
+    _resource("", "v1", "ConfigMap", "configmaps", short=("cm",)),
+    _resource("", "v1", "Endpoints", "endpoints", short=("ep",)),
+    _resource("", "v1", "Event", "events", short=("ev",)),
+    _resource(
+        "",
+        "v1",
+        "Namespace",
+        "namespaces",
+        namespaced=False,
+        short=("ns",),
+        verbs=_NO_COLLECTION_DELETE,
+        subs=("finalize", "status"),
+    ),
+    _resource("", "v1", "Node", "nodes", namespaced=False, short=("no",), subs=("status",)),
+    _resource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", short=("pvc",), subs=("status",)),
+    _resource("", "v1", "PersistentVolume", "persistentvolumes", namespaced=False, short=("pv",), subs=("status",)),
+    _resource(
+        "",
+        "v1",
+        "Pod",
+        "pods",
+        short=("po",),
+        all_category=True,
+        subs=(
+            "attach",
+            "binding",
+            "ephemeralcontainers",
+            "eviction",
+            "exec",
+            "log",
+            "portforward",
+            "resize",
+            "status",
+        ),
+    ),
+    _resource("", "v1", "Secret", "secrets"),
+    _resource("", "v1", "ServiceAccount", "serviceaccounts", short=("sa",), subs=("token",)),
+    _resource("", "v1", "Service", "services", short=("svc",), all_category=True, subs=("status",)),
+    _resource("apps", "v1", "ControllerRevision", "controllerrevisions"),
+    _resource(
+        "apps", "v1", "Deployment", "deployments", short=("deploy",), all_category=True, subs=("scale", "status")
+    ),
+    _resource("apps", "v1", "ReplicaSet", "replicasets", short=("rs",), all_category=True, subs=("scale", "status")),
+    _resource("apps", "v1", "StatefulSet", "statefulsets", short=("sts",), all_category=True, subs=("scale", "status")),
+    _resource("events.k8s.io", "v1", "Event", "events", short=("ev",)),
+    _resource("storage.k8s.io", "v1", "StorageClass", "storageclasses", namespaced=False, short=("sc",)),
+    _resource("coordination.k8s.io", "v1", "Lease", "leases"),
+    _resource("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"),
+)
+"""In the priority order of groups, alphabetical inside one."""
+
+BY_GVK: Final = {resource.gvk: resource for resource in RESOURCES}
+BY_PATH: Final = {(resource.group, resource.version, resource.plural): resource for resource in RESOURCES}
+
+
+def find(kind: str, group: str = "") -> Resource:
+    """Return the resource of a kind this engine serves, such as `find("StatefulSet", "apps")`; raises KeyError."""
+    for resource in RESOURCES:
+        if resource.kind == kind and resource.group == group:
+            return resource
+    raise KeyError(f"{kind}.{group}")

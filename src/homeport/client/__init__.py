@@ -1,0 +1,1 @@
+"""The API client: transports, typed verbs, informers, work queue, leases."""

@@ -1,0 +1,1 @@
+"""Names to answers: a pure zone, its wire form, and the server."""

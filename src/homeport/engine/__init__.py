@@ -1,0 +1,1 @@
+"""Composition: which parts run where, the data directory, start, stop and adopt."""

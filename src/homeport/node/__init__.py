@@ -1,0 +1,1 @@
+"""Pods to processes: the node agent and what it stands on."""

@@ -1,0 +1,1 @@
+"""The API server: protocol, routing, verbs, watch fan-out, authentication, admission."""

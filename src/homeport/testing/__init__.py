@@ -1,0 +1,1 @@
+"""Doubles that ship: virtual time, the simulated world, faults."""
