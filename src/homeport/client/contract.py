@@ -83,7 +83,7 @@ class Client(Protocol):
     async def create(
         self, resource: Resource, body: Object, namespace: str | None = None, *, subresource: str = "", name: str = ""
     ) -> Object:
-        """POST. `namespace` defaults to the body's; `name` is the parent of a `subresource` (binding, eviction, token)."""
+        """POST. `namespace` defaults to the body's; `name` is a subresource's parent (binding, eviction, token)."""
         ...
 
     async def update(self, resource: Resource, body: Object, *, subresource: str = "") -> Object:
