@@ -1,0 +1,126 @@
+"""Time that moves only when everybody waits: an event loop for tests and simulations.
+
+The loop's clock stands still while anything can run and jumps to the next timer when nothing can. Hours pass in
+milliseconds, and a program in which all wait for each other fails with `Deadlock` instead of hanging.
+
+Work handed to threads is real: while an executor call is in flight the clock stands, and its end is waited for. The
+same holds, up to `IO_GRACE_SECONDS` of real time, for descriptors of others (sockets, pipes) when no timer is left.
+"""
+
+import asyncio
+import selectors
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
+from typing import Any, Final, TypeVar, TypeVarTuple
+
+__all__ = ["EPOCH", "IO_GRACE_SECONDS", "Deadlock", "VirtualClock", "VirtualLoop", "run", "run_virtual"]
+
+EPOCH: Final = 1_767_225_600.0
+"""2026-01-01T00:00:00Z, where virtual clocks start unless told otherwise."""
+
+IO_GRACE_SECONDS: Final = 5.0
+"""Real seconds a foreign descriptor may stay silent, with no timer left, before that counts as a deadlock."""
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+class Deadlock(RuntimeError):
+    """Every task waits, and no timer, thread or descriptor is left to wake one. Names the tasks and their places."""
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An asyncio loop whose `time()` starts at 0 and jumps to the next timer once nothing is ready."""
+
+    def __init__(self) -> None:
+        self._virtual_now = 0.0
+        self._in_flight = 0
+        self._own_descriptors: int | None = None
+        super().__init__(_JumpingSelector(self._idle))
+        self._own_descriptors = len(self._jumping.get_map())
+
+    def time(self) -> float:
+        return self._virtual_now
+
+    def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> "asyncio.Future[T]":
+        future = super().run_in_executor(executor, func, *args)
+        self._in_flight += 1
+        future.add_done_callback(self._landed)
+        return future
+
+    async def shutdown_default_executor(self, *args: Any, **kwargs: Any) -> None:
+        self._in_flight += 1  # it joins the threads from a thread of its own
+        try:
+            await super().shutdown_default_executor(*args, **kwargs)
+        finally:
+            self._in_flight -= 1
+
+    def _landed(self, _: "asyncio.Future[Any]") -> None:
+        self._in_flight -= 1
+
+    @property
+    def _jumping(self) -> "_JumpingSelector":
+        selector = self._selector  # type: ignore[attr-defined]
+        assert isinstance(selector, _JumpingSelector)
+        return selector
+
+    def _idle(self, timeout: float | None) -> float | None:
+        """Return real seconds to block now that nothing is ready (None: until something is); may move the clock."""
+        if self._in_flight:
+            return None
+        if timeout is not None:
+            self._virtual_now = round(self._virtual_now + timeout, 9)
+            return 0.0
+        if self._own_descriptors is not None and len(self._jumping.get_map()) > self._own_descriptors:
+            return IO_GRACE_SECONDS
+        raise Deadlock(_describe(asyncio.all_tasks(self)))
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    """A selector that asks what to do before it would block."""
+
+    def __init__(self, idle: Callable[[float | None], float | None]) -> None:
+        super().__init__()
+        self._ask = idle
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if ready or (timeout is not None and timeout <= 0):
+            return ready
+        block = self._ask(timeout)
+        if block == 0.0:
+            return []
+        ready = super().select(block)
+        if not ready and block is not None:
+            raise Deadlock(f"descriptors stayed silent for {block:g} s and no timer is left")
+        return ready
+
+
+def _describe(tasks: set[asyncio.Task[Any]]) -> str:
+    lines = ["every task waits and no timer is left:"]
+    for task in sorted(tasks, key=lambda task: task.get_name()):
+        frames = task.get_stack(limit=1)
+        place = f"{frames[-1].f_code.co_filename}:{frames[-1].f_lineno}" if frames else "not started"
+        lines.append(f"  {task.get_name()} at {place}")
+    return "\n".join(lines)
+
+
+class VirtualClock:
+    """Wall time that follows the running loop: `epoch` seconds at loop time 0."""
+
+    def __init__(self, epoch: float = EPOCH) -> None:
+        self.epoch = epoch
+
+    def now(self) -> float:
+        return self.epoch + asyncio.get_running_loop().time()
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end on a fresh ordinary loop."""
+    return asyncio.run(main)
+
+
+def run_virtual(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run `main()` to its end on a fresh virtual loop. Raises Deadlock."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main())
