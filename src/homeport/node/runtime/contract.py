@@ -240,6 +240,14 @@ class Runtime(Protocol):
         """Run a command inside; leaving the context kills what still runs. Raises RuntimeFailure."""
         ...
 
+    def attach(self, container_id: str) -> AbstractAsyncContextManager[ExecSession]:
+        """Join the main process's streams: output from now on, input if the container was started with `stdin`.
+
+        Leaving the context detaches and disturbs nothing; `kill` does nothing; `wait` returns the container's
+        exit code. Raises RuntimeFailure when it is not running.
+        """
+        ...
+
     async def close(self) -> None:
         """Let go without disturbing what runs."""
         ...
