@@ -4,9 +4,9 @@ Both transports speak these: in process they are handed over as they are, over H
 back. So the server's handler is one function, `Handler`, and a test calls it like any client does.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 __all__ = ["Handler", "Request", "Response", "User"]
 
@@ -46,12 +46,18 @@ class Response:
 
     A stream yields whole frames (for a watch: one JSON document and its newline, or several) and is closed with
     `aclose()` when the client goes.
+
+    A handler that holds the answer decoded may offer it next to the bytes, so that a client in the same process reads
+    shared trees instead of parsing: `document` is the decoded `body`, `documents` the decoded `stream` in batches.
+    Of `stream` and `documents` exactly one is consumed and closed; both are optional and never required of a handler.
     """
 
     status: int
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytes = b""
     stream: AsyncIterator[bytes] | None = None
+    document: Any = None
+    documents: AsyncIterator[Sequence[Any]] | None = None
 
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
