@@ -7,7 +7,7 @@ import random
 import uuid
 from typing import Final
 
-__all__ = ["SUFFIX_ALPHABET", "fnv32a", "generate_name", "safe_encode", "suffix", "uid"]
+__all__ = ["SUFFIX_ALPHABET", "fnv32", "fnv32a", "generate_name", "safe_encode", "suffix", "uid"]
 
 SUFFIX_ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"  # no vowels, nothing that looks like something else
 SUFFIX_LENGTH: Final = 5
@@ -29,8 +29,16 @@ def generate_name(prefix: str, rng: random.Random) -> str:
     return prefix[:GENERATED_PREFIX_LIMIT] + suffix(rng)
 
 
+def fnv32(data: bytes) -> int:
+    """Return the 32-bit FNV-1 hash, the one behind `controller-revision-hash`."""
+    value = 0x811C9DC5
+    for byte in data:
+        value = ((value * 0x01000193) & 0xFFFFFFFF) ^ byte
+    return value
+
+
 def fnv32a(data: bytes) -> int:
-    """Return the 32-bit FNV-1a hash, the one behind `controller-revision-hash` and `pod-template-hash`."""
+    """Return the 32-bit FNV-1a hash, the one behind `pod-template-hash`."""
     value = 0x811C9DC5
     for byte in data:
         value = ((value ^ byte) * 0x01000193) & 0xFFFFFFFF
