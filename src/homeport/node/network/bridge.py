@@ -1,0 +1,186 @@
+"""The pod network of one node: a veth pair per sandbox on a bridge, wired by two netlink batches and no fork.
+
+One worker thread does all of it, since a network namespace belongs to a thread: it steps into a sandbox's namespace
+to set the inner end up, and back. Everything is made so that repeating it is harmless.
+"""
+
+import asyncio
+import errno
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
+from socket import if_nametoindex
+from typing import Final, TypeVar
+
+from homeport.node.network import rtnetlink, sysctl
+from homeport.node.network.cluster_network import LOOPBACK_INDEX, set_up_cluster_network
+from homeport.node.network.contract import Attachment, NetworkFailure
+from homeport.node.network.ipam import AddressPool, LeaseJournal, PoolExhausted
+from homeport.node.network.netlink import Netlink, NetlinkError
+from homeport.node.network.settings import NetworkSettings
+from homeport.node.syscalls import CLONE_NEWNET, setns
+
+__all__ = ["BridgeNetwork", "port_name"]
+
+_PREFIX: Final = "hp"
+_INNER: Final = "eth0"
+_DEFAULT_ROUTE: Final = IPv4Network("0.0.0.0/0")
+T = TypeVar("T")
+
+
+def port_name(sandbox_id: str) -> str:
+    """Return the name of a sandbox's bridge port: short enough for the kernel, the same for the same sandbox."""
+    return _PREFIX + hashlib.blake2s(sandbox_id.encode(), digest_size=6).hexdigest()
+
+
+class BridgeNetwork:
+    """`Network` on Linux namespaces. Lives in a process that is inside the cluster's network namespace.
+
+    `directory` holds the address leases. `start` comes first, `close` last.
+    """
+
+    def __init__(self, settings: NetworkSettings, directory: Path) -> None:
+        self._settings = settings
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="network")
+        self._journal = LeaseJournal(directory / "leases")
+        self._pool = AddressPool(settings.pods, (settings.gateway,), self._journal.state)
+        self._netlink: Netlink | None = None
+        self._home = -1
+        self._bridge = 0
+
+    @property
+    def gateway(self) -> str:
+        return str(self._settings.gateway)
+
+    async def start(self) -> None:
+        """Set up the cluster's own addresses and remember this namespace. Raises NetworkFailure."""
+        await self._in_thread(self._start, "set up the cluster network")
+
+    async def attach(self, sandbox_id: str, pid: int) -> Attachment:
+        return await self._in_thread(lambda: self._attach(sandbox_id, pid), f"attach sandbox {sandbox_id}")
+
+    async def detach(self, sandbox_id: str) -> None:
+        await self._in_thread(lambda: self._detach(sandbox_id), f"detach sandbox {sandbox_id}")
+
+    async def adopt(self, attachments: dict[str, int]) -> None:
+        await self._in_thread(lambda: self._adopt(attachments), "adopt sandboxes")
+
+    async def close(self) -> None:
+        """Let go; what is wired stays wired."""
+        await self._in_thread(self._close, "close the network")
+        self._thread.shutdown()
+
+    async def _in_thread(self, work: Callable[[], T], purpose: str) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except (OSError, PoolExhausted) as error:
+            raise NetworkFailure(f"{purpose}: {error}") from error
+
+    def _start(self) -> None:
+        set_up_cluster_network(self._settings)
+        if self._netlink is not None:
+            return
+        self._home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self._netlink = Netlink()
+        self._bridge = if_nametoindex(self._settings.bridge)
+
+    def _close(self) -> None:
+        self._journal.close()
+        if self._netlink is not None:
+            self._netlink.close()
+            os.close(self._home)
+            self._netlink = None
+
+    def _here(self) -> Netlink:
+        if self._netlink is None:
+            raise OSError(errno.ENOTCONN, "the network is not started")
+        return self._netlink
+
+    def _attach(self, sandbox_id: str, pid: int) -> Attachment:
+        known = sandbox_id in self._pool.leases
+        address = self._pool.acquire(sandbox_id)
+        if not known:
+            self._journal.leased(sandbox_id, address)
+        namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if os.path.sameopenfile(namespace, self._home):
+                raise OSError(errno.EINVAL, f"process {pid} has no network namespace of its own")
+            self._wire(sandbox_id, namespace, address)
+            self._configure(namespace, address)
+        finally:
+            os.close(namespace)
+        return Attachment(sandbox_id, str(address), self.gateway)
+
+    def _wire(self, sandbox_id: str, namespace: int, address: IPv4Address) -> None:
+        """Create the pair unless it is there; a pair left by another namespace of the same sandbox is replaced."""
+        name = port_name(sandbox_id)
+        mac = b"\x0a\x58" + address.packed
+        create = rtnetlink.add_veth(name, self._bridge, namespace, _INNER, mac, self._settings.mtu_bytes)
+        port = rtnetlink.configure_port(name, sandbox_id)
+        try:
+            self._here().perform((create, port))
+        except NetlinkError as error:
+            if error.errno != errno.EEXIST:
+                raise
+            if not self._wired(name, namespace):
+                self._here().perform((rtnetlink.delete_link(name), create, port))
+
+    def _wired(self, name: str, namespace: int) -> bool:
+        """Tell whether the port exists here and its other end there."""
+        here = {link.name for link in rtnetlink.parse_links(self._here().dump(rtnetlink.list_links()))}
+        if name not in here:
+            return False
+        with self._inside(namespace):
+            try:
+                if_nametoindex(_INNER)
+            except OSError:
+                return False
+        return True
+
+    def _configure(self, namespace: int, address: IPv4Address) -> None:
+        with self._inside(namespace):
+            inner = if_nametoindex(_INNER)
+            sysctl.write_if_present(f"ipv6/conf/{_INNER}/addr_gen_mode", sysctl.NO_LINK_LOCAL)
+            sysctl.write("ipv4/ip_unprivileged_port_start", "0")
+            sysctl.allow_ping()
+            with Netlink() as netlink:
+                netlink.perform(
+                    (
+                        rtnetlink.set_up(LOOPBACK_INDEX),
+                        rtnetlink.set_up(inner),
+                        rtnetlink.add_address(inner, IPv4Interface((address, self._settings.pods.prefixlen))),
+                        rtnetlink.add_route(inner, _DEFAULT_ROUTE, gateway=self._settings.gateway),
+                    )
+                )
+
+    @contextmanager
+    def _inside(self, namespace: int) -> Iterator[None]:
+        setns(namespace, CLONE_NEWNET)
+        try:
+            yield
+        finally:
+            setns(self._home, CLONE_NEWNET)
+
+    def _detach(self, sandbox_id: str) -> None:
+        """First nothing answers at the address any more, then it may be given out again."""
+        self._here().perform((rtnetlink.delete_link(port_name(sandbox_id)),))
+        if self._pool.release(sandbox_id):
+            self._journal.freed(sandbox_id)
+
+    def _adopt(self, attachments: dict[str, int]) -> None:
+        expected = {port_name(sandbox_id) for sandbox_id in attachments}
+        ports = [
+            link.name
+            for link in rtnetlink.parse_links(self._here().dump(rtnetlink.list_links()))
+            if link.master == self._bridge and link.name.startswith(_PREFIX) and link.name not in expected
+        ]
+        self._here().perform([rtnetlink.delete_link(name) for name in ports])
+        for sandbox_id in self._pool.leases.keys() - attachments.keys():
+            self._pool.release(sandbox_id)
+            self._journal.freed(sandbox_id)
+        for sandbox_id, pid in attachments.items():
+            self._attach(sandbox_id, pid)

@@ -1,0 +1,138 @@
+"""The few rtnetlink requests a pod network is made of, as values.
+
+Source: Linux `include/uapi/linux/{rtnetlink,if_link,if_addr,veth}.h`.
+"""
+
+import errno
+import ipaddress
+import socket
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from homeport.node.network.netlink import CREATE, EXCLUSIVE, Request, attribute, attributes, integer, nested, text
+
+__all__ = [
+    "Link",
+    "add_address",
+    "add_bridge",
+    "add_route",
+    "add_veth",
+    "configure_port",
+    "delete_link",
+    "list_links",
+    "parse_links",
+    "set_up",
+]
+
+_NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _NEWROUTE = 16, 17, 18, 20, 24
+_IFF_UP: Final = 1
+_ADDRESS, _IFNAME, _MTU, _MASTER, _LINKINFO, _NET_NS_FD, _IFALIAS = 1, 3, 4, 10, 18, 28, 20
+_INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 1, 2, 4, 5
+_VETH_INFO_PEER: Final = 1
+_BRPORT_MODE: Final = 4
+_BRIDGE_FORWARD_DELAY: Final = 1
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC = 1, 4, 5, 7
+_TABLE_MAIN, _PROTO_STATIC, _SCOPE_UNIVERSE, _SCOPE_LINK, _UNICAST = 254, 4, 0, 253, 1
+_EXISTS: Final = frozenset({errno.EEXIST})
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An interface as the kernel lists it; `alias` is free text, here the sandbox id."""
+
+    index: int
+    name: str
+    alias: str = ""
+    master: int = 0
+
+
+def _link(index: int = 0, flags: int = 0) -> bytes:
+    return struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, flags, flags)
+
+
+def add_bridge(name: str, mac: bytes, mtu: int) -> Request:
+    """A bridge that keeps its own MAC address whatever joins, forwards at once, and is up."""
+    info = nested(_LINKINFO, text(_INFO_KIND, "bridge"), nested(_INFO_DATA, integer(_BRIDGE_FORWARD_DELAY, 0)))
+    body = _link(flags=_IFF_UP) + text(_IFNAME, name) + attribute(_ADDRESS, mac) + integer(_MTU, mtu)
+    return Request(_NEWLINK, body + info, f"create bridge {name}", CREATE | EXCLUSIVE, _EXISTS)
+
+
+def add_veth(name: str, master: int, namespace: int, peer_name: str, peer_mac: bytes, mtu: int) -> Request:
+    """A pair: `name` here, a port of `master`; `peer_name` in the namespace of descriptor `namespace`, still down."""
+    peer = (
+        _link()
+        + text(_IFNAME, peer_name)
+        + attribute(_ADDRESS, peer_mac)
+        + integer(_MTU, mtu)
+        + integer(_NET_NS_FD, namespace)
+    )
+    info = nested(_LINKINFO, text(_INFO_KIND, "veth"), nested(_INFO_DATA, attribute(_VETH_INFO_PEER, peer)))
+    body = _link(flags=_IFF_UP) + text(_IFNAME, name) + integer(_MTU, mtu) + integer(_MASTER, master)
+    return Request(_NEWLINK, body + info, f"create veth {name}", CREATE | EXCLUSIVE)
+
+
+def configure_port(name: str, alias: str) -> Request:
+    """Let a bridge port send back out what came in by it (hairpin), and note whose it is."""
+    info = nested(_LINKINFO, text(_INFO_SLAVE_KIND, "bridge"), nested(_INFO_SLAVE_DATA, integer(_BRPORT_MODE, 1, 1)))
+    return Request(_NEWLINK, _link() + text(_IFNAME, name) + text(_IFALIAS, alias) + info, f"configure port {name}")
+
+
+def set_up(index: int) -> Request:
+    return Request(_NEWLINK, _link(index, _IFF_UP), f"bring up interface {index}")
+
+
+def delete_link(name: str) -> Request:
+    """Remove an interface, and with a veth its other end. Absent is fine."""
+    return Request(_DELLINK, _link() + text(_IFNAME, name), f"delete interface {name}", 0, frozenset({errno.ENODEV}))
+
+
+def add_address(index: int, address: ipaddress.IPv4Interface) -> Request:
+    """Give an interface an address; repeating it is fine."""
+    body = struct.pack("=BBBBI", socket.AF_INET, address.network.prefixlen, 0, 0, index)
+    packed = address.ip.packed
+    body += attribute(_IFA_LOCAL, packed) + attribute(_IFA_ADDRESS, packed)
+    return Request(_NEWADDR, body, f"add address {address}", CREATE | EXCLUSIVE, _EXISTS)
+
+
+def add_route(
+    index: int,
+    destination: ipaddress.IPv4Network,
+    *,
+    gateway: ipaddress.IPv4Address | None = None,
+    source: ipaddress.IPv4Address | None = None,
+) -> Request:
+    """Route `destination` through an interface, by `gateway` or directly; `source` is what starts here prefers."""
+    scope = _SCOPE_LINK if gateway is None else _SCOPE_UNIVERSE
+    body = struct.pack(
+        "=BBBBBBBBI", socket.AF_INET, destination.prefixlen, 0, 0, _TABLE_MAIN, _PROTO_STATIC, scope, _UNICAST, 0
+    )
+    if destination.prefixlen:
+        body += attribute(_RTA_DST, destination.network_address.packed)
+    if gateway is not None:
+        body += attribute(_RTA_GATEWAY, gateway.packed)
+    if source is not None:
+        body += attribute(_RTA_PREFSRC, source.packed)
+    body += integer(_RTA_OIF, index)
+    return Request(_NEWROUTE, body, f"add route {destination}", CREATE | EXCLUSIVE, _EXISTS)
+
+
+def list_links() -> Request:
+    return Request(_GETLINK, _link(), "list interfaces")
+
+
+def parse_links(bodies: Iterable[bytes]) -> list[Link]:
+    """Return the interfaces of a `list_links` dump."""
+    links = []
+    for body in bodies:
+        index = struct.unpack_from("=i", body, 4)[0]
+        found = dict(attributes(body[16:]))
+        master = struct.unpack("=I", found[_MASTER])[0] if _MASTER in found else 0
+        links.append(Link(index, _string(found.get(_IFNAME)), _string(found.get(_IFALIAS)), master))
+    return links
+
+
+def _string(payload: bytes | None) -> str:
+    return (payload or b"").rstrip(b"\0").decode(errors="replace")

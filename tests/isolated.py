@@ -1,0 +1,33 @@
+"""Run a scenario in network namespaces of its own, as root or as an ordinary user, and fail with its output."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ORDINARY_UID: Final = 65000
+PRIVILEGES: Final = ("root", "ordinary user")
+
+
+def run_isolated(script: Path, scenario: str, privilege: str) -> str:
+    """Run `python script scenario` inside a fresh network namespace and return what it printed."""
+    command = ["unshare", "--net"]
+    if os.geteuid() != 0:
+        if privilege == "root":
+            pytest.skip("needs root")
+        command.insert(1, "--map-root-user")
+    elif privilege != "root":
+        drop = ["setpriv", f"--reuid={ORDINARY_UID}", f"--regid={ORDINARY_UID}", "--clear-groups"]
+        command = [*drop, "unshare", "--map-root-user", "--net"]
+    done = subprocess.run(
+        [*command, sys.executable, "-X", "dev", "-W", "error", str(script), scenario],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, f"{scenario} as {privilege} failed:\n{done.stdout}\n{done.stderr}"
+    return done.stdout

@@ -1,0 +1,117 @@
+"""What must hold in a real network namespace; each scenario is run by `test_bridge` in one of its own."""
+
+import asyncio
+import ipaddress
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from homeport.node.network.bridge import BridgeNetwork, port_name
+from homeport.node.network.contract import NetworkFailure
+from homeport.node.network.settings import NetworkSettings
+
+
+@contextmanager
+def sandbox() -> Iterator[int]:
+    """A process with a network namespace of its own; yields its pid."""
+    holder = subprocess.Popen(
+        ["unshare", "--net", "sh", "-c", "echo ready; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    try:
+        holder.stdout.readline()
+        yield holder.pid
+    finally:
+        holder.stdin.close()
+        holder.wait()
+        holder.stdout.close()
+
+
+def inside(pid: int, *argv: str) -> str:
+    command = ["nsenter", "--target", str(pid), "--net", *argv]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def reaches(pid: int, address: str) -> bool:
+    command = ["nsenter", "--target", str(pid), "--net", "ping", "-c1", "-W2", address]
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
+def ports() -> str:
+    return subprocess.run(["ip", "-o", "link"], check=True, capture_output=True, text=True).stdout
+
+
+async def pods_reach_each_other(directory: Path) -> None:
+    network = BridgeNetwork(NetworkSettings(), directory)
+    await network.start()
+    with sandbox() as first, sandbox() as second:
+        one, two = await network.attach("one", first), await network.attach("two", second)
+        assert (one.address, two.address, one.gateway) == ("10.244.0.2", "10.244.0.3", "10.244.0.1")
+        for address in (two.address, one.address, network.gateway, "10.96.0.10", "127.0.0.1"):
+            assert reaches(first, address), address
+        assert "default via 10.244.0.1" in inside(first, "ip", "route")
+        assert inside(first, "cat", "/proc/sys/net/ipv4/ip_unprivileged_port_start").strip() == "0"
+        assert "hairpin on" in subprocess.getoutput(f"ip -d link show {port_name('one')}")
+        assert await network.attach("one", first) == one
+        await network.detach("one")
+        await network.detach("one")
+        assert not reaches(second, one.address)
+        assert port_name("one") not in ports()
+    await network.close()
+
+
+async def addresses_survive_the_agent(directory: Path) -> None:
+    with ExitStack() as stack:
+        pids = {name: stack.enter_context(sandbox()) for name in ("stays", "goes", "comes")}
+        before = BridgeNetwork(NetworkSettings(), directory)
+        await before.start()
+        stays = await before.attach("stays", pids["stays"])
+        goes = await before.attach("goes", pids["goes"])
+        await before.close()
+
+        after = BridgeNetwork(NetworkSettings(), directory)
+        await after.start()
+        await after.adopt({"stays": pids["stays"]})
+        assert port_name("goes") not in ports()
+        assert await after.attach("stays", pids["stays"]) == stays
+        comes = await after.attach("comes", pids["comes"])
+        assert comes.address not in (stays.address, goes.address)
+        assert reaches(pids["comes"], stays.address)
+        await after.close()
+
+
+async def a_restarted_sandbox_is_wired_anew(directory: Path) -> None:
+    network = BridgeNetwork(NetworkSettings(), directory)
+    await network.start()
+    with sandbox() as other:
+        await network.attach("other", other)
+        with sandbox() as first:
+            before = await network.attach("db", first)
+            with sandbox() as second:
+                assert await network.attach("db", second) == before
+                assert reaches(second, network.gateway)
+    await network.close()
+
+
+async def failures_are_told(directory: Path) -> None:
+    small = NetworkSettings(pods=ipaddress.IPv4Network("10.244.0.0/30"))
+    network = BridgeNetwork(small, directory)
+    await network.start()
+    await network.start()
+    with sandbox() as first:
+        await network.attach("one", first)
+        for sandbox_id, pid, word in (("two", first, "in use"), ("one", 2**22 + 1, "No such file")):
+            with pytest.raises(NetworkFailure, match=word):
+                await network.attach(sandbox_id, pid)
+    await network.close()
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as name:
+        asyncio.run(globals()[sys.argv[1]](Path(name)))

@@ -1,0 +1,23 @@
+"""The pod network in real namespaces, with and without privilege."""
+
+from pathlib import Path
+
+import pytest
+
+from isolated import PRIVILEGES, run_isolated
+
+pytestmark = pytest.mark.real
+
+
+@pytest.mark.parametrize("privilege", PRIVILEGES)
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        "pods_reach_each_other",
+        "addresses_survive_the_agent",
+        "a_restarted_sandbox_is_wired_anew",
+        "failures_are_told",
+    ],
+)
+def test_in_a_namespace(scenario: str, privilege: str) -> None:
+    run_isolated(Path(__file__).with_name("scenarios.py"), scenario, privilege)
