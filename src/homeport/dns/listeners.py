@@ -1,0 +1,128 @@
+"""Sockets: a thread that answers known UDP questions, and everything else on the loop.
+
+The thread does three system-call-cheap things per datagram: receive, look up, send. What the memo does not know is
+handed to the loop, which makes the reply by the parsed path, sends it and lets the memo keep it.
+"""
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias
+
+from homeport.dns.memo import Memo
+
+__all__ = ["TcpListener", "UdpListener"]
+
+Respond: TypeAlias = Callable[[bytes, bool], Awaitable[bytes | None]]
+"""(message, over TCP) → reply, or None for silence."""
+
+IDLE_SECONDS: Final = 10.0
+MAX_PENDING: Final = 128
+RECEIVE_BUFFER: Final = 4 * 1024 * 1024
+
+
+class UdpListener:
+    """Serves one bound UDP socket until closed. Owns the socket."""
+
+    def __init__(self, sock: socket.socket, memo: Memo, respond: Respond) -> None:
+        self._sock, self._memo, self._respond = sock, memo, respond
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        sock.setblocking(True)
+        self._thread = threading.Thread(target=self._serve, name="dns-udp", daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        table, receive, send = self._memo.table, self._sock.recvfrom, self._sock.sendto
+        while True:
+            try:
+                data, peer = receive(4096)
+                known = table.get(data[2:])
+                if known is not None:
+                    send(data[:2] + known(), peer)
+                    continue
+            except ConnectionError:
+                continue  # an ICMP error about an earlier reply
+            except OSError as error:
+                if self._stopping:
+                    return
+                if error.errno is not None and self._sock.fileno() < 0:
+                    return
+                continue  # a peer that cannot be reached; the next datagram is somebody else's
+            if self._stopping:
+                return
+            self._loop.call_soon_threadsafe(self._miss, data, peer)
+
+    def _miss(self, data: bytes, peer: Any) -> None:
+        task = self._loop.create_task(self._answer(data, peer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, data: bytes, peer: Any) -> None:
+        reply = await self._respond(data, False)
+        if reply is not None:
+            with contextlib.suppress(OSError):  # the asker is gone, or not reachable: nobody to tell
+                self._sock.sendto(reply, peer)
+
+    async def close(self) -> None:
+        """Stop the thread and release the socket."""
+        self._stopping = True
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(self._sock.family, socket.SOCK_DGRAM) as waker,
+        ):
+            waker.sendto(b"", self._sock.getsockname())
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+        await asyncio.to_thread(self._thread.join, 1.0)
+        self._sock.close()
+
+
+class TcpListener:
+    """Serves one bound TCP socket: messages on one connection are answered as they get ready (RFC 7766)."""
+
+    def __init__(self, respond: Respond) -> None:
+        self._respond = respond
+        self._server: asyncio.Server | None = None
+
+    async def start(self, sock: socket.socket) -> None:
+        self._server = await asyncio.start_server(self._serve, sock=sock)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        pending = asyncio.Semaphore(MAX_PENDING)
+
+        async def answer(message: bytes) -> None:
+            try:
+                reply = await self._respond(message, True)
+                if reply is not None and not writer.is_closing():
+                    writer.write(struct.pack("!H", len(reply)) + reply)
+                    await writer.drain()
+            finally:
+                pending.release()
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    async with asyncio.timeout(IDLE_SECONDS):
+                        (size,) = struct.unpack("!H", await reader.readexactly(2))
+                        message = await reader.readexactly(size)
+                    await pending.acquire()
+                    group.create_task(answer(message))
+        except* (TimeoutError, asyncio.IncompleteReadError, ConnectionError):
+            pass  # idle, done, or gone: all end the connection the same way
+        finally:
+            writer.close()
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()

@@ -1,0 +1,107 @@
+"""From the octets of a message to the octets of its reply: the rules every answer shares. No sockets.
+
+Source: services-dns 14.1; RFC 6891 (EDNS), RFC 7766 (TCP). Options of a query are not echoed: a server that
+does not implement an option leaves it out (RFC 6891, 6.1.2).
+"""
+
+import random
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
+
+from homeport.dns.index import Index
+from homeport.dns.message import FormatError, Opt, Query, bare_reply, encode, parse_query, peek_header
+from homeport.dns.objects import ServiceKey
+from homeport.dns.records import IN, Answer, Question, Rcode, Record, RRType
+from homeport.dns.settings import DnsSettings
+from homeport.dns.zone import resolve
+
+__all__ = ["MAX_TCP", "MIN_UDP", "Reply", "ReplySteps", "respond"]
+
+MIN_UDP: Final = 512
+MAX_TCP: Final = 65535
+OPCODE_QUERY: Final = 0
+OPCODE_NOTIFY: Final = 4
+MAX_ORDERS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What to send. `orders` holds the same reply with its addresses in different orders; any of them will do.
+
+    names     the Services it was made from: when one changes, the reply is out of date
+    local     it depends on the index alone, so it may be kept until then
+    absent    it says that something is not there, and carries the serial: out of date at any change
+    """
+
+    orders: tuple[bytes, ...]
+    names: frozenset[ServiceKey] = frozenset()
+    local: bool = False
+    absent: bool = False
+
+
+ReplySteps: TypeAlias = Generator[Question, "Answer | None", "Reply | None"]
+
+
+def respond(data: bytes, index: Index, settings: DnsSettings, rng: random.Random, *, tcp: bool) -> ReplySteps:
+    """Answer one message; returns None when silence is the answer. Yields as `zone.resolve` does; never raises."""
+    header = peek_header(data)
+    if header is None or header.is_response:
+        return None
+    if header.opcode not in (OPCODE_QUERY, OPCODE_NOTIFY):
+        return Reply((bare_reply(header, Rcode.NOTIMP),))
+    if header.counts[0] == 1 and len(data) == 12:
+        return Reply((bare_reply(header, Rcode.SERVFAIL),))
+    try:
+        query = parse_query(data)
+    except FormatError as error:
+        if error.query is None:
+            return Reply((bare_reply(header, Rcode.FORMERR),))
+        failed = Answer(Rcode.FORMERR, authoritative=False)
+        return Reply((encode(error.query, failed, limit=MAX_TCP),))
+    limit = MAX_TCP if tcp else max(MIN_UDP, query.opt.payload if query.opt else 0)
+    opt = Opt(query.opt.payload, dnssec_ok=query.opt.dnssec_ok) if query.opt else None
+    if query.opt is not None and query.opt.version != 0:
+        return Reply((encode(query, Answer(Rcode.BADVERS, authoritative=False), limit=limit, opt=opt),))
+    if query.question.klass != IN:
+        return Reply((encode(query, Answer(Rcode.REFUSED, authoritative=False), limit=limit, opt=opt),))
+    steps = resolve(query.question, index, settings)
+    local = True
+    upstream: Answer | None = None
+    while True:
+        try:
+            onward = steps.send(upstream)
+        except StopIteration as stop:
+            answer: Answer = stop.value
+            break
+        local = False
+        upstream = yield onward
+    orders = _orders(query, answer, settings, rng, limit, opt)
+    return Reply(orders, answer.names, local, absent=bool(answer.authority) or not answer.names)
+
+
+def _orders(
+    query: Query, answer: Answer, settings: DnsSettings, rng: random.Random, limit: int, opt: Opt | None
+) -> tuple[bytes, ...]:
+    addresses = [record for record in answer.answer if record.type in (RRType.A, RRType.AAAA)]
+    if not settings.shuffle or len(addresses) < 2:
+        return (encode(query, answer, limit=limit, opt=opt),)
+    others = [record for record in answer.answer if record.type not in (RRType.A, RRType.AAAA)]
+    others.sort(key=lambda record: record.type != RRType.CNAME)
+    return tuple(
+        encode(query, replace(answer, answer=(*others, *order)), limit=limit, opt=opt)
+        for order in _rotations(addresses, rng)
+    )
+
+
+def _rotations(addresses: list[Record], rng: random.Random) -> list[list[Record]]:
+    """Return shuffled orders in which every address comes first equally often, where there are few."""
+    shuffled = addresses[:]
+    orders: list[list[Record]] = []
+    starts = list(range(len(addresses)))
+    rng.shuffle(starts)
+    for start in starts[:MAX_ORDERS]:
+        rng.shuffle(shuffled)
+        first = addresses[start]
+        orders.append([first, *(record for record in shuffled if record is not first)])
+    return orders
