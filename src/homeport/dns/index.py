@@ -48,8 +48,9 @@ class Index:
         """Return the Services, by slice, that have this address as a ready endpoint, in order."""
         return sorted(self._by_endpoint.get(address, ()))
 
-    def has_pod(self, namespace: str, address: Address) -> bool:
-        return any(key[0].lower() == namespace for key in self._pods_by_address.get(address, ()))
+    def count_pods(self, namespace: str, address: Address) -> int:
+        """Return how many pods of a namespace have this address (more than one on the host's network)."""
+        return sum(key[0].lower() == namespace for key in self._pods_by_address.get(address, ()))
 
     # Writing
 

@@ -18,7 +18,7 @@ SERVICE_NAME_LABEL: Final = "kubernetes.io/service-name"
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A port as SRV sees it; `number` is -1 where a Service or slice has no port at all."""
+    """A port as SRV sees it; `number` is -1 where there is none to give."""
 
     name: str
     protocol: str
@@ -78,7 +78,7 @@ class Pod:
 
 
 def _ports(raw: Any) -> tuple[Port, ...]:
-    ports = tuple(Port(p.get("name") or "", p.get("protocol") or "TCP", p.get("port") or 0) for p in raw or ())
+    ports = tuple(Port(p.get("name") or "", p.get("protocol") or "TCP", p.get("port") or -1) for p in raw or ())
     return ports or NO_PORT
 
 

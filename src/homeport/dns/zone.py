@@ -24,6 +24,8 @@ SCHEMA_VERSION: Final = b"1.1.0"
 SCHEMA_TTL: Final = 28800
 MAX_ALIASES: Final = 11
 _NS_DNS: Final = (b"ns", b"dns")
+_SOA_TIMERS: Final = (7200, 1800, 86400)
+"""Refresh, retry and expire, in seconds."""
 
 
 class _Absent(Exception):
@@ -83,15 +85,14 @@ class _Lookup:
 
     def __init__(self, index: Index, settings: DnsSettings, zone: Name, asked_zone: Name) -> None:
         self.index, self.settings, self.zone, self.asked_zone = index, settings, zone, asked_zone
+        self.reverse = any(below(zone, root) for root in REVERSE_ROOTS)
 
-    def soa(self, ttl: int | None = None) -> Record:
-        """Return the zone's SOA, for an answer or (TTL capped) the authority section."""
-        settings, zone = self.settings, self.asked_zone
-        numbers = b"".join(
-            n.to_bytes(4, "big") for n in (self.index.serial & 0xFFFFFFFF, 7200, 1800, 86400, settings.ttl)
-        )
-        ttl = min(settings.ttl, settings.negative_ttl_limit) if ttl is None else ttl
-        return Record(zone, RRType.SOA, ttl, ((*_NS_DNS, *zone), (b"hostmaster", *zone), numbers))
+    def soa(self) -> Record:
+        """Return the zone's SOA; its TTL is capped, as it bounds how long absence is remembered."""
+        zone, ttl = self.asked_zone, self.settings.ttl
+        numbers = b"".join(number.to_bytes(4, "big") for number in (self.index.serial & 0xFFFFFFFF, *_SOA_TIMERS, ttl))
+        names = ((*_NS_DNS, *zone), (b"hostmaster", *zone))
+        return Record(zone, RRType.SOA, min(ttl, self.settings.negative_ttl_limit), (*names, numbers))
 
     def answer(self, question: Question, folded: Name) -> Steps:
         match question.type:
@@ -110,7 +111,7 @@ class _Lookup:
             case RRType.TXT:
                 return self.text(question, folded)
             case RRType.SOA:
-                return Answer(answer=(self.soa(self.settings.ttl),) if folded == self.zone else ())
+                return Answer(answer=(self.soa(),) if folded == self.zone else ())
             case RRType.NS if folded == self.zone:
                 return self.name_servers(question)
         return Answer(names=self.find(folded).names)
@@ -260,7 +261,9 @@ class _Lookup:
                 return _Found()
             case ["ns", "dns"]:
                 return _Found([_Target(t.owner, t.address) for t in self.own_targets()])
-            case [*_, namespace, "svc" | "pod"] if not self.exposed(namespace):
+            case [*_, namespace, "svc" | "pod"] if self.reverse or not self.exposed(namespace):
+                raise _Absent
+            case [_, "pod"] if self.settings.pods is PodRecords.DISABLED:
                 raise _Absent
             case [_, "svc" | "pod"]:
                 return _Found()
@@ -321,10 +324,13 @@ class _Lookup:
             address = ip_address(label.replace("-", "." if dotted else ":"))
         except ValueError:
             raise _Absent from None
-        if self.settings.pods is PodRecords.VERIFIED and not self.index.has_pod(namespace, address):
+        count = 1
+        if self.settings.pods is PodRecords.VERIFIED:
+            count = self.index.count_pods(namespace, address)
+        if not count:
             raise _Absent
         owner = (label.encode(), namespace.encode(), b"pod", *self.asked_zone)
-        return _Found([_Target(owner, address)])
+        return _Found([_Target(owner, address)] * count)
 
 
 def _matching(ports: Iterable[Port], wanted: tuple[str, str] | None) -> list[Port]:
