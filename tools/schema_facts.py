@@ -11,7 +11,8 @@ the `_definitions.json` of one release.
 Format: {"types": {type: [go name, flags, [[json name, type code, flags, extras], ...]]}, "kinds": {...}}, fields in the
 order Go writes them. Type codes: s string, i int32, l int64, n float, b bool, q quantity, x int-or-string, t time,
 u micro time, y bytes, r raw JSON, f field set, `[]T`, `{}T`, `@type`. Field flags: p pointer, e omitempty, z omitzero,
-o optional. Extras: lt list type, lk list keys, ps patch strategy, mk merge key, mt map or struct type. Struct flag: a atomic.
+o optional. Extras: lt list type, lk list keys, ps patch strategy, mk merge key, mt map or struct type, gt the named Go
+type (of the items, for a list) as decoding errors print it. Struct flag: a atomic.
 """
 
 import argparse
@@ -145,6 +146,14 @@ class Facts:
         self.add(full)
         return "@" + full
 
+    def named_type(self, package: str, go: str) -> str:
+        """Return the Go name of a field's scalar or map type when it has one of its own, else the empty string."""
+        full = self.qualify(package, go.lstrip("*[]"))
+        owner, _, name = full.rpartition(".")
+        if owner in self.packages and name in self.packages[owner].named:
+            return f"v1.{name}"
+        return full if full in ("types.UID", "types.NodeName") else ""
+
     def add(self, full: str) -> None:
         if full in self.types:
             return
@@ -181,6 +190,8 @@ class Facts:
             if "patchMergeKey" in tags:
                 extras["mk"] = tags["patchMergeKey"]
             code = self.code(owner, go)
+            if named := self.named_type(owner, go):
+                extras["gt"] = named
             out.append([json_name, code, flags, extras] if extras else [json_name, code, flags])
         return out
 

@@ -32,6 +32,7 @@ class Field:
     patch_strategy  strategic merge: any of "merge", "replace", "retainKeys".
     merge_key       the key of a merged list of objects.
     map_type        "atomic", "granular" or "": stated on this field for a map or an object.
+    go_type         name of the scalar's or map's own Go type (of the items, for a list), as decoding errors print it.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Field:
     patch_strategy: tuple[str, ...]
     merge_key: str
     map_type: str
+    go_type: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,4 +100,5 @@ def _field(row: list[Any]) -> Field:
         patch_strategy=tuple(strategy.split(",")) if strategy else (),
         merge_key=extras.get("mk", ""),
         map_type=extras.get("mt", ""),
+        go_type=extras.get("gt", ""),
     )

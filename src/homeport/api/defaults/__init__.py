@@ -1,0 +1,41 @@
+"""Values for what was left out, per kind: applied in place to a freshly decoded tree, never twice differently.
+
+Source: workloads 1.1, 8.1, 9.1; services-dns 1; node 19; the API reference of Kubernetes 1.36. Defaults that need
+cluster configuration (addresses, node ports, priorities, tolerations) belong to the server and its admission.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from homeport.api.defaults import objects, pods, services, storage, workloads
+from homeport.api.resources import Gvk
+
+__all__ = ["apply_defaults"]
+
+_BY_KIND: Final[Mapping[tuple[str, str], Callable[[dict[str, Any]], None]]] = {
+    ("", "Pod"): pods.pod,
+    ("", "PodTemplate"): pods.pod_template_object,
+    ("", "Service"): services.service,
+    ("", "Endpoints"): services.endpoints,
+    ("", "Namespace"): objects.namespace,
+    ("", "Node"): objects.node,
+    ("", "Secret"): objects.secret,
+    ("", "PersistentVolume"): storage.volume,
+    ("", "PersistentVolumeClaim"): storage.claim,
+    ("apps", "StatefulSet"): workloads.stateful_set,
+    ("apps", "Deployment"): workloads.deployment,
+    ("apps", "ReplicaSet"): workloads.replica_set,
+    ("apps", "DaemonSet"): workloads.daemon_set,
+    ("discovery.k8s.io", "EndpointSlice"): services.endpoint_slice,
+    ("storage.k8s.io", "StorageClass"): storage.storage_class,
+    ("authentication.k8s.io", "TokenRequest"): objects.token_request,
+}
+
+
+def apply_defaults(gvk: Gvk, tree: dict[str, Any]) -> None:
+    """Fill in the defaults of a built-in kind, in place; other kinds have none here.
+
+    tree  as `decode` gave it: owned by the caller, empty values absent.
+    """
+    if default := _BY_KIND.get((gvk.group, gvk.kind)):
+        default(tree)

@@ -1,0 +1,292 @@
+"""What the server decides about an object before it is stored: status isolation, generation, first status.
+
+Every function works in place on a tree the caller owns; nothing here needs cluster state. Sources: api-machinery
+7.2-7.6, 8.6, 8.7; node 1.6.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from homeport.api import decode
+from homeport.api.qos import qos_class
+from homeport.api.resources import Gvk
+from homeport.clock import rfc3339
+
+__all__ = [
+    "CREATE_ON_UPDATE",
+    "GRACEFUL",
+    "RETURNS_DELETED_OBJECT",
+    "UNCONDITIONAL_UPDATE_REFUSED",
+    "drop_duplicate_owners",
+    "prepare_for_create",
+    "prepare_for_update",
+]
+
+Tree = dict[str, Any]
+Key = tuple[str, str]
+
+UNCONDITIONAL_UPDATE_REFUSED: Final[frozenset[Key]] = frozenset({("coordination.k8s.io", "Lease")})
+"""Built-in kinds (group, kind) whose PUT must name a resourceVersion; custom resources must as well."""
+
+CREATE_ON_UPDATE: Final[frozenset[Key]] = frozenset(
+    {("", "Endpoints"), ("", "Service"), ("", "Event"), ("events.k8s.io", "Event"), ("coordination.k8s.io", "Lease")}
+)
+"""Kinds whose PUT to a missing name creates it."""
+
+RETURNS_DELETED_OBJECT: Final[frozenset[Key]] = frozenset(
+    {
+        ("", "Pod"),
+        ("", "Service"),
+        ("", "PersistentVolumeClaim"),
+        ("", "PersistentVolume"),
+        ("", "Namespace"),
+        ("", "ServiceAccount"),
+        ("storage.k8s.io", "StorageClass"),
+    }
+)
+"""Kinds whose DELETE answers with the object instead of a Status."""
+
+GRACEFUL: Final[frozenset[Key]] = frozenset({("", "Pod")})
+"""Kinds that are told to go before they are gone."""
+
+_GENERATION: Final[frozenset[Key]] = frozenset(
+    {
+        ("", "Pod"),
+        ("", "PodTemplate"),
+        ("", "ReplicationController"),
+        ("apps", "StatefulSet"),
+        ("apps", "Deployment"),
+        ("apps", "ReplicaSet"),
+        ("apps", "DaemonSet"),
+        ("discovery.k8s.io", "EndpointSlice"),
+    }
+)
+
+_STATUS: Final[Mapping[Key, Callable[[], Tree]]] = {
+    ("", "Service"): lambda: {"loadBalancer": {}},
+    ("", "PersistentVolumeClaim"): lambda: {"phase": "Pending"},
+    ("", "PersistentVolume"): lambda: {"phase": "Pending"},
+    ("", "Namespace"): lambda: {"phase": "Active"},
+    ("", "ReplicationController"): lambda: decode.empty("core.v1.ReplicationControllerStatus"),
+    ("", "ResourceQuota"): dict,
+    ("apps", "StatefulSet"): lambda: decode.empty("apps.v1.StatefulSetStatus"),
+    ("apps", "Deployment"): lambda: decode.empty("apps.v1.DeploymentStatus"),
+    ("apps", "ReplicaSet"): lambda: decode.empty("apps.v1.ReplicaSetStatus"),
+    ("apps", "DaemonSet"): lambda: decode.empty("apps.v1.DaemonSetStatus"),
+}
+"""The status a new object starts with. Nodes keep the status they are created with."""
+
+_HAS_STATUS: Final[frozenset[Key]] = frozenset(_STATUS) | {("", "Pod"), ("", "Node")}
+
+_PROTECTION: Final[Mapping[Key, str]] = {
+    ("", "PersistentVolumeClaim"): "kubernetes.io/pvc-protection",
+    ("", "PersistentVolume"): "kubernetes.io/pv-protection",
+}
+
+_SERVER_OWNED: Final = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
+
+
+def prepare_for_create(gvk: Gvk, tree: Tree, *, now: float) -> None:
+    """Make a decoded, defaulted object ready for validation on create, in place.
+
+    Status from the client is replaced by the first one, generation starts at 1 where the kind has one, claims and
+    volumes get their protection finalizer. `uid`, `creationTimestamp`, `namespace` and name are the server's to set.
+
+    now   seconds since the epoch, for the times a first status carries.
+    """
+    key = (gvk.group, gvk.kind)
+    metadata = tree["metadata"]
+    for field in ("deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"):
+        metadata.pop(field, None)
+    if key in _GENERATION:
+        metadata["generation"] = 1
+    if key in _STATUS:
+        tree["status"] = _STATUS[key]()
+    if finalizer := _PROTECTION.get(key):
+        finalizers = metadata.setdefault("finalizers", [])
+        if finalizer not in finalizers:
+            finalizers.append(finalizer)
+    match key:
+        case ("", "Pod"):
+            tree["status"] = _first_pod_status(tree["spec"], now)
+        case ("", "Namespace"):
+            finalizers = tree["spec"].setdefault("finalizers", [])
+            if "kubernetes" not in finalizers:
+                finalizers.append("kubernetes")
+        case ("", "PersistentVolumeClaim"):
+            _mirror_data_source(tree["spec"])
+        case ("", "PersistentVolume"):
+            tree["status"]["lastPhaseTransitionTime"] = rfc3339(now)
+        case ("apps", "StatefulSet"):
+            _drop_max_unavailable(tree, None)
+
+
+def prepare_for_update(gvk: Gvk, new: Tree, old: Tree, subresource: str = "", *, now: float = 0.0) -> None:
+    """Keep in `new` what this write may not touch, taking it from `old`, and count the generation; in place.
+
+    subresource  "", "status", "finalize", "ephemeralcontainers" or "resize".
+    old          the stored object; parts of it are shared with `new`, never changed.
+    """
+    key = (gvk.group, gvk.kind)
+    _keep(new["metadata"], old["metadata"], _SERVER_OWNED)
+    match subresource:
+        case "":
+            if key in _HAS_STATUS:
+                _keep(new, old, ("status",))
+            _prepare_main(key, new, old)
+        case "status":
+            _prepare_status(key, new, old)
+        case "finalize":
+            _keep(new, old, ("status",))
+            finalizers = new.get("spec", {}).get("finalizers")
+            new["spec"] = (
+                {**old["spec"], "finalizers": finalizers} if finalizers else _without(old["spec"], "finalizers")
+            )
+        case "ephemeralcontainers":
+            _keep(new, old, ("status",))
+            containers = new["spec"].get("ephemeralContainers")
+            new["spec"] = _without(old["spec"], "ephemeralContainers")
+            if containers:
+                new["spec"]["ephemeralContainers"] = containers
+        case "resize":
+            _keep(new, old, ("status",))
+            new["spec"] = _resized(new["spec"], old["spec"])
+            new["metadata"] = {**old["metadata"], **{k: v for k, v in new["metadata"].items() if k == "managedFields"}}
+        case _:
+            raise ValueError(f"no write rules for subresource {subresource!r}")
+    if key in _GENERATION and _generation_moves(key, new, old):
+        new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+
+
+def drop_duplicate_owners(tree: Tree) -> str:
+    """Drop owner references repeated word for word; return the warning that goes with it, or the empty string."""
+    owners = tree["metadata"].get("ownerReferences")
+    if not owners or len(owners) < 2:
+        return ""
+    kept: list[Tree] = []
+    repeated: list[str] = []
+    for owner in owners:
+        if owner in kept:
+            repeated.append(owner.get("uid", ""))
+        else:
+            kept.append(owner)
+    if not repeated:
+        return ""
+    tree["metadata"]["ownerReferences"] = kept
+    return (
+        ".metadata.ownerReferences contains duplicate entries after mutating admission happens; API server dedups "
+        "owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; "
+        f"duplicate UID(s) observed: {', '.join(dict.fromkeys(repeated))}"
+    )
+
+
+def _prepare_main(key: Key, new: Tree, old: Tree) -> None:
+    match key:
+        case ("", "Namespace"):
+            new["spec"] = old["spec"]
+        case ("", "Pod") if any(gate for gate in old["spec"].get("schedulingGates", ())):
+            _ungate(new)
+        case ("", "PersistentVolumeClaim"):
+            _mirror_data_source(new["spec"])
+        case ("apps", "StatefulSet"):
+            _drop_max_unavailable(new, old)
+
+
+def _drop_max_unavailable(new: Tree, old: Tree | None) -> None:
+    """`maxUnavailable` is gated off (workloads 7.4): it is dropped unless the stored object has it already."""
+    rolling = new["spec"]["updateStrategy"].get("rollingUpdate")
+    if rolling and "maxUnavailable" in rolling:
+        stored = old["spec"]["updateStrategy"].get("rollingUpdate", {}) if old else {}
+        if "maxUnavailable" not in stored:
+            del rolling["maxUnavailable"]
+
+
+def _prepare_status(key: Key, new: Tree, old: Tree) -> None:
+    for field in old.keys() | new.keys():
+        if field not in ("metadata", "status", "apiVersion", "kind"):
+            _keep(new, old, (field,))
+    match key:
+        case ("", "Pod"):
+            _keep(new["metadata"], old["metadata"], ("ownerReferences",))
+            status = new.setdefault("status", {})
+            if "qosClass" not in status and "qosClass" in old.get("status", {}):
+                status["qosClass"] = old["status"]["qosClass"]
+        case ("apps", "Deployment"):
+            _keep(new["metadata"], old["metadata"], ("labels",))
+
+
+def _generation_moves(key: Key, new: Tree, old: Tree) -> bool:
+    if key == ("discovery.k8s.io", "EndpointSlice"):
+        return bool(
+            _without(new, "metadata") != _without(old, "metadata")
+            or new["metadata"].get("labels") != old["metadata"].get("labels")
+        )
+    if key == ("", "PodTemplate"):
+        return bool(new.get("template") != old.get("template"))
+    if key == ("apps", "Deployment") and new["metadata"].get("annotations") != old["metadata"].get("annotations"):
+        return True
+    return bool(new.get("spec") != old.get("spec"))
+
+
+def _first_pod_status(spec: Tree, now: float) -> Tree:
+    status: Tree = {"phase": "Pending", "qosClass": qos_class(spec)}
+    if spec.get("schedulingGates"):
+        status["conditions"] = [
+            {
+                "type": "PodScheduled",
+                "status": "False",
+                "lastProbeTime": None,
+                "lastTransitionTime": rfc3339(now),
+                "reason": "SchedulingGated",
+                "message": "Scheduling is blocked due to non-empty scheduling gates",
+            }
+        ]
+    return status
+
+
+def _ungate(new: Tree) -> None:
+    """Take the SchedulingGated condition away with the last gate."""
+    if new["spec"].get("schedulingGates") or not (conditions := new.get("status", {}).get("conditions")):
+        return
+    kept = [c for c in conditions if not (c["type"] == "PodScheduled" and c.get("reason") == "SchedulingGated")]
+    new["status"] = {**_without(new["status"], "conditions"), **({"conditions": kept} if kept else {})}
+
+
+def _mirror_data_source(spec: Tree) -> None:
+    """Keep `dataSource` and `dataSourceRef` the same where one may stand for the other."""
+    source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
+    if source and not reference:
+        spec["dataSourceRef"] = dict(source)
+    elif reference and not source and not reference.get("namespace"):
+        spec["dataSource"] = {field: reference[field] for field in ("apiGroup", "kind", "name") if field in reference}
+
+
+def _resized(new: Tree, old: Tree) -> Tree:
+    """Return the old spec with resources and resize policies of the new one."""
+    spec = dict(old)
+    for group in ("containers", "initContainers"):
+        wanted = {container["name"]: container for container in new.get(group) or ()}
+        if group in old:
+            spec[group] = [_with_resources(c, wanted.get(c["name"], c)) for c in old[group]]
+    if "resources" in new:
+        spec["resources"] = new["resources"]
+    return spec
+
+
+def _with_resources(container: Tree, wanted: Tree) -> Tree:
+    out = {**container, "resources": wanted.get("resources", {})}
+    if "resizePolicy" in wanted:
+        out["resizePolicy"] = wanted["resizePolicy"]
+    return out
+
+
+def _keep(new: Tree, old: Tree, fields: Iterable[str]) -> None:
+    for field in fields:
+        if field in old:
+            new[field] = old[field]
+        else:
+            new.pop(field, None)
+
+
+def _without(tree: Tree, field: str) -> Tree:
+    return {key: value for key, value in tree.items() if key != field}
