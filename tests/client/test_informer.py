@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from tests.client.scripted import ScriptedServer
 
-from client.scripted import ScriptedServer
 from homeport.api.exchange import User
 from homeport.api.resources import find
 from homeport.client.contract import Object

@@ -30,6 +30,9 @@ class DnsServer:
         self._clock, self._rng, self._ask = clock, rng, ask
         self._listeners: list[UdpListener | TcpListener] = []
 
+    def now(self) -> float:
+        return self._clock.now()
+
     def changed(self, names: Iterable[ServiceKey]) -> None:
         """Move the serial and forget the replies these Services were part of."""
         self.index.touch(self._clock.now())

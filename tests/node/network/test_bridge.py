@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import pytest
-
-from isolated import PRIVILEGES, run_isolated
+from tests.isolated import PRIVILEGES, run_isolated
 
 pytestmark = pytest.mark.real
 

@@ -1,0 +1,87 @@
+"""Real sockets on loopback: the fast path, the parsed path and TCP say the same."""
+
+import asyncio
+import random
+import socket
+import struct
+
+import dns.message
+
+from homeport.dns.server import DnsServer
+from homeport.dns.settings import DnsSettings
+from tests.dns.test_zone import TABLE, upstream
+from tests.dns.worked import WORKED, endpoints
+from tests.vectors.replay_dns import FixedClock, fill
+
+
+def bound(kind: socket.SocketKind, port: int = 0) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, kind)
+    sock.bind(("127.0.0.1", port))
+    return sock
+
+
+async def ask(port: int, query: bytes) -> bytes:
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+        asker.setblocking(False)
+        asker.connect(("127.0.0.1", port))
+        await loop.sock_sendall(asker, query)
+        async with asyncio.timeout(5):
+            return await loop.sock_recv(asker, 65535)
+
+
+async def serving() -> tuple[DnsServer, int]:
+    server = DnsServer(DnsSettings(shuffle=False), FixedClock(), random.Random(7), upstream)
+    fill(server, WORKED)
+    server.synced()
+    udp = bound(socket.SOCK_DGRAM)
+    port = udp.getsockname()[1]
+    await server.serve_udp(udp)
+    await server.serve_tcp(bound(socket.SOCK_STREAM, port))
+    return server, port
+
+
+async def test_first_second_and_tcp_answers_are_equal() -> None:
+    server, port = await serving()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for text, _ in TABLE:
+            name, kind = text.split()
+            absolute = name if name.endswith(".") else f"{name}.svc.cluster.local."
+            query = dns.message.make_query(absolute, kind).to_wire()
+            first, second = await ask(port, query), await ask(port, query)
+            writer.write(struct.pack("!H", len(query)) + query)
+            (size,) = struct.unpack("!H", await reader.readexactly(2))
+            third = await reader.readexactly(size)
+            assert first == second == third, text
+        writer.close()
+    finally:
+        await server.close()
+
+
+async def test_a_change_is_answered_at_once() -> None:
+    server, port = await serving()
+    query = dns.message.make_query("pg-2.pg.db.svc.cluster.local.", "A").to_wire()
+    try:
+        assert dns.message.from_wire(await ask(port, query)).rcode() == dns.rcode.NXDOMAIN
+        fill(server, [endpoints("db", "pg", ("10.244.1.12", "pg-2", True), ports=(("pg", 5432),))])
+        server.changed([("db", "pg")])
+        assert [str(r) for r in dns.message.from_wire(await ask(port, query)).answer[0]] == ["10.244.1.12"]
+    finally:
+        await server.close()
+
+
+async def test_tcp_answers_several_messages_of_one_segment() -> None:
+    server, port = await serving()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        wires = [dns.message.make_query(f"{n}.svc.cluster.local.", "A").to_wire() for n in ("pg-rw.db", "dual.web")]
+        writer.write(b"".join(struct.pack("!H", len(wire)) + wire for wire in wires))
+        ids = set()
+        for _ in wires:
+            (size,) = struct.unpack("!H", await reader.readexactly(2))
+            ids.add(dns.message.from_wire(await reader.readexactly(size)).id)
+        assert ids == {dns.message.from_wire(wire).id for wire in wires}
+        writer.close()
+    finally:
+        await server.close()
