@@ -1,0 +1,89 @@
+"""What one cluster is made of, as one frozen value; kept beside its data, so that every start is like the first."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any, Final
+
+__all__ = ["PARTS", "ClusterSettings", "SettingsError", "default_data_directory"]
+
+PARTS: Final = ("node", "scheduler", "controllers", "dns", "proxy")
+"""What `--without` may leave out, for another program to play."""
+
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be; the text names it and the remedy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSettings:
+    """Names and addresses. Ports of 0 are chosen at the first start and kept from then on.
+
+    api_port, dns_port   on the host's loopback address
+    dns_address          inside the cluster's network
+    without              names of `PARTS` that this engine does not run
+    tokens               a file of static tokens: `token,user,uid,"group1,group2"` a line; empty for none
+    disabled_admission   names of admission plugins that are left out
+    """
+
+    name: str = "default"
+    node_name: str = "homeport"
+    domain: str = "cluster.local"
+    pod_network: str = "10.244.0.0/16"
+    service_network: str = "10.96.0.0/16"
+    dns_address: str = "10.96.0.10"
+    api_host: str = "127.0.0.1"
+    api_port: int = 0
+    dns_port: int = 0
+    without: tuple[str, ...] = ()
+    tokens: str = ""
+    disabled_admission: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise SettingsError(
+                f"cluster name {self.name!r}: use at most 40 lower-case letters, digits and dashes, as in 'my-cluster'"
+            )
+        unknown = sorted(set(self.without) - set(PARTS))
+        if unknown:
+            raise SettingsError(f"--without {','.join(unknown)}: no such part; choose from {', '.join(PARTS)}")
+
+    @property
+    def gateway(self) -> str:
+        """The node's address on the pod network."""
+        return str(IPv4Network(self.pod_network)[1])
+
+    @property
+    def api_address_inside(self) -> tuple[str, int]:
+        """Where pods reach the API behind the `kubernetes` Service."""
+        return self.gateway, 6443
+
+    def runs(self, part: str) -> bool:
+        return part not in self.without
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, tree: Mapping[str, Any]) -> "ClusterSettings":
+        """Read back what `as_json` gave; unknown keys are of a newer version and refused."""
+        known = {name: tuple(value) if isinstance(value, list) else value for name, value in tree.items()}
+        try:
+            return cls(**known)
+        except TypeError as error:
+            raise SettingsError(f"settings of another version of homeport: {error}") from error
+
+    def changed(self, **values: Any) -> "ClusterSettings":
+        """Return a copy with the values that are not None."""
+        return replace(self, **{name: value for name, value in values.items() if value is not None})
+
+
+def default_data_directory(name: str, environment: Mapping[str, str] = os.environ) -> Path:
+    """Return `$XDG_STATE_HOME/homeport/<cluster>`. Source: XDG Base Directory Specification."""
+    base = environment.get("XDG_STATE_HOME") or os.path.join(environment.get("HOME") or "/", ".local", "state")
+    return Path(base) / "homeport" / name
