@@ -1,0 +1,70 @@
+"""Which cluster a command means, and a client for it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from homeport.engine.directory import DataDirectory
+from homeport.engine.settings import SettingsError, default_data_directory
+
+__all__ = ["cluster_option", "connected", "directory_of", "fail", "run_async"]
+
+T = TypeVar("T")
+
+cluster_option = click.option(
+    "--name", "cluster", default="default", show_default=True, metavar="CLUSTER", help="Which cluster."
+)
+
+
+def fail(text: str, code: int = 1) -> click.ClickException:
+    """Return the exception that ends a command with `Error: text`."""
+    error = click.ClickException(text)
+    error.exit_code = code
+    return error
+
+
+def directory_of(cluster: str) -> DataDirectory:
+    """Return the data directory of a cluster by name."""
+    from homeport.engine.settings import ClusterSettings
+
+    try:
+        ClusterSettings(name=cluster)
+    except SettingsError as error:
+        raise fail(str(error)) from error
+    return DataDirectory(Path(default_data_directory(cluster)))
+
+
+def run_async(main: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine; Ctrl-C ends it with exit code 130."""
+    try:
+        return asyncio.run(main)
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(130) from None
+
+
+@asynccontextmanager
+async def connected(cluster: str) -> AsyncIterator[Any]:
+    """Give a client of a running cluster. Ends the command with a clear error when none runs."""
+    from homeport.client.http import HttpTransport
+    from homeport.client.rest import RestClient
+
+    directory = directory_of(cluster)
+    if directory.process("control") is None:
+        raise fail(f"cluster {cluster!r} is not running; start it with `homeport up`" + _hint(cluster))
+    transport = HttpTransport.unix(directory.api_socket)
+    try:
+        yield RestClient(transport, "homeport")
+    except OSError as error:
+        raise fail(f"cluster {cluster!r} does not answer ({error}); see {directory.logs}/control.log") from error
+    finally:
+        await transport.close()
+
+
+def _hint(cluster: str) -> str:
+    return "" if cluster == "default" else f" --name {cluster}"
+
+

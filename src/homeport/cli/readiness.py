@@ -1,0 +1,103 @@
+"""Is it ready, and if not: what does it wait for? Pure functions over objects as the API shows them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+__all__ = ["Verdict", "pod_trouble", "verdict"]
+
+Object: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`waits_for` is one short clause, empty when ready."""
+
+    ready: bool
+    waits_for: str = ""
+    progress: str = ""
+
+
+READY = Verdict(True)
+
+
+def verdict(obj: Object, pods: Iterable[Object] = ()) -> Verdict:
+    """Judge one object; `pods` are those it owns, directly or through a ReplicaSet."""
+    match obj["kind"]:
+        case "StatefulSet":
+            return _replicated(obj, sorted(pods, key=_ordinal), ("readyReplicas", "updatedReplicas"))
+        case "Deployment":
+            return _replicated(obj, pods, ("availableReplicas", "updatedReplicas"))
+        case "ReplicaSet":
+            return _replicated(obj, pods, ("readyReplicas",))
+        case "Pod":
+            trouble = pod_trouble(obj)
+            return Verdict(False, trouble) if trouble else READY
+        case "PersistentVolumeClaim":
+            phase = obj.get("status", {}).get("phase", "Pending")
+            return READY if phase == "Bound" else Verdict(False, f"a volume for it (phase {phase})")
+        case "Service" if obj["spec"].get("type") == "LoadBalancer":
+            given = obj.get("status", {}).get("loadBalancer", {}).get("ingress")
+            return READY if given else Verdict(False, "an address from a load balancer")
+    return READY
+
+
+def _ordinal(pod: Object) -> tuple[int, str]:
+    tail = pod["metadata"]["name"].rpartition("-")[2]
+    return (int(tail) if tail.isdigit() else 0), pod["metadata"]["name"]
+
+
+def _replicated(obj: Object, pods: Iterable[Object], counts: tuple[str, ...]) -> Verdict:
+    spec, status = obj.get("spec", {}), obj.get("status", {})
+    wanted = spec.get("replicas", 1)
+    have = status.get(counts[0], 0)
+    progress = f"{have}/{wanted}"
+    if status.get("observedGeneration", 0) < obj["metadata"].get("generation", 0):
+        return Verdict(False, "its controller to look at it", progress)
+    partition = spec.get("updateStrategy", {}).get("rollingUpdate", {}).get("partition", 0)
+    on_delete = spec.get("updateStrategy", {}).get("type") == "OnDelete"
+    needed = {name: wanted for name in counts}
+    if "updatedReplicas" in needed:
+        needed["updatedReplicas"] = 0 if on_delete else max(0, wanted - partition)
+    if all(status.get(name, 0) >= number for name, number in needed.items()) and status.get("replicas", 0) == wanted:
+        return Verdict(True, "", progress)
+    for pod in pods:
+        trouble = pod_trouble(pod)
+        if trouble:
+            return Verdict(False, f"pod {pod['metadata']['name']}: {trouble}", progress)
+    return Verdict(False, f"{wanted - have} more ready pods" if have < wanted else "old pods to go", progress)
+
+
+def pod_trouble(pod: Object) -> str:
+    """Say what keeps a pod from being ready; empty when nothing does."""
+    status = pod.get("status", {})
+    if status.get("phase") == "Succeeded":
+        return ""
+    if pod["metadata"].get("deletionTimestamp"):
+        return "terminating"
+    conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
+    if conditions.get("Ready", {}).get("status") == "True":
+        return ""
+    scheduled = conditions.get("PodScheduled", {})
+    if scheduled.get("status") == "False":
+        return f"not scheduled: {scheduled.get('message', '')}"
+    for container in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
+        trouble = _container_trouble(container)
+        if trouble:
+            return f"container {container['name']}: {trouble}"
+    if status.get("phase") == "Failed":
+        return f"failed: {status.get('message') or status.get('reason') or 'its containers ended'}"
+    return conditions.get("Ready", {}).get("message") or "starting"
+
+
+def _container_trouble(container: Object) -> str:
+    state = container.get("state") or {}
+    waiting, ended = state.get("waiting"), state.get("terminated")
+    if waiting:
+        reason, message = waiting.get("reason", "waiting"), waiting.get("message", "")
+        return f"{reason}: {message}" if message else reason
+    if ended and ended.get("exitCode"):
+        return f"ended with exit code {ended['exitCode']} ({ended.get('reason', 'Error')})"
+    if state.get("running") and not container.get("ready"):
+        return "running, its readiness probe has not succeeded yet"
+    return ""
