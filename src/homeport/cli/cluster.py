@@ -66,5 +66,3 @@ async def connected(cluster: str) -> AsyncIterator[Any]:
 
 def _hint(cluster: str) -> str:
     return "" if cluster == "default" else f" --name {cluster}"
-
-

@@ -91,7 +91,9 @@ def _documents(label: str, text: str) -> Iterator[tuple[str, Any]]:
 def _one_line(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or str(error)
-    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark is not None else " ".join(problem.split())
+    return (
+        f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark is not None else " ".join(problem.split())
+    )
 
 
 def _objects(place: str, tree: Any) -> Iterable[Manifest]:

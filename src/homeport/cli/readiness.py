@@ -56,7 +56,7 @@ def _replicated(obj: Object, pods: Iterable[Object], counts: tuple[str, ...]) ->
         return Verdict(False, "its controller to look at it", progress)
     partition = spec.get("updateStrategy", {}).get("rollingUpdate", {}).get("partition", 0)
     on_delete = spec.get("updateStrategy", {}).get("type") == "OnDelete"
-    needed = {name: wanted for name in counts}
+    needed = dict.fromkeys(counts, wanted)
     if "updatedReplicas" in needed:
         needed["updatedReplicas"] = 0 if on_delete else max(0, wanted - partition)
     if all(status.get(name, 0) >= number for name, number in needed.items()) and status.get("replicas", 0) == wanted:
