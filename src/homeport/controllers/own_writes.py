@@ -1,0 +1,82 @@
+"""Read-your-writes: a key is not decided on while the caches still show the world before our last write for it.
+
+Without this a fast controller would create the same pod twice, or delete one more than it should, because its cache
+tells the state from before its own last request. Source: `workloads` 19, rule 6.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from homeport.client.contract import Object
+from homeport.client.informer import Informer
+
+__all__ = ["OwnWrites"]
+
+K = TypeVar("K")
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What one cache must still show for one key: a version, and the end of some objects."""
+
+    version: str = ""
+    going: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def shown_by(self, cache: Informer) -> bool:
+        if self.version:
+            if not cache.seen(self.version):
+                return False
+            self.version = ""
+        for (namespace, name), uid in list(self.going.items()):
+            shown = cache.get(namespace, name)
+            if shown is not None and shown["metadata"]["uid"] == uid and "deletionTimestamp" not in shown["metadata"]:
+                return False
+            del self.going[namespace, name]
+        return True
+
+
+class OwnWrites(Generic[K]):
+    """Which keys have writes of ours that some cache does not show yet; `wake(key)` is called once all are shown."""
+
+    def __init__(self, wake: Callable[[K], None]) -> None:
+        self._wake = wake
+        self._pending: dict[Informer, dict[K, _Pending]] = {}
+
+    def watch(self, cache: Informer) -> None:
+        """Follow one cache; once per cache, before anything is noted for it."""
+        pending: dict[K, _Pending] = {}
+        self._pending[cache] = pending
+
+        def settle(_: Object) -> None:
+            for key in [key for key, wanted in pending.items() if wanted.shown_by(cache)]:
+                del pending[key]
+                if not self.behind(key):
+                    self._wake(key)
+
+        cache.on_change(settle)
+
+    def wrote(self, key: K, cache: Informer, written: Object) -> None:
+        """Remember what a create, update or patch for `key` returned."""
+        self._of(key, cache).version = written["metadata"]["resourceVersion"]
+
+    def deleted(self, key: K, cache: Informer, gone: Object) -> None:
+        """Remember that the end of an object was asked for; the cache must show it terminating, or gone."""
+        metadata = gone["metadata"]
+        self._of(key, cache).going[metadata.get("namespace", ""), metadata["name"]] = metadata["uid"]
+
+    def behind(self, key: K) -> bool:
+        """Whether some cache does not show all our writes for `key` yet."""
+        late = False
+        for cache, pending in self._pending.items():
+            wanted = pending.get(key)
+            if wanted is None:
+                continue
+            if wanted.shown_by(cache):
+                del pending[key]
+            else:
+                late = True
+        return late
+
+    def _of(self, key: K, cache: Informer) -> _Pending:
+        return self._pending[cache].setdefault(key, _Pending())

@@ -1,0 +1,200 @@
+"""The StatefulSet controller's shell: caches in, requests out.
+
+Source: `workloads` 4.5, 4.6, 7.1 (status writes) and 19.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from homeport.api.owners import controller_of
+from homeport.api.resources import find
+from homeport.client.contract import Client, Object
+from homeport.client.events import EventRecorder
+from homeport.client.informer import InformerFactory, Key, key_of
+from homeport.client.queue import WorkQueue
+from homeport.clock import Clock
+from homeport.controllers import children, history
+from homeport.controllers.own_writes import OwnWrites
+from homeport.controllers.selection import Selection, selection_of
+from homeport.controllers.statefulset import identity
+from homeport.controllers.statefulset.claims import claim_name
+from homeport.controllers.statefulset.codec import decode_claim, decode_pod, decode_revision, decode_set
+from homeport.controllers.statefulset.model import Claim, Pass, Pod, StatefulSet, Status
+from homeport.controllers.statefulset.perform import CLAIMS, FAILURES, PODS, Performer
+from homeport.controllers.statefulset.reconcile import reconcile
+from homeport.controllers.statefulset.revisions import CONTROLLER_REVISIONS, RevisionKeeper
+from homeport.controllers.statefulset.status import completed, differs, encode
+from homeport.errors import Conflict, NotFound
+
+__all__ = ["StatefulSetController"]
+
+STATEFUL_SETS: Final = find("StatefulSet", "apps")
+WORKERS: Final = 5
+STATUS_ATTEMPTS: Final = 5
+
+_log = logging.getLogger(__name__)
+
+
+class StatefulSetController:
+    """Keeps the pods and claims of every StatefulSet as specified."""
+
+    def __init__(self, client: Client, clock: Clock, informers: InformerFactory) -> None:
+        self._client, self._clock = client, clock
+        self._queue: WorkQueue[Key] = WorkQueue("statefulset")
+        self._events = EventRecorder(client, clock, "statefulset-controller")
+        self._sets = informers.informer(STATEFUL_SETS)
+        self._pods = informers.informer(PODS)
+        self._claims = informers.informer(CLAIMS)
+        self._revisions = informers.informer(CONTROLLER_REVISIONS)
+        self._caches = (self._sets, self._pods, self._claims, self._revisions)
+        for cache in (self._pods, self._revisions):
+            children.index_by_owner(cache)
+        self._sets.on_change(lambda obj: self._queue.add(key_of(obj)))
+        self._pods.add_handler(add=self._pod_changed, update=self._pod_updated, delete=self._pod_deleted)
+        self._writes: OwnWrites[Key] = OwnWrites(self._queue.add)
+        for cache in self._caches:
+            self._writes.watch(cache)
+        self._keeper = RevisionKeeper(client, self._revisions, self._writes)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits to be looked at; retries and timers do not count."""
+        return self._queue.idle
+
+    async def run(self) -> None:
+        """Work until cancelled; the informers are run by whoever owns the factory."""
+        for cache in self._caches:
+            await cache.synced.wait()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._events.run(), name="statefulset-events")
+            group.create_task(self._queue.process(self.sync, workers=WORKERS, retry_on=FAILURES))
+
+    async def sync(self, key: Key) -> None:
+        """Make one pass over one set. Raises one of FAILURES when it is to be repeated."""
+        obj = self._sets.get(*key)
+        if obj is None or self._writes.behind(key):
+            return  # gone, and its pods the garbage collector's; or too early: the caches' progress brings it back
+        selection = selection_of(obj["spec"].get("selector") or {})
+        if selection is None:
+            _log.error("StatefulSet %s/%s has a selector that cannot be read", *key)
+            return
+        desired = decode_set(obj)
+        known = sorted(map(decode_revision, await self._claim_revisions(key, obj, selection)), key=history.sort_key)
+        pods = [decode_pod(pod, desired.min_ready_seconds) for pod in await self._claim_pods(key, obj, selection)]
+        chosen = await self._keeper.choose(key, obj, desired, known)
+        now = self._clock.now()
+        plan = reconcile(
+            desired, pods, self._known_claims(desired, pods), chosen.current, chosen.update, chosen.collisions, now
+        )
+        try:
+            await self._carry_out(key, obj, desired, plan)
+        finally:
+            await self._keeper.truncate(key, desired, known, chosen, pods)
+        if plan.wake_at is not None:
+            self._queue.add_after(key, plan.wake_at - now)
+
+    async def _carry_out(self, key: Key, obj: Object, desired: StatefulSet, plan: Pass) -> None:
+        """Perform a pass; its status is written even when a step fails."""
+        performer = Performer(self._client, self._events, self._writes, self._pods, self._claims, key, obj, desired)
+        status = plan.status
+        try:
+            for phase in plan.phases:
+                await performer.perform(phase.slots)
+            if plan.rolling is not None:
+                await performer.delete(plan.rolling.delete)
+                status = replace(status, current_replicas=status.current_replicas - 1)
+        finally:
+            await self._write_status(key, obj, desired, completed(desired, status))
+
+    async def _write_status(self, key: Key, obj: Object, desired: StatefulSet, status: Status) -> None:
+        if not differs(desired.status, status):
+            return
+        for attempt in range(1, STATUS_ATTEMPTS + 1):
+            try:
+                body = {**obj, "status": encode(status)}
+                written = await self._client.update(STATEFUL_SETS, body, subresource="status")
+            except NotFound:
+                return
+            except Conflict:
+                if attempt == STATUS_ATTEMPTS:
+                    raise
+                obj = await self._client.get(STATEFUL_SETS, desired.namespace, desired.name)
+                if obj["metadata"]["uid"] != desired.uid:
+                    return
+            else:
+                self._writes.wrote(key, self._sets, written)
+                return
+
+    async def _claim_revisions(self, key: Key, obj: Object, selection: Selection) -> Iterable[Object]:
+        """Return the set's revisions, orphans that match adopted; one that matches no more is left alone."""
+        found = [each for each in children.candidates(self._revisions, obj) if selection.matches(each)]
+        return await children.claim_children(
+            self._client,
+            STATEFUL_SETS,
+            obj,
+            CONTROLLER_REVISIONS,
+            found,
+            selection.matches,
+            lambda written: self._writes.wrote(key, self._revisions, written),
+        )
+
+    async def _claim_pods(self, key: Key, obj: Object, selection: Selection) -> Iterable[Object]:
+        def fits(pod: Object) -> bool:
+            return selection.matches(pod) and identity.belongs(pod["metadata"]["name"], key[1])
+
+        found = children.candidates(self._pods, obj)
+        return await children.claim_children(
+            self._client,
+            STATEFUL_SETS,
+            obj,
+            PODS,
+            found,
+            fits,
+            lambda written: self._writes.wrote(key, self._pods, written),
+        )
+
+    def _known_claims(self, desired: StatefulSet, pods: Iterable[Pod]) -> dict[str, Claim]:
+        ordinals = {*range(desired.start, desired.start + desired.replicas), *(pod.ordinal for pod in pods)}
+        known = {}
+        for template in desired.claim_templates:
+            for ordinal in ordinals:
+                claim = self._claims.get(desired.namespace, claim_name(desired, template, ordinal))
+                if claim is not None:
+                    known[claim["metadata"]["name"]] = decode_claim(claim)
+        return known
+
+    def _pod_changed(self, pod: Object) -> None:
+        namespace = pod["metadata"]["namespace"]
+        controller = controller_of(pod)
+        if controller is not None:
+            owner = children.resolve(self._sets, namespace, controller)
+            if owner is not None:
+                self._queue.add(key_of(owner))
+        elif "deletionTimestamp" not in pod["metadata"]:
+            self._wake_matching(pod)
+
+    def _pod_updated(self, old: Object, new: Object) -> None:
+        before, after = controller_of(old), controller_of(new)
+        if before != after and before is not None:
+            owner = children.resolve(self._sets, old["metadata"]["namespace"], before)
+            if owner is not None:
+                self._queue.add(key_of(owner))
+        if after is not None:
+            self._pod_changed(new)
+        elif before != after or old["metadata"].get("labels") != new["metadata"].get("labels"):
+            self._wake_matching(new)
+
+    def _pod_deleted(self, pod: Object) -> None:
+        if controller_of(pod) is not None:
+            self._pod_changed(pod)
+
+    def _wake_matching(self, pod: Object) -> None:
+        """An orphan wakes every set that might adopt it."""
+        namespace = pod["metadata"]["namespace"]
+        for obj in self._sets.list(namespace):
+            selection = selection_of(obj["spec"].get("selector") or {})
+            if selection is not None and selection.matches(pod):
+                self._queue.add(key_of(obj))
