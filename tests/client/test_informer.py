@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from tests.client.scripted import ScriptedServer
 
 from homeport.api.exchange import User
 from homeport.api.resources import find
@@ -13,6 +12,7 @@ from homeport.client.informer import Informer, InformerFactory
 from homeport.client.inprocess import InProcessTransport
 from homeport.client.rest import RestClient
 from homeport.errors import Invalid, ServiceUnavailable
+from tests.client.scripted import ScriptedServer
 
 CONFIG_MAPS = find("ConfigMap")
 

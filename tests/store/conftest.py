@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from store.sides import SIDES, Open
+from tests.store.sides import SIDES, Open
 
 
 @pytest.fixture(params=sorted(SIDES))

@@ -8,7 +8,7 @@ import pytest
 
 from homeport.store.contract import Compacted, Delete, Event, Mismatch, Put, Revision, StoreError, TooSlow
 from homeport.store.state import History
-from store.sides import Open
+from tests.store.sides import Open
 
 R = Revision
 
