@@ -6,8 +6,8 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from hypothesis import given
 from hypothesis import strategies as st
 
+from homeport.netlink import attribute, attributes, nested, text
 from homeport.node.network import rtnetlink
-from homeport.node.network.netlink import attribute, attributes, nested, text
 
 
 @given(st.lists(st.tuples(st.integers(1, 100), st.binary(max_size=40))))

@@ -16,11 +16,11 @@ from pathlib import Path
 from socket import if_nametoindex
 from typing import Final, TypeVar
 
+from homeport.netlink import Netlink, NetlinkError
 from homeport.node.network import rtnetlink, sysctl
 from homeport.node.network.cluster_network import LOOPBACK_INDEX, set_up_cluster_network
 from homeport.node.network.contract import Attachment, NetworkFailure
 from homeport.node.network.ipam import AddressPool, LeaseJournal, PoolExhausted
-from homeport.node.network.netlink import Netlink, NetlinkError
 from homeport.node.network.settings import NetworkSettings
 from homeport.node.syscalls import CLONE_NEWNET, setns
 
@@ -142,8 +142,13 @@ class BridgeNetwork:
         return True
 
     def _configure(self, namespace: int, address: IPv4Address) -> None:
+        """Give the inner end its address, and the node as the way to everything, neighbours included.
+
+        An answer that took the bridge straight back to its neighbour would never meet the translation the question
+        went through, and a virtual address would not work between pods.
+        """
         with self._inside(namespace):
-            inner = if_nametoindex(_INNER)
+            inner, gateway = if_nametoindex(_INNER), self._settings.gateway
             sysctl.write_if_present(f"ipv6/conf/{_INNER}/addr_gen_mode", sysctl.NO_LINK_LOCAL)
             sysctl.write("ipv4/ip_unprivileged_port_start", "0")
             sysctl.allow_ping()
@@ -152,8 +157,9 @@ class BridgeNetwork:
                     (
                         rtnetlink.set_up(LOOPBACK_INDEX),
                         rtnetlink.set_up(inner),
-                        rtnetlink.add_address(inner, IPv4Interface((address, self._settings.pods.prefixlen))),
-                        rtnetlink.add_route(inner, _DEFAULT_ROUTE, gateway=self._settings.gateway),
+                        rtnetlink.add_address(inner, IPv4Interface((address, 32))),
+                        rtnetlink.add_route(inner, IPv4Network(gateway)),
+                        rtnetlink.add_route(inner, _DEFAULT_ROUTE, gateway=gateway),
                     )
                 )
 

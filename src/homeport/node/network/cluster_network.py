@@ -7,8 +7,8 @@ from ipaddress import IPv4Interface
 from socket import if_nametoindex
 from typing import Final
 
+from homeport.netlink import Netlink
 from homeport.node.network import rtnetlink, sysctl
-from homeport.node.network.netlink import Netlink
 from homeport.node.network.settings import NetworkSettings
 
 __all__ = ["set_up_cluster_network"]

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from homeport.node.network.netlink import CREATE, EXCLUSIVE, Request, attribute, attributes, integer, nested, text
+from homeport.netlink import CREATE, EXCLUSIVE, Request, attribute, attributes, integer, nested, text
 
 __all__ = [
     "Link",

@@ -1,0 +1,149 @@
+"""Services and EndpointSlices as the API has them → the proxy's values.
+
+Source: `services-dns` 1, 6, 9 and 17; conditions that are null have the defaults of section 9.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
+from typing import Any, Final
+
+from homeport.proxy.model import Endpoint, Key, Service, ServicePort, Target
+
+__all__ = ["SERVICE_NAME_LABEL", "endpoints", "service", "slice_service"]
+
+Object = Mapping[str, Any]
+
+SERVICE_NAME_LABEL: Final = "kubernetes.io/service-name"
+_IGNORED_BY_LABEL: Final = ("service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless")
+_SOURCE_RANGES_ANNOTATION: Final = "service.beta.kubernetes.io/load-balancer-source-ranges"
+_DEFAULT_AFFINITY_SECONDS: Final = 10800
+
+
+def service(obj: Object) -> Service | None:
+    """Return the Service to balance, or None for one without a virtual IPv4 address or meant for another proxy."""
+    metadata, spec = obj["metadata"], obj.get("spec") or {}
+    labels = metadata.get("labels") or {}
+    kind = spec.get("type") or "ClusterIP"
+    if kind == "ExternalName" or any(label in labels for label in _IGNORED_BY_LABEL):
+        return None
+    addresses = _addresses(spec.get("clusterIPs") or [spec.get("clusterIP")])
+    if not addresses:
+        return None
+    has_node_ports = kind in ("NodePort", "LoadBalancer")
+    balanced = kind == "LoadBalancer"
+    external_local = spec.get("externalTrafficPolicy") == "Local"
+    return Service(
+        key=(metadata.get("namespace", ""), metadata["name"]),
+        ports=tuple(_port(port, has_node_ports) for port in spec.get("ports") or ()),
+        cluster_addresses=addresses,
+        external_addresses=_addresses(spec.get("externalIPs") or ()),
+        balancer_addresses=_ingress(obj) if balanced else (),
+        source_ranges=_source_ranges(metadata, spec) if balanced else (),
+        internal_local=spec.get("internalTrafficPolicy") == "Local",
+        external_local=external_local,
+        affinity_seconds=_affinity_seconds(spec),
+        health_check_port=(spec.get("healthCheckNodePort") or 0) if balanced and external_local else 0,
+    )
+
+
+def _port(port: Object, has_node_ports: bool) -> ServicePort:
+    return ServicePort(
+        name=port.get("name") or "",
+        protocol=(port.get("protocol") or "TCP").lower(),
+        port=port["port"],
+        node_port=(port.get("nodePort") or 0) if has_node_ports else 0,
+    )
+
+
+def _affinity_seconds(spec: Object) -> int:
+    if spec.get("sessionAffinity") != "ClientIP":
+        return 0
+    client = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
+    return client.get("timeoutSeconds") or _DEFAULT_AFFINITY_SECONDS
+
+
+def _ingress(obj: Object) -> tuple[IPv4Address, ...]:
+    """Addresses of the load balancer that behave as virtual ones; `Proxy` mode is the balancer's own business."""
+    entries = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    return _addresses(entry.get("ip") for entry in entries if entry.get("ipMode") != "Proxy")
+
+
+def _source_ranges(metadata: Object, spec: Object) -> tuple[IPv4Network, ...]:
+    texts: Sequence[str] = spec.get("loadBalancerSourceRanges") or ()
+    if not texts:
+        annotation = (metadata.get("annotations") or {}).get(_SOURCE_RANGES_ANNOTATION) or ""
+        texts = [text for text in annotation.split(",") if text.strip()]
+    ranges = [network for text in texts if (network := _network(text.strip())) is not None]
+    return () if any(network.prefixlen == 0 for network in ranges) else tuple(ranges)
+
+
+def _network(text: str) -> IPv4Network | None:
+    try:
+        return IPv4Network(text, strict=False)
+    except (AddressValueError, NetmaskValueError):
+        return None
+
+
+def _addresses(texts: Iterable[Any]) -> tuple[IPv4Address, ...]:
+    """Return the IPv4 addresses among `texts`; empty, `None` and IPv6 are left out."""
+    found = []
+    for text in texts:
+        try:
+            found.append(IPv4Address(text))
+        except (AddressValueError, TypeError):
+            continue
+    return tuple(found)
+
+
+def slice_service(obj: Object) -> Key | None:
+    """Return the Service an EndpointSlice belongs to, or None."""
+    metadata = obj["metadata"]
+    name = (metadata.get("labels") or {}).get(SERVICE_NAME_LABEL)
+    return (metadata.get("namespace", ""), name) if name else None
+
+
+def endpoints(slices: Iterable[Object], port: ServicePort) -> list[Endpoint]:
+    """Return the endpoints of one Service port over all its slices, each target once, in address order."""
+    merged: dict[Target, Endpoint] = {}
+    for obj in slices:
+        for endpoint in _slice_endpoints(obj, port):
+            known = merged.get(endpoint.target)
+            if known is None or _rank(endpoint) > _rank(known):
+                merged[endpoint.target] = endpoint
+    return sorted(merged.values(), key=lambda endpoint: endpoint.target.order)
+
+
+def _rank(endpoint: Endpoint) -> tuple[bool, bool]:
+    """While an endpoint moves between slices it is in two of them: the better word counts."""
+    return endpoint.ready, endpoint.serving
+
+
+def _slice_endpoints(obj: Object, port: ServicePort) -> Iterator[Endpoint]:
+    if obj.get("addressType") != "IPv4":
+        return
+    numbers = [
+        number
+        for entry in obj.get("ports") or ()
+        if (entry.get("name") or "") == port.name
+        and (entry.get("protocol") or "TCP").lower() == port.protocol
+        and (number := entry.get("port"))
+    ]
+    for entry in obj.get("endpoints") or ():
+        found = _addresses((entry.get("addresses") or ())[:1])
+        conditions = entry.get("conditions") or {}
+        hints = entry.get("hints") or {}
+        for number in numbers if found else ():
+            yield Endpoint(
+                target=Target(found[0], number),
+                ready=_condition(conditions, "ready", True),
+                serving=_condition(conditions, "serving", True),
+                terminating=_condition(conditions, "terminating", False),
+                node=entry.get("nodeName") or "",
+                for_nodes=frozenset(hint["name"] for hint in hints.get("forNodes") or ()),
+                for_zones=frozenset(hint["name"] for hint in hints.get("forZones") or ()),
+            )
+
+
+def _condition(conditions: Object, name: str, default: bool) -> bool:
+    value = conditions.get(name)
+    return default if value is None else bool(value)

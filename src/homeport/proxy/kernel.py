@@ -1,0 +1,110 @@
+"""Handing nftables text to the kernel, one transaction a call.
+
+libnftables in this process takes 0.2 ms for a change among ten Services and 3 ms among a thousand; a spawned `nft`
+takes some ten times that, and serves where only the command is there.
+"""
+
+import asyncio
+import ctypes
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Protocol
+
+__all__ = ["Kernel", "LibraryKernel", "NftCommandKernel", "NftablesError", "NftablesMissing", "open_kernel"]
+
+_LIBRARY: Final = "libnftables.so.1"
+_MISSING: Final = (
+    "nftables was not found: neither libnftables.so.1 nor the nft command. "
+    "Install the package `nftables` of your distribution (Debian, Ubuntu, Fedora, Arch and Alpine name it so)."
+)
+
+
+class NftablesError(Exception):
+    """The kernel, or nftables on its behalf, refused a transaction; nothing of it was done."""
+
+
+class NftablesMissing(Exception):
+    """This machine has no nftables; the text names the package to install."""
+
+
+class Kernel(Protocol):
+    """The packet filter of the network namespace it was opened in."""
+
+    async def apply(self, transaction: str) -> None:
+        """Do all of `transaction` or nothing. Raises NftablesError."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+def open_kernel() -> Kernel:
+    """Return the quickest way to this network namespace's packet filter. Raises NftablesMissing."""
+    try:
+        return LibraryKernel()
+    except OSError:
+        command = shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin")
+        if command is None:
+            raise NftablesMissing(_MISSING) from None
+        return NftCommandKernel(command)
+
+
+class LibraryKernel:
+    """libnftables, called in a thread of its own: a transaction never holds up the event loop."""
+
+    def __init__(self) -> None:
+        self._library = ctypes.CDLL(_LIBRARY)
+        self._library.nft_ctx_new.restype = ctypes.c_void_p
+        self._library.nft_ctx_new.argtypes = [ctypes.c_uint32]
+        self._library.nft_ctx_free.argtypes = [ctypes.c_void_p]
+        self._library.nft_ctx_buffer_error.argtypes = [ctypes.c_void_p]
+        self._library.nft_ctx_buffer_output.argtypes = [ctypes.c_void_p]
+        self._library.nft_ctx_get_error_buffer.argtypes = [ctypes.c_void_p]
+        self._library.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
+        self._library.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+        context = self._library.nft_ctx_new(0)
+        if not context:
+            raise OSError("libnftables gave no context")
+        self._context: int | None = context
+        self._library.nft_ctx_buffer_error(context)
+        self._library.nft_ctx_buffer_output(context)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="nftables")
+
+    async def apply(self, transaction: str) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._run, transaction)
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._free)
+        self._thread.shutdown()
+
+    def _run(self, transaction: str) -> None:
+        if self._library.nft_run_cmd_from_buffer(self._context, transaction.encode()):
+            message: bytes = self._library.nft_ctx_get_error_buffer(self._context) or b""
+            raise NftablesError(message.decode(errors="replace").strip() or "nftables refused without a reason")
+
+    def _free(self) -> None:
+        if self._context is not None:
+            self._library.nft_ctx_free(self._context)
+            self._context = None
+
+
+class NftCommandKernel:
+    """The `nft` command, started once per transaction."""
+
+    def __init__(self, command: str) -> None:
+        self._command = command
+
+    async def apply(self, transaction: str) -> None:
+        process = await asyncio.create_subprocess_exec(
+            self._command,
+            "-f",
+            "-",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, errors = await process.communicate(transaction.encode())
+        if process.returncode:
+            raise NftablesError(errors.decode(errors="replace").strip() or f"nft ended with {process.returncode}")
+
+    async def close(self) -> None:
+        """Nothing is kept open."""

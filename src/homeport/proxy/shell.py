@@ -1,0 +1,210 @@
+"""The proxy at work: Services and EndpointSlices in, one transaction per change out. No rule is decided here.
+
+Changes that arrive while a transaction is under way go together into the next one, so a burst costs no more than the
+kernel can take, and a single change waits for nothing. Nothing is programmed before both collections are known.
+"""
+
+import asyncio
+import errno
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from homeport.api.resources import find
+from homeport.client.informer import InformerFactory
+from homeport.clock import Clock
+from homeport.proxy import codec, nftables
+from homeport.proxy.conntrack import forget_stale_flows, serving_endpoints
+from homeport.proxy.kernel import Kernel, NftablesError, open_kernel
+from homeport.proxy.model import Key, ProxySettings, ServiceRules
+from homeport.proxy.rules import decide
+
+__all__ = ["Proxy", "ProxyStatus"]
+
+_INDEX: Final = "proxy-service"
+RETRY_FIRST_SECONDS: Final = 0.5
+RETRY_LIMIT_SECONDS: Final = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyStatus:
+    """How the proxy is doing. `applied_at` is the time of the last transaction, epoch seconds; 0 before the first.
+
+    healthy  everything known is in the kernel, or on its way there without failure
+    """
+
+    services: int = 0
+    transactions: int = 0
+    failures: int = 0
+    flows_forgotten: int = 0
+    applied_at: float = 0.0
+    last_error: str = ""
+
+    @property
+    def healthy(self) -> bool:
+        return self.applied_at > 0 and not self.last_error
+
+
+class Proxy:
+    """Programs the packet filter of the network namespace it runs in.
+
+    `kernel` opens the packet filter; `forget_flows` deletes the UDP flows that ended up nowhere.
+    """
+
+    def __init__(
+        self,
+        informers: InformerFactory,
+        clock: Clock,
+        settings: ProxySettings,
+        *,
+        kernel: Callable[[], Kernel] = open_kernel,
+        forget_flows: Callable[[Mapping[Any, Any]], int] = forget_stale_flows,
+    ) -> None:
+        self._clock, self._settings = clock, settings
+        self._open, self._forget = kernel, forget_flows
+        self._services = informers.informer(find("Service"))
+        self._slices = informers.informer(find("EndpointSlice", "discovery.k8s.io"), indexers={_INDEX: _slice_index})
+        self._services.on_change(
+            lambda obj: self._touch((obj["metadata"].get("namespace", ""), obj["metadata"]["name"]))
+        )
+        self._slices.add_handler(add=self._touch_slice, update=self._touch_both, delete=self._touch_slice)
+        self._touched: set[Key] = set()
+        self._wake = asyncio.Event()
+        self._changed = asyncio.Condition()
+        self._rules: dict[Key, ServiceRules] = {}
+        self._wanted = nftables.Ruleset()
+        self._held: nftables.Ruleset | None = None
+        self.status = ProxyStatus()
+
+    @property
+    def rules(self) -> Mapping[Key, ServiceRules]:
+        """What is decided for each Service at present."""
+        return self._rules
+
+    async def run(self) -> None:
+        """Follow the API for ever; ends by cancellation. Raises NftablesMissing at once without nftables."""
+        kernel = self._open()
+        try:
+            await self._claim_addresses(kernel)
+            await self._services.synced.wait()
+            await self._slices.synced.wait()
+            self._wake.set()
+            await self._follow(kernel)
+        finally:
+            await kernel.close()
+
+    async def settled(self) -> None:
+        """Return once all that the informers know by now is in the kernel."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._touched and self._held is self._wanted)
+
+    async def _follow(self, kernel: Kernel) -> None:
+        pause = RETRY_FIRST_SECONDS
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            keys, self._touched = self._touched, set()
+            changed = self._decide(keys)
+            try:
+                await self._program(kernel, changed)
+            except NftablesError as error:
+                _log.warning("the packet filter refused a change, all of it is set anew: %s", error)
+                self._held = None
+                self.status = replace(self.status, failures=self.status.failures + 1, last_error=str(error))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, RETRY_LIMIT_SECONDS)
+                self._wake.set()
+                continue
+            pause = RETRY_FIRST_SECONDS
+            async with self._changed:
+                self._changed.notify_all()
+
+    def _decide(self, keys: Iterable[Key]) -> list[Key]:
+        """Bring the wanted rule set up to date and return the keys that really changed."""
+        changes: dict[Key, nftables.Compiled | None] = {}
+        for key in keys:
+            rules = self._rules_of(key)
+            if rules == self._rules.get(key):
+                continue
+            if rules is None:
+                del self._rules[key]
+            else:
+                self._rules[key] = rules
+            changes[key] = None if rules is None else nftables.compile_service(rules)
+        if changes:
+            self._wanted = self._wanted.replace(changes)
+        return list(changes)
+
+    def _rules_of(self, key: Key) -> ServiceRules | None:
+        obj = self._services.get(*key)
+        service = None if obj is None else codec.service(obj)
+        if service is None:
+            return None
+        slices = self._slices.by_index(_INDEX, "/".join(key))
+        endpoints = {port: codec.endpoints(slices, port) for port in service.ports}
+        return decide(service, endpoints, self._settings)
+
+    async def _program(self, kernel: Kernel, changed: list[Key]) -> None:
+        """Send what differs; then let go of the UDP flows that lost their endpoint. Raises NftablesError."""
+        wanted = self._wanted
+        if self._held is None:
+            transaction, changed = nftables.whole(wanted, self._settings), list(wanted.services)
+        else:
+            transaction = nftables.difference(self._held, wanted, changed)
+        if transaction:
+            await kernel.apply(transaction)
+        self._held = wanted
+        forgotten = await self._forget_flows(changed)
+        self.status = replace(
+            self.status,
+            services=len(wanted.services),
+            transactions=self.status.transactions + bool(transaction),
+            flows_forgotten=self.status.flows_forgotten + forgotten,
+            applied_at=self._clock.now(),
+            last_error="",
+        )
+
+    async def _forget_flows(self, changed: Iterable[Key]) -> int:
+        serving = serving_endpoints(self._rules[key] for key in changed if key in self._rules)
+        if not serving:
+            return 0
+        try:
+            return await asyncio.to_thread(self._forget, serving)
+        except OSError as error:
+            if error.errno not in (errno.EPROTONOSUPPORT, errno.EINVAL, errno.EOPNOTSUPP):
+                raise NftablesError(f"flows of departed endpoints could not be forgotten: {error}") from error
+            _log.info("this kernel does not list flows, so UDP clients keep a departed endpoint for 30 s: %s", error)
+            return 0
+
+    async def _claim_addresses(self, kernel: Kernel) -> None:
+        """Where no table is yet, let virtual addresses lead nowhere until it is known where they lead.
+
+        A first packet that went astray would mark its flow for good. A table left by an earlier proxy goes on serving.
+        """
+        try:
+            await kernel.apply(f"create table {nftables.TABLE}\n" + nftables.base(self._settings))
+        except NftablesError as error:
+            if "File exists" not in str(error):
+                raise
+
+    def _touch(self, key: Key) -> None:
+        self._touched.add(key)
+        if self._services.synced.is_set() and self._slices.synced.is_set():
+            self._wake.set()
+
+    def _touch_slice(self, obj: Mapping[str, Any]) -> None:
+        key = codec.slice_service(obj)
+        if key is not None:
+            self._touch(key)
+
+    def _touch_both(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+        self._touch_slice(old)
+        self._touch_slice(new)
+
+
+def _slice_index(obj: Mapping[str, Any]) -> list[str]:
+    key = codec.slice_service(obj)
+    return [] if key is None else ["/".join(key)]

@@ -1,0 +1,201 @@
+"""What must hold for real connections; each scenario is run by `test_real` in a network namespace of its own."""
+
+import asyncio
+import sys
+import tempfile
+import time
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from world import SETTINGS, Pod, World, ask_from_node, at, away, service, table
+
+from homeport.proxy import nftables
+from homeport.proxy.conntrack import forget_stale_flows, serving_endpoints
+
+# 2 degrees of freedom: a fair balancer stays below with probability 0.9999.
+CHI_SQUARE_LIMIT = 18.42
+
+
+def names(answers: dict[str, int]) -> dict[str, int]:
+    """Answers by the backend's name, whoever it saw."""
+    totals: dict[str, int] = {}
+    for answer, count in answers.items():
+        name = answer.split()[0]
+        totals[name] = totals.get(name, 0) + count
+    return totals
+
+
+async def backends(world: World, *wanted: str) -> list[Pod]:
+    return [await world.pod(name, 8080) for name in wanted]
+
+
+async def connections_spread_evenly(world: World) -> None:
+    pods = await backends(world, "a", "b", "c")
+    client = await world.pod("client")
+    await world.set(service("web", "10.96.1.1"), *map(at, pods))
+    await world.set(service("web-udp", "10.96.1.2", protocol="udp"), *map(at, pods))
+    for address, protocol in (("10.96.1.1", "tcp"), ("10.96.1.2", "udp")):
+        answers = names(await client.ask(address, 80, 3000, protocol))
+        assert sorted(answers) == ["a", "b", "c"], answers
+        chi_square = sum((count - 1000) ** 2 / 1000 for count in answers.values())
+        assert chi_square < CHI_SQUARE_LIMIT, answers
+
+
+async def a_client_keeps_its_backend(world: World) -> None:
+    pods = await backends(world, "a", "b", "c")
+    web = service("web", "10.96.1.1", node_port=30080, affinity_seconds=2)
+    await world.set(web, *map(at, pods))
+    for number in range(6):
+        client = await world.pod(f"client-{number}")
+        answers = names(await client.ask("10.96.1.1", 80, 20))
+        assert len(answers) == 1, answers
+    (favourite,) = answers
+    left = [at(pod) for pod, name in zip(pods, "abc", strict=True) if name != favourite]
+    await world.set(web, *left)
+    moved = names(await client.ask("10.96.1.1", 80, 20))
+    assert len(moved) == 1
+    assert favourite not in moved
+    await world.set(service("web", "10.96.1.1"), *map(at, pods))
+    assert len(names(await client.ask("10.96.1.1", 80, 60))) == 3
+
+
+async def nobody_home_is_said_at_once(world: World) -> None:
+    client = await world.pod("client")
+    (pod,) = await backends(world, "a")
+    await world.set(service("empty", "10.96.1.1"))
+    await world.set(service("empty-udp", "10.96.1.2", protocol="udp"))
+    await world.set(service("web", "10.96.1.3", node_port=30080), at(pod, ready=False, serving=False))
+    await world.set(service("elsewhere", "10.96.1.4", internal_local=True), away(pod))
+    started = time.monotonic()
+    assert await client.ask("10.96.1.1", 80) == {"refused": 1}
+    assert await client.ask("10.96.1.2", 80, protocol="udp") == {"refused": 1}
+    assert await client.ask("10.96.1.3", 80) == {"refused": 1}
+    assert await client.ask("10.96.1.3", 81) == {"refused": 1}
+    assert await client.ask("10.244.0.1", 30080) == {"refused": 1}
+    assert await ask_from_node("10.96.1.1", 80) == {"refused": 1}
+    assert time.monotonic() - started < 3
+    assert await client.ask("10.96.9.9", 80) == {"timeout": 1}
+    assert await client.ask("10.96.1.4", 80) == {"timeout": 1}
+
+
+async def peers_see_whom_they_should(world: World) -> None:
+    (pod,) = await backends(world, "a")
+    client = await world.pod("client")
+    await world.set(service("web", "10.96.1.1", node_port=30080), at(pod))
+    await world.set(service("near", "10.96.1.2", node_port=30081, external_local=True), at(pod))
+    await world.set(service("far", "10.96.1.3", node_port=30082, external_local=True), away(pod))
+    direct, masked = {f"a {client.address}": 1}, {"a 10.244.0.1": 1}
+    assert await client.ask("10.96.1.1", 80) == direct
+    assert await pod.ask("10.96.1.1", 80) == masked  # a pod through its own Service
+    assert await client.ask("10.244.0.1", 30080) == masked
+    assert await client.ask("10.244.0.1", 30081) == direct  # pods are not outside
+    assert await client.ask("10.244.0.1", 30082) == direct
+    assert await ask_from_node("10.96.1.1", 80) == masked
+    assert await ask_from_node("10.244.0.1", 30080) == masked
+    assert await ask_from_node("10.244.0.1", 30082) == masked
+
+
+async def the_api_server_has_a_virtual_address(world: World) -> None:
+    world.serve([sys.executable, "-I", str(Path(__file__).with_name("peer.py")), "serve", "api", "6443"])
+    node = Pod(0, "10.244.0.1")
+    client = await world.pod("client")
+    await world.set(service("kubernetes", "10.96.0.1", port=443), at(node, 6443))
+    assert await client.ask("10.96.0.1", 443) == {f"api {client.address}": 1}
+    assert names(await ask_from_node("10.96.0.1", 443)) == {"api": 1}
+
+
+async def the_name_server_is_not_balanced(world: World) -> None:
+    world.serve([sys.executable, "-I", str(Path(__file__).with_name("peer.py")), "serve", "dns", "53", "10.96.0.10"])
+    (pod,) = await backends(world, "a")
+    client = await world.pod("client")
+    await world.set(service("kube-dns", "10.96.0.10", port=53, protocol="udp"), at(pod))
+    assert await client.ask("10.96.0.10", 53, 5, "udp") == {f"dns {client.address}": 5}
+    assert await client.ask("10.96.0.10", 53, 5) == {f"dns {client.address}": 5}
+    assert names(await ask_from_node("10.96.0.10", 53, 5, "udp")) == {"dns": 5}
+
+
+async def source_ranges_keep_others_out(world: World) -> None:
+    (pod,) = await backends(world, "a")
+    client, other = await world.pod("client"), await world.pod("other")
+    only = IPv4Network(client.address)
+    addresses = {"balancer_addresses": (IPv4Network("192.0.2.7").network_address,), "source_ranges": (only,)}
+    await world.set(service("web", "10.96.1.1", **addresses), at(pod))
+    assert names(await client.ask("192.0.2.7", 80)) == {"a": 1}
+    assert await other.ask("192.0.2.7", 80) == {"timeout": 1}
+    assert names(await other.ask("10.96.1.1", 80)) == {"a": 1}
+
+
+async def changes_under_load_lose_nothing(world: World) -> None:
+    pods = await backends(world, "a", "b", "c", "d")
+    client = await world.pod("client")
+    web = service("web", "10.96.1.1")
+    await world.set(web, *map(at, pods))
+    load = asyncio.create_task(client.ask("10.96.1.1", 80, 4000))
+    changes = 0
+    while not load.done():
+        gone = pods[changes % 4]
+        await world.set(web, *(at(pod) for pod in pods if pod is not gone))
+        changes += 1
+    answers = names(await load)
+    assert sorted(answers) == ["a", "b", "c", "d"], answers
+    assert sum(answers.values()) == 4000
+    assert changes > 20
+
+
+async def a_udp_client_moves_on(world: World) -> None:
+    pods = await backends(world, "a", "b")
+    client = await world.pod("client")
+    dns = service("udp", "10.96.1.2", protocol="udp")
+    socket = world.spawn(client.command("stick", "10.96.1.2", "80"))
+    assert socket.stdin
+    assert socket.stdout
+
+    def send() -> str:
+        assert socket.stdin
+        assert socket.stdout
+        socket.stdin.write("\n")
+        socket.stdin.flush()
+        return socket.stdout.readline().split()[0]
+
+    await world.set(dns)
+    assert send() == "refused"
+    rules = await world.set(dns, at(pods[0]))
+    assert forget_stale_flows(serving_endpoints([rules])) == 0
+    assert send() == "a"
+    rules = await world.set(dns, *map(at, pods))
+    assert forget_stale_flows(serving_endpoints([rules])) == 0
+    assert send() == "a"  # a flow stays where it is while its endpoint serves
+    rules = await world.set(dns, at(pods[1]))
+    assert forget_stale_flows(serving_endpoints([rules])) == 1
+    assert send() == "b"
+
+
+async def nothing_is_left_behind(world: World) -> None:
+    empty = table()
+    pods = await backends(world, "a", "b")
+    services = [
+        service("one", "10.96.1.1", node_port=30080),
+        service("two", "10.96.1.2", node_port=30081, external_local=True, affinity_seconds=60),
+        service("three", "10.96.1.3", protocol="sctp", internal_local=True),
+    ]
+    for one in services:
+        await world.set(one, *map(at, pods))
+    full = table()
+    assert "10.96.1.3 . sctp . 80" in full
+    for one in services:
+        await world.set(one, at(pods[0]))
+    for one in services:
+        await world.remove(one)
+    assert table() == empty
+    await world.kernel.apply(nftables.whole(world.held, SETTINGS))
+    assert table() == empty
+
+
+async def main(scenario: str) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        async with World(Path(directory)) as world:
+            await globals()[scenario](world)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))

@@ -1,0 +1,29 @@
+"""Real connections through the rules, in namespaces, with and without privilege."""
+
+from pathlib import Path
+
+import pytest
+
+from isolated import PRIVILEGES, run_isolated
+
+pytestmark = pytest.mark.real
+
+
+@pytest.mark.parametrize("privilege", PRIVILEGES)
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        "connections_spread_evenly",
+        "a_client_keeps_its_backend",
+        "nobody_home_is_said_at_once",
+        "peers_see_whom_they_should",
+        "the_api_server_has_a_virtual_address",
+        "the_name_server_is_not_balanced",
+        "source_ranges_keep_others_out",
+        "changes_under_load_lose_nothing",
+        "a_udp_client_moves_on",
+        "nothing_is_left_behind",
+    ],
+)
+def test_in_a_namespace(scenario: str, privilege: str) -> None:
+    run_isolated(Path(__file__).with_name("scenarios.py"), scenario, privilege)

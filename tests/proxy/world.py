@@ -1,0 +1,147 @@
+"""A cluster network with sandboxes, backends and the proxy's rules in the kernel, for scenarios in a namespace."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from contextlib import ExitStack
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from homeport.node.network.bridge import BridgeNetwork
+from homeport.node.network.settings import NetworkSettings
+from homeport.proxy import nftables
+from homeport.proxy.kernel import LibraryKernel
+from homeport.proxy.model import Endpoint, ProxySettings, Service, ServicePort, ServiceRules, Target
+from homeport.proxy.rules import decide
+
+PEER = str(Path(__file__).with_name("peer.py"))
+SETTINGS = ProxySettings(
+    pods=IPv4Network("10.244.0.0/16"),
+    services=IPv4Network("10.96.0.0/16"),
+    node_addresses=(IPv4Address("10.244.0.1"),),
+    real_addresses=(IPv4Address("10.96.0.10"),),
+    node="here",
+)
+
+
+class Pod:
+    """A sandbox with an address; `run` starts a program inside."""
+
+    def __init__(self, pid: int, address: str) -> None:
+        self.pid, self.address = pid, address
+
+    def command(self, *arguments: str) -> list[str]:
+        return ["nsenter", "--target", str(self.pid), "--net", sys.executable, "-I", PEER, *arguments]
+
+    async def ask(self, address: str, port: int, count: int = 1, protocol: str = "tcp") -> dict[str, int]:
+        return await ask(self.command("ask", protocol, address, str(port), str(count)))
+
+
+async def ask(command: list[str]) -> dict[str, int]:
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    answers: dict[str, int] = json.loads(out)
+    return answers
+
+
+async def ask_from_node(address: str, port: int, count: int = 1, protocol: str = "tcp") -> dict[str, int]:
+    return await ask([sys.executable, "-I", PEER, "ask", protocol, address, str(port), str(count)])
+
+
+class World:
+    """Pods by name, and Services set by hand."""
+
+    def __init__(self, directory: Path) -> None:
+        self._stack = ExitStack()
+        self.network = BridgeNetwork(NetworkSettings(), directory)
+        self.held = nftables.Ruleset()
+
+    async def __aenter__(self) -> Self:
+        await self.network.start()
+        self.kernel = LibraryKernel()
+        await self.kernel.apply(nftables.whole(self.held, SETTINGS))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+        await self.kernel.close()
+        await self.network.close()
+
+    def spawn(self, command: list[str]) -> "subprocess.Popen[str]":
+        """Start a program that prints one line when it is ready, and end it with the world."""
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert process.stdin
+        assert process.stdout
+
+        def stop() -> None:
+            process.kill()
+            process.wait()
+            for stream in (process.stdin, process.stdout):
+                assert stream
+                stream.close()
+
+        self._stack.callback(stop)
+        return process
+
+    async def pod(self, name: str, port: int = 0) -> Pod:
+        """Start a sandbox; with a port, a backend that says `name` serves there."""
+        holder = self.spawn(["unshare", "--net", "sh", "-c", "echo ready; exec cat"])
+        assert holder.stdout
+        holder.stdout.readline()
+        attachment = await self.network.attach(name, holder.pid)
+        pod = Pod(holder.pid, attachment.address)
+        if port:
+            self.serve(pod.command("serve", name, str(port)))
+        return pod
+
+    def serve(self, command: list[str]) -> None:
+        backend = self.spawn(command)
+        assert backend.stdout
+        assert backend.stdout.readline() == "ready\n"
+
+    async def set(self, service: Service, *endpoints: Endpoint) -> ServiceRules:
+        rules = decide(service, dict.fromkeys(service.ports, endpoints), SETTINGS)
+        await self.program({service.key: nftables.compile_service(rules)})
+        return rules
+
+    async def remove(self, service: Service) -> None:
+        await self.program({service.key: None})
+
+    async def program(self, changes: dict[tuple[str, str], nftables.Compiled | None]) -> None:
+        wanted = self.held.replace(changes)
+        await self.kernel.apply(nftables.difference(self.held, wanted, list(changes)))
+        self.held = wanted
+
+
+def service(
+    name: str, address: str, port: int = 80, protocol: str = "tcp", node_port: int = 0, **options: object
+) -> Service:
+    return Service(
+        ("default", name),
+        (ServicePort("", protocol, port, node_port),),
+        (IPv4Address(address),),
+        **options,  # type: ignore[arg-type]
+    )
+
+
+def at(pod: Pod, port: int = 8080, **conditions: object) -> Endpoint:
+    return Endpoint(Target(IPv4Address(pod.address), port), node="here", **conditions)  # type: ignore[arg-type]
+
+
+def away(pod: Pod, port: int = 8080) -> Endpoint:
+    """The same endpoint, said to be on another node."""
+    return replace(at(pod, port), node="there")
+
+
+def table() -> str:
+    return subprocess.run(["nft", "list", "table", "ip", "homeport"], check=True, capture_output=True, text=True).stdout
+
+
+__all__ = ["SETTINGS", "Pod", "World", "ask_from_node", "at", "away", "service", "table"]
