@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import IO, Final
 
 from homeport.node import syscalls
+from homeport.node.unsharing import in_user_namespace
 
 __all__ = ["LayerError", "Ownership", "unpack"]
 
@@ -41,10 +42,8 @@ class Ownership:
 
     @classmethod
     def of_this_process(cls) -> "Ownership":
-        """Real root is uid 0 outside every user namespace: the whole id range maps to itself."""
-        with open("/proc/self/uid_map", encoding="ascii") as file:
-            words = file.read().split()
-        return cls(os.geteuid() == 0 and words[:2] == ["0", "0"] and int(words[2]) > 1 << 31)
+        """Real root is uid 0 outside every user namespace."""
+        return cls(os.geteuid() == 0 and not in_user_namespace())
 
 
 def unpack(stream: IO[bytes], target: str, ownership: Ownership) -> int:

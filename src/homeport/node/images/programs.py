@@ -6,7 +6,6 @@ document root or data directory, logs on the standard streams. Only names of the
 """
 
 import glob
-
 import shutil
 from dataclasses import dataclass
 from typing import Final
