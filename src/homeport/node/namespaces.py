@@ -80,9 +80,7 @@ def wait_for_end(pid: int, timeout_seconds: float = 10) -> bool:
     except ProcessLookupError:
         return True
     try:
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        return bool(poll.poll(timeout_seconds * 1000))
+        return bool(select.select([pidfd], [], [], timeout_seconds)[0])
     finally:
         os.close(pidfd)
 

@@ -48,10 +48,7 @@ class ImageError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A usable image: `id` is the config digest (`sha256:…`), or a stable word for the host image.
-
-    note  why this image stands in for the one asked for; empty when it is that one. Belongs in the `Pulled` event.
-    """
+    """A usable image: `id` is the config digest (`sha256:…`), or a stable word for the host image."""
 
     id: str
     reference: str
@@ -63,7 +60,6 @@ class Image:
     working_directory: str = ""
     stop_signal: str = ""
     size_bytes: int = 0
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,0 @@
-"""Where container images come from: loaded archives, aliases, the host itself, registries."""

@@ -1,0 +1,211 @@
+"""What the cluster's state adds to an object or holds against it, before validation (api-machinery 21)."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from homeport import ids
+from homeport.api.exchange import User
+from homeport.api.resources import find
+from homeport.errors import Cause
+from homeport.server import failures
+from homeport.server.objects import Codec, Tree
+from homeport.server.services import Services
+
+__all__ = ["Admission", "Attempt"]
+
+_IMMORTAL: Final = frozenset({"default", "kube-system", "kube-public"})
+_DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
+_MOUNT_PATH: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
+_TOKEN_SECONDS: Final = 3607
+_TAINTS: Final = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+_PRIORITY_CLASSES: Final = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Who tries to write what, and where."""
+
+    codec: Codec
+    namespace: str | None
+    user: User
+    dry_run: bool
+
+
+class Admission:
+    """The plugins in upstream's order; each can be left out by settings."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._off = services.settings.disabled_admission
+        self._namespaces = services.codec(find("Namespace"))
+        self._accounts = services.codec(find("ServiceAccount"))
+        self._classes = services.codec(find("StorageClass", "storage.k8s.io"))
+
+    async def create(self, attempt: Attempt, tree: Tree) -> None:
+        """Run the plugins for a create, in place. Raises NotFound, Forbidden."""
+        resource = attempt.codec.resource
+        if attempt.namespace is not None and resource.namespaced and self._on("NamespaceLifecycle"):
+            self._lifecycle(attempt, tree)
+        if resource.group:
+            return
+        if resource.kind == "Pod":
+            if self._on("ServiceAccount"):
+                self._service_account(attempt, tree)
+            if self._on("Priority"):
+                _priority(attempt, tree)
+            if self._on("DefaultTolerationSeconds"):
+                _tolerations(tree["spec"])
+        elif resource.kind == "PersistentVolumeClaim" and self._on("DefaultStorageClass"):
+            self._default_class(tree["spec"])
+
+    async def update(self, attempt: Attempt, new: Tree, old: Tree) -> None:
+        """Run the plugins for an update, in place. Raises Forbidden."""
+        resource = attempt.codec.resource
+        if resource.group:
+            return
+        if resource.kind == "Pod" and self._on("DefaultTolerationSeconds"):
+            _tolerations(new["spec"])
+        elif resource.kind == "PersistentVolumeClaim" and self._on("PersistentVolumeClaimResize"):
+            self._claim_resize(attempt, new, old)
+
+    def delete(self, attempt: Attempt, name: str) -> None:
+        """Refuse the deletion of namespaces the cluster cannot do without (8.11)."""
+        resource = attempt.codec.resource
+        if resource.kind == "Namespace" and name in _IMMORTAL and self._on("NamespaceLifecycle"):
+            raise failures.forbidden(resource, name, "this namespace may not be deleted")
+
+    def _on(self, plugin: str) -> bool:
+        return plugin not in self._off
+
+    def _lifecycle(self, attempt: Attempt, tree: Tree) -> None:
+        namespace = attempt.namespace
+        assert namespace is not None
+        found = self._services.storage.find(self._namespaces, None, namespace)
+        if found is None:
+            raise failures.not_found(self._namespaces.resource, namespace)
+        if "deletionTimestamp" in found.tree["metadata"]:
+            raise failures.forbidden(
+                attempt.codec.resource,
+                tree["metadata"].get("name", ""),
+                f"unable to create new content in namespace {namespace} because it is being terminated",
+                (Cause("NamespaceTerminating", f"namespace {namespace} is being terminated", "metadata.namespace"),),
+            )
+
+    def _service_account(self, attempt: Attempt, tree: Tree) -> None:
+        spec, namespace = tree["spec"], attempt.namespace
+        if "kubernetes.io/config.mirror" in (tree["metadata"].get("annotations") or {}):
+            return
+        name = spec.get("serviceAccountName") or "default"
+        spec["serviceAccountName"] = spec["serviceAccount"] = name
+        account = self._services.storage.find(self._accounts, namespace, name)
+        if account is None:
+            raise failures.forbidden(
+                attempt.codec.resource,
+                tree["metadata"].get("name", ""),
+                f'error looking up service account {namespace}/{name}: serviceaccount "{name}" not found',
+            )
+        automount = spec.get("automountServiceAccountToken")
+        if automount is None:
+            automount = account.tree.get("automountServiceAccountToken")
+        if automount is not False:
+            _mount_token(spec, self._services.rng)
+        if not spec.get("imagePullSecrets") and account.tree.get("imagePullSecrets"):
+            spec["imagePullSecrets"] = [dict(each) for each in account.tree["imagePullSecrets"]]
+
+    def _default_class(self, spec: Tree) -> None:
+        if spec.get("storageClassName") is not None:
+            return
+        marked = [
+            stored.tree
+            for stored in self._services.hub.cache(self._classes).scan(self._classes.prefix)
+            if (stored.tree["metadata"].get("annotations") or {}).get(_DEFAULT_CLASS) == "true"
+        ]
+        if marked:
+            newest = max(marked, key=lambda tree: tree["metadata"]["creationTimestamp"])
+            same = [t for t in marked if t["metadata"]["creationTimestamp"] == newest["metadata"]["creationTimestamp"]]
+            spec["storageClassName"] = min(tree["metadata"]["name"] for tree in same)
+
+    def _claim_resize(self, attempt: Attempt, new: Tree, old: Tree) -> None:
+        from homeport.api.quantity import parse_quantity
+
+        wanted, had = (tree["spec"].get("resources", {}).get("requests", {}).get("storage") for tree in (new, old))
+        if not wanted or not had or parse_quantity(wanted) <= parse_quantity(had):
+            return
+        if old.get("status", {}).get("phase") != "Bound":
+            return
+        name = old["spec"].get("storageClassName")
+        found = self._services.storage.find(self._classes, None, name) if name else None
+        if found is None or not found.tree.get("allowVolumeExpansion"):
+            raise failures.forbidden(
+                attempt.codec.resource,
+                new["metadata"]["name"],
+                "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must "
+                "support resize",
+            )
+
+
+def _mount_token(spec: Tree, rng: random.Random) -> None:
+    """Add the projected token volume and mount it wherever its path is free (21.3)."""
+    containers = [*spec.get("initContainers", ()), *spec.get("containers", ())]
+    open_to_it = [
+        each
+        for each in containers
+        if all(mount.get("mountPath") != _MOUNT_PATH for mount in each.get("volumeMounts") or ())
+    ]
+    if not open_to_it:
+        return
+    volume = "kube-api-access-" + ids.suffix(rng)
+    for container in open_to_it:
+        mount = {"name": volume, "readOnly": True, "mountPath": _MOUNT_PATH}
+        container["volumeMounts"] = [*(container.get("volumeMounts") or ()), mount]
+    spec["volumes"] = [*(spec.get("volumes") or ()), {"name": volume, "projected": _token_sources()}]
+
+
+def _token_sources() -> Tree:
+    namespace = {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
+    return {
+        "sources": [
+            {"serviceAccountToken": {"expirationSeconds": _TOKEN_SECONDS, "path": "token"}},
+            {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+            {"downwardAPI": {"items": [namespace]}},
+        ],
+        "defaultMode": 420,
+    }
+
+
+def _priority(attempt: Attempt, tree: Tree) -> None:
+    """Resolve the priority class; without one the priority is 0 (21.9)."""
+    spec = tree["spec"]
+    name = spec.get("priorityClassName", "")
+    if name and name not in _PRIORITY_CLASSES:
+        raise failures.forbidden(
+            attempt.codec.resource, tree["metadata"].get("name", ""), f"no PriorityClass with name {name} was found"
+        )
+    value = _PRIORITY_CLASSES.get(name, 0)
+    if spec.get("priority", value) != value:
+        raise failures.forbidden(
+            attempt.codec.resource,
+            tree["metadata"].get("name", ""),
+            f"the integer value of priority ({spec['priority']}) must not be provided in pod spec; priority admission "
+            f"controller computed {value} from the given PriorityClass name",
+        )
+    spec["priority"] = value
+    spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
+
+
+def _tolerations(spec: Tree) -> None:
+    """Tolerate a node that is away for 300 s, unless the pod says otherwise."""
+    present = spec.get("tolerations") or []
+    added = [
+        {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+        for key in _TAINTS
+        if not any(_covers(toleration, key) for toleration in present)
+    ]
+    if added:
+        spec["tolerations"] = [*present, *added]
+
+
+def _covers(toleration: Mapping[str, Any], key: str) -> bool:
+    return toleration.get("key", "") in ("", key) and toleration.get("effect", "") in ("", "NoExecute")

@@ -1,0 +1,217 @@
+"""The server: one function from request to response over a store (api-machinery 1, 5-10)."""
+
+import asyncio
+import logging
+import random
+import zlib
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from homeport import ids
+from homeport.api.exchange import Request, Response, User
+from homeport.api.resources import BY_GVK, RESOURCES, Gvk, Resource
+from homeport.clock import Clock
+from homeport.errors import ApiError, RequestTooLarge
+from homeport.server import answers, failures, negotiation
+from homeport.server.admission import Admission
+from homeport.server.allocate import Allocator
+from homeport.server.authentication import Authentication
+from homeport.server.authorization import Authorizer, authorize
+from homeport.server.bootstrap import Bootstrap
+from homeport.server.delete import Deleter
+from homeport.server.discovery import Discovery
+from homeport.server.events import from_core, to_core
+from homeport.server.health import Health, page_not_found
+from homeport.server.hub import Hub
+from homeport.server.lists import Lister
+from homeport.server.nodeproxy import NodeProxy
+from homeport.server.objects import Codec
+from homeport.server.openapi import OpenApi
+from homeport.server.routing import Query, classify, served_prefix
+from homeport.server.services import Call, Services
+from homeport.server.settings import Settings
+from homeport.server.storage import Storage
+from homeport.server.subresources import Subresources
+from homeport.server.tokens import Tokens
+from homeport.server.verbs import Verbs
+from homeport.server.watch import Watches
+from homeport.server.writes import Writer
+from homeport.store.contract import Store
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+__all__ = ["Server"]
+
+_log = logging.getLogger(__name__)
+
+_EVENT: Final = Gvk("", "v1", "Event")
+_GZIP_FROM: Final = 128 * 1024
+_WARNING_TOTAL: Final = 4096
+_WARNING_EACH: Final = 256
+
+
+def _codecs() -> dict[Resource, Codec]:
+    core_event = BY_GVK[_EVENT]
+    return {
+        resource: (
+            Codec(resource, core_event, to_core, from_core)
+            if resource.kind == "Event" and resource.group
+            else Codec(resource)
+        )
+        for resource in RESOURCES
+    }
+
+
+class Server:
+    """The API over one store. `async with` starts and ends it; `handle` answers one request."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        rng: random.Random,
+        settings: Settings | None = None,
+        *,
+        static_tokens: Mapping[str, User] | None = None,
+        token_key: "EllipticCurvePrivateKey | None" = None,
+    ) -> None:
+        settings = settings or Settings()
+        codecs = _codecs()
+        hub = Hub(store, list(codecs.values()))
+        watches = Watches(hub, rng, clock.now, settings.watch_bookmark_seconds)
+        services = Services(
+            settings,
+            clock,
+            rng,
+            codecs,
+            hub,
+            Storage(store, hub),
+            Lister(store, hub),
+            watches,
+        )
+        admission, self._allocator = Admission(services), Allocator(settings, rng)
+        writer = Writer(services, admission, self._allocator)
+        deleter = Deleter(services, admission, self._allocator)
+        tokens = Tokens(services, token_key)
+        self.settings, self._services, self._hub, self._rng = settings, services, hub, rng
+        self._verbs = Verbs(services, writer, deleter)
+        self._subresources = Subresources(services, self._verbs, writer, deleter, tokens, NodeProxy(services))
+        self._authentication = Authentication(static_tokens or {}, tokens, settings.anonymous)
+        self._authorizer = Authorizer()
+        self._bootstrap = Bootstrap(services, writer)
+        self.discovery = Discovery(settings.server_address)
+        self._others = (
+            self.discovery.answer,
+            Health(settings.git_version, lambda: self.ready).answer,
+            OpenApi(tokens, settings).answer,
+        )
+        self._by_verb: Mapping[str, Callable[[Call], Awaitable[Response]]] = {
+            "get": self._verbs.get,
+            "list": self._verbs.list,
+            "watch": self._verbs.watch,
+            "create": self._verbs.create,
+            "update": self._verbs.update,
+            "patch": self._verbs.patch,
+            "delete": self._verbs.delete,
+            "deletecollection": self._verbs.deletecollection,
+        }
+        self._following: asyncio.Task[None] | None = None
+        self.ready = False
+
+    async def start(self) -> None:
+        """Load what is stored, follow the store, create what must be there; then the server is ready."""
+        await self._hub.load()
+        self._allocator.restore(
+            stored.tree
+            for cache in self._hub.caches
+            if cache.codec.resource.gvk == Gvk("", "v1", "Service")
+            for stored in cache.entries.values()
+        )
+        self._following = asyncio.create_task(self._hub.run(), name="api server: follow the store")
+        await self._bootstrap.run()
+        self.ready = True
+
+    async def stop(self) -> None:
+        """End every watch, then stop following the store. The store stays open: it is the caller's."""
+        self.ready = False
+        self._services.watches.close()
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait([self._following])
+            self._following = None
+
+    async def __aenter__(self) -> "Server":
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request; failures come as their Status, never as an exception."""
+        query: Query = dict(reversed(request.query)) if request.query else {}
+        call: Call | None = None
+        try:
+            if len(request.body) > self.settings.max_body_bytes:
+                raise RequestTooLarge(f"Request entity too large: limit is {self.settings.max_body_bytes}")
+            user = self._authentication.user(request)
+            target = classify(request, query)
+            if target is None:
+                response = self._other(request, query, user)
+            else:
+                authorize(self._authorizer, user, target)
+                codec = self._services.codec(target.resource)
+                watch = target.verb == "watch"
+                collection = watch or target.verb in ("list", "deletecollection")
+                representation = negotiation.choose(request.headers, query, collection=collection, watch=watch)
+                call = Call(request, target, query, user, codec, representation)
+                response = await self._dispatch(call)
+        except ApiError as error:
+            response = answers.failure(error, negotiation.plain(request.headers, query))
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            _log.exception("%s %s", request.method, request.path)
+            fault = failures.internal("see the server's log")
+            response = answers.failure(fault, negotiation.plain(request.headers, query))
+        return self._finish(request, response, call)
+
+    async def _dispatch(self, call: Call) -> Response:
+        target = call.target
+        if target.subresource:
+            return await self._subresources.handle(call)
+        return await self._by_verb[target.verb](call)
+
+    def _other(self, request: Request, query: Query, user: User) -> Response:
+        self._authorizer.path(user, request.method, request.path)
+        for answer in self._others:
+            response = answer(request, query)
+            if response is not None:
+                return response
+        if served_prefix(request.path):
+            raise failures.no_such_resource()
+        return page_not_found()
+
+    def _finish(self, request: Request, response: Response, call: Call | None) -> Response:
+        """Add the headers every answer has (1.7) and compress large bodies (5.9)."""
+        headers = response.headers
+        headers.append(("audit-id", request.headers.get("audit-id") or ids.uid(self._rng)))
+        if not any(name == "cache-control" for name, _ in headers):
+            headers.append(("cache-control", "no-cache, private"))
+        if call is not None and call.warnings:
+            headers += _warning_headers(call.warnings)
+        if len(response.body) > _GZIP_FROM and negotiation.accepts_gzip(request.headers.get("accept-encoding", "")):
+            packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+            response.body = packer.compress(response.body) + packer.flush()
+            headers += [("content-encoding", "gzip"), ("vary", "Accept-Encoding")]
+        return response
+
+
+def _warning_headers(warnings: list[str]) -> list[tuple[str, str]]:
+    """Return one header per distinct warning; long ones are cut once the total is too large (8.14)."""
+    distinct = list(dict.fromkeys(warnings))
+    if sum(map(len, distinct)) > _WARNING_TOTAL:
+        distinct = [text[:_WARNING_EACH] for text in distinct]
+    escaped = (text.replace("\\", "\\\\").replace('"', '\\"') for text in distinct)
+    return [("warning", f'299 - "{text}"') for text in escaped]

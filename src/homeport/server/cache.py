@@ -1,0 +1,123 @@
+"""One resource's present objects in key order, a window of its recent changes, and those who watch it."""
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator
+from typing import Final, Protocol
+
+from sortedcontainers import SortedDict
+
+from homeport.server.objects import Codec, Stored
+
+__all__ = ["Change", "Observer", "ResourceCache", "TooOld"]
+
+WINDOW_SECONDS: Final = 90.0  # at least 75 s (api-machinery 10.10)
+WINDOW_LEAST: Final = 512
+WINDOW_MOST: Final = 20_000
+_END: Final = "\U0010ffff"
+
+
+class TooOld(Exception):
+    """The window starts after the revision asked for; `floor` is the oldest one to resume from."""
+
+    def __init__(self, floor: int) -> None:
+        super().__init__(f"window starts after revision {floor}")
+        self.floor = floor
+
+
+class Change:
+    """One committed change of one key. `frames` keeps what was encoded for it, for all watchers to share."""
+
+    __slots__ = ("_gone", "at", "frames", "key", "new", "old", "revision")
+
+    def __init__(self, key: str, revision: int, old: Stored | None, new: Stored | None, at: float) -> None:
+        self.key, self.revision, self.old, self.new, self.at = key, revision, old, new, at
+        self.frames: dict[Hashable, bytes] = {}
+        self._gone: Stored | None = None
+
+    @property
+    def gone(self) -> Stored:
+        """The old state at this change's revision: what a DELETED event carries."""
+        if self._gone is None:
+            assert self.old is not None
+            self._gone = self.old.at(self.revision)
+        return self._gone
+
+
+class Observer(Protocol):
+    """Is told every change, in revision order, in the loop turn it became durable."""
+
+    def offer(self, change: Change) -> None: ...
+
+
+class ResourceCache:
+    """What is stored under one resource's prefix. Changes come in revision order from one place, the hub."""
+
+    def __init__(self, codec: Codec) -> None:
+        self.codec = codec
+        self.entries: SortedDict[str, Stored] = SortedDict()
+        self.floor = 0
+        self.changed = 0  # revision of the last change
+        self.observers: set[Observer] = set()
+        self._window: deque[Change] = deque()
+        self._memo: dict[tuple[str, Hashable], object] = {}
+
+    def load(self, entries: Iterator[Stored], revision: int) -> None:
+        """Start from a listing made at `revision`."""
+        for stored in entries:
+            self.entries[stored.key] = stored
+        self.floor = self.changed = revision
+
+    def recall(self, changes: Iterator[Change], floor: int) -> None:
+        """Put changes older than the loaded listing into the window, which then starts after `floor`."""
+        self._window.extend(changes)
+        self.floor = floor
+
+    def get(self, key: str) -> Stored | None:
+        found: Stored | None = self.entries.get(key)
+        return found
+
+    def scan(self, prefix: str, start: str = "") -> Iterator[Stored]:
+        """Yield what lies below `prefix`, in key order, from `start` (inclusive) on."""
+        entries = self.entries
+        for key in entries.irange(start if start > prefix else prefix, prefix + _END):
+            yield entries[key]
+
+    def apply(self, key: str, revision: int, new: Stored | None, now: float) -> None:
+        """Take one durable change in and tell the observers."""
+        old = self.entries.pop(key, None) if new is None else self.entries.get(key)
+        if new is not None:
+            self.entries[key] = new
+        elif old is None:
+            return
+        self.changed = revision
+        if self._memo:
+            self._memo.clear()
+        change = Change(key, revision, old, new, now)
+        window = self._window
+        window.append(change)
+        while len(window) > WINDOW_MOST or (len(window) > WINDOW_LEAST and now - window[0].at > WINDOW_SECONDS):
+            self.floor = window.popleft().revision
+        for observer in self.observers:
+            observer.offer(change)
+
+    def since(self, revision: int) -> list[Change]:
+        """Return the changes made after `revision`, oldest first. Raises TooOld."""
+        if revision < self.floor:
+            raise TooOld(self.floor)
+        found = []
+        for change in reversed(self._window):
+            if change.revision <= revision:
+                break
+            found.append(change)
+        found.reverse()
+        return found
+
+    def memoised(self, prefix: str, what: Hashable, make: Callable[[], object]) -> object:
+        """Return `make()`, kept until the next change of this resource."""
+        slot = (prefix, what)
+        found = self._memo.get(slot)
+        if found is None:
+            if len(self._memo) >= 64:
+                self._memo.clear()
+            found = self._memo[slot] = make()
+        return found

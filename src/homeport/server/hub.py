@@ -1,0 +1,127 @@
+"""Follows the store and keeps every resource's cache; writers wait here until their own write is visible."""
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Sequence
+from typing import Final
+
+from homeport.server.cache import Change, ResourceCache
+from homeport.server.objects import Codec, Stored
+from homeport.store.contract import Entry, Event, Revision, Store, TooSlow
+
+__all__ = ["Hub"]
+
+ROOT: Final = "/registry/"
+RECALLED: Final = 900  # revisions; below what a store lets wait undelivered
+
+
+def _stored(entry: Entry | None) -> Stored | None:
+    return None if entry is None else Stored(entry.key, entry.value, entry.revision)
+
+
+class Hub:
+    """One watch on the whole registry, fanned out to one cache per stored resource.
+
+    After `reached(r)` returned, every cache holds all changes up to r: that is how a read after an acknowledged
+    write sees it (api-machinery 22.5).
+    """
+
+    def __init__(self, store: Store, codecs: Sequence[Codec]) -> None:
+        self._store = store
+        self._by_prefix = {codec.prefix: ResourceCache(codec) for codec in codecs if codec.native}
+        self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._order = itertools.count()
+        self.revision = 0
+
+    def cache(self, codec: Codec) -> ResourceCache:
+        return self._by_prefix[codec.prefix]
+
+    @property
+    def caches(self) -> Sequence[ResourceCache]:
+        return tuple(self._by_prefix.values())
+
+    async def load(self) -> None:
+        """Fill the caches from the store."""
+        listing = await self._store.list(ROOT)
+        by_cache: dict[str, list[tuple[str, bytes, int]]] = {prefix: [] for prefix in self._by_prefix}
+        for entry in listing.entries:
+            cache = self._route(entry.key)
+            if cache is not None:
+                by_cache[cache.codec.prefix].append((entry.key, entry.value, entry.revision))
+        for prefix, found in by_cache.items():
+            cache = self._by_prefix[prefix]
+            cache.load((Stored(*one) for one in found), listing.revision)
+        self.revision = listing.revision
+        await self._recall()
+
+    async def _recall(self) -> None:
+        """Fill the windows with what the store still knows, so that watches of before a restart resume."""
+        floor = max(self._store.oldest, self.revision - RECALLED)
+        if floor >= self.revision:
+            return
+        recalled: dict[str, list[Change]] = {prefix: [] for prefix in self._by_prefix}
+        now = asyncio.get_running_loop().time()
+        async with self._store.watch(ROOT, after=Revision(floor)) as batches:
+            async for batch in batches:
+                for event in batch:
+                    cache = self._route(event.key)
+                    if cache is not None and event.revision <= self.revision:
+                        old, new = (_stored(entry) for entry in (event.previous, event.entry))
+                        recalled[cache.codec.prefix].append(Change(event.key, event.revision, old, new, now))
+                if batch and batch[-1].revision >= self.revision:
+                    break
+        for prefix, changes in recalled.items():
+            self._by_prefix[prefix].recall(iter(changes), floor)
+
+    async def run(self) -> None:
+        """Follow the store until cancelled. A watch that fell behind resumes after the last change seen."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                async with self._store.watch(ROOT, after=Revision(self.revision)) as batches:
+                    async for batch in batches:
+                        self._take(batch, loop.time())
+                return
+            except TooSlow:
+                continue
+
+    def _take(self, batch: Sequence[Event], now: float) -> None:
+        for event in batch:
+            cache = self._route(event.key)
+            if cache is not None:
+                cache.apply(event.key, event.revision, _stored(event.entry), now)
+            self.revision = event.revision
+        waiters = self._waiters
+        while waiters and waiters[0][0] <= self.revision:
+            future = heapq.heappop(waiters)[2]
+            if not future.done():
+                future.set_result(None)
+
+    def _route(self, key: str) -> ResourceCache | None:
+        # "/registry/pods/ns/name" or "/registry/apps/statefulsets/ns/name": the group has a dot or is known
+        first = key.find("/", len(ROOT))
+        found = self._by_prefix.get(key[: first + 1])
+        if found is None:
+            second = key.find("/", first + 1)
+            found = self._by_prefix.get(key[: second + 1])
+        return found
+
+    async def reached(self, revision: int) -> None:
+        """Return once every change up to `revision` is in the caches."""
+        if revision <= self.revision:
+            return
+        future = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiters, (revision, next(self._order), future))
+        await future
+
+    async def at_least(self, revision: int, seconds: float) -> bool:
+        """Wait up to `seconds` for a revision the caller has not written; tell whether it came."""
+        if revision <= self.revision:
+            return True
+        try:
+            async with asyncio.timeout(seconds):
+                await self.reached(revision)
+        except TimeoutError:
+            return False
+        return True

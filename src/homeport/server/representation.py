@@ -1,0 +1,196 @@
+"""Objects, lists and watch events in the form a client asked for: plain, Table or metadata alone; JSON or YAML."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from homeport.api.resources import Gvk
+from homeport.errors import BadRequest
+from homeport.server import rules
+from homeport.server.cache import Change
+from homeport.server.negotiation import Form, Representation
+from homeport.server.objects import Codec, Stored, Tree, encode_json
+
+__all__ = ["bookmark", "error_frame", "list_bytes", "object_bytes", "stored_bytes", "tree_bytes", "watch_frame"]
+
+_INCLUDES = ("", "Metadata", "Object", "None")
+
+
+def check_include(representation: Representation) -> None:
+    """Refuse an unknown `includeObject` (14.3)."""
+    if representation.include_object not in _INCLUDES:
+        raise BadRequest(f'unrecognized includeObject value: "{representation.include_object}"')
+
+
+def finish(document: Any, representation: Representation) -> bytes:
+    """Encode a document of any shape."""
+    if representation.yaml:
+        import yaml
+
+        return yaml.dump(
+            document, Dumper=_dumper(), default_flow_style=False, sort_keys=True, allow_unicode=True
+        ).encode()
+    body = encode_json(document)
+    return msgspec.json.format(body, indent=2) if representation.pretty else body
+
+
+def _dumper() -> Any:
+    import yaml
+
+    return getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+def object_bytes(tree: Tree, gvk: Gvk, representation: Representation, now: float) -> bytes:
+    """Encode an object that is not in the store: a dry run's, a Scale, a last state."""
+    if representation.form is Form.PLAIN:
+        return finish(tree, representation) + _newline(representation)
+    return finish(_transformed(tree, gvk, representation, now), representation) + _newline(representation)
+
+
+def stored_bytes(codec: Codec, stored: Stored, representation: Representation, now: float) -> bytes:
+    """Encode a stored object; the common form is one splice."""
+    if representation.form is Form.PLAIN and not representation.yaml:
+        body = codec.json(stored)
+        return (msgspec.json.format(body, indent=2) if representation.pretty else body) + b"\n"
+    return object_bytes(codec.tree(stored), codec.resource.gvk, representation, now)
+
+
+tree_bytes = finish
+
+
+def _newline(representation: Representation) -> bytes:
+    return b"" if representation.yaml else b"\n"
+
+
+def _transformed(tree: Tree, gvk: Gvk, representation: Representation, now: float) -> Tree:
+    if representation.form is Form.TABLE:
+        check_include(representation)
+        metadata = {"resourceVersion": tree.get("metadata", {}).get("resourceVersion", "")}
+        return table([tree], gvk, representation, now, {k: v for k, v in metadata.items() if v})
+    return partial(tree, representation)
+
+
+def partial(tree: Tree, representation: Representation) -> Tree:
+    """Return the object's metadata alone (5.7)."""
+    return {
+        "kind": "PartialObjectMetadata",
+        "apiVersion": f"meta.k8s.io/{representation.version}",
+        "metadata": tree["metadata"],
+    }
+
+
+def table(
+    trees: Iterable[Tree], gvk: Gvk, representation: Representation, now: float, metadata: Tree, *, columns: bool = True
+) -> Tree:
+    """Return a Table of objects (14)."""
+    return {
+        "kind": "Table",
+        "apiVersion": f"meta.k8s.io/{representation.version}",
+        "metadata": metadata,
+        "columnDefinitions": rules.columns(gvk) if columns else None,
+        "rows": [_row(tree, gvk, representation, now) for tree in trees],
+    }
+
+
+def _row(tree: Tree, gvk: Gvk, representation: Representation, now: float) -> Tree:
+    row = rules.row(gvk, tree, now)
+    match representation.include_object:
+        case "Object":
+            shown: Tree | None = tree
+        case "None":
+            shown = None
+        case _:
+            shown = partial(tree, representation)
+    return {**row, "object": shown}
+
+
+def list_bytes(
+    codec: Codec, items: Sequence[Stored], metadata: Tree, representation: Representation, now: float
+) -> bytes:
+    """Encode a list; plain JSON is a join of stored bytes."""
+    if representation.form is Form.PLAIN and not representation.yaml:
+        joined = b",".join([codec.item(stored) for stored in items])
+        body = list_frame(codec, metadata, joined)
+        return msgspec.json.format(body, indent=2) + b"\n" if representation.pretty else body
+    trees = [codec.tree(stored) for stored in items]
+    resource = codec.resource
+    match representation.form:
+        case Form.TABLE:
+            check_include(representation)
+            document = table(trees, resource.gvk, representation, now, metadata)
+        case Form.PARTIAL_LIST:
+            document = {
+                "kind": "PartialObjectMetadataList",
+                "apiVersion": f"meta.k8s.io/{representation.version}",
+                "metadata": metadata,
+                "items": [partial(tree, representation) for tree in trees],
+            }
+        case _:
+            document = {
+                "kind": resource.list_kind,
+                "apiVersion": resource.api_version,
+                "metadata": metadata,
+                "items": [{k: v for k, v in tree.items() if k not in ("kind", "apiVersion")} for tree in trees],
+            }
+    return finish(document, representation) + _newline(representation)
+
+
+def list_frame(codec: Codec, metadata: Tree, joined: bytes) -> bytes:
+    """Return a list document around items that are already joined."""
+    resource = codec.resource
+    return b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[%b]}\n' % (
+        resource.list_kind.encode(),
+        resource.api_version.encode(),
+        encode_json(metadata),
+        joined,
+    )
+
+
+def watch_frame(
+    kind: str, codec: Codec, stored: Stored, representation: Representation, now: float, *, first: bool = False
+) -> bytes:
+    """Encode one event and its newline. `first` Table events carry the column definitions (10.12)."""
+    match representation.form:
+        case Form.PLAIN:
+            body = codec.json(stored)
+        case Form.TABLE:
+            tree = codec.tree(stored)
+            body = encode_json(table([tree], codec.resource.gvk, representation, now, {}, columns=first))
+        case _:
+            body = encode_json(partial(codec.tree(stored), representation))
+    return b'{"type":"%b","object":%b}\n' % (kind.encode(), body)
+
+
+def shared_frame(kind: str, codec: Codec, change: Change, representation: Representation, now: float) -> bytes:
+    """Encode a change once for all watchers that show it alike."""
+    slot = (kind, codec.resource.group, representation)
+    frame = change.frames.get(slot)
+    if frame is None:
+        stored = change.gone if kind == "DELETED" else change.new
+        assert stored is not None
+        frame = change.frames[slot] = watch_frame(kind, codec, stored, representation, now)
+    return frame
+
+
+def bookmark(
+    codec: Codec, revision: int, representation: Representation, now: float, *, initial: bool, first: bool = False
+) -> bytes:
+    """Encode a BOOKMARK: an object with nothing but a version, and the mark that ends the initial events (10.4)."""
+    metadata: Tree = {"resourceVersion": str(revision)}
+    if initial:
+        metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
+    resource = codec.resource
+    tree: Tree = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}
+    match representation.form:
+        case Form.PLAIN:
+            document = tree
+        case Form.TABLE:
+            document = table([tree], resource.gvk, representation, now, {}, columns=first)
+        case _:
+            document = partial(tree, representation)
+    return b'{"type":"BOOKMARK","object":%b}\n' % encode_json(document)
+
+
+def error_frame(status: Tree) -> bytes:
+    return b'{"type":"ERROR","object":%b}\n' % encode_json(status)

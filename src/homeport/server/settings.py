@@ -1,0 +1,48 @@
+"""What a server is told at start. One frozen value, passed down."""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from typing import Final
+
+__all__ = ["ADMISSION_PLUGINS", "Settings"]
+
+_SERVICE_CIDR: Final = IPv4Network("10.96.0.0/16")
+
+ADMISSION_PLUGINS: Final = (
+    "NamespaceLifecycle",
+    "ServiceAccount",
+    "Priority",
+    "DefaultTolerationSeconds",
+    "DefaultStorageClass",
+    "StorageObjectInUseProtection",
+    "PersistentVolumeClaimResize",
+)
+"""In the order they run (api-machinery 21.1)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Addresses, names and limits of one cluster's API.
+
+    service_cidr        where ClusterIPs come from; its first usable address is the `kubernetes` Service
+    node_ports          first and last NodePort
+    advertise           address and port published as the endpoint of the `kubernetes` Service; never loopback
+    server_address      `host:port` shown in legacy discovery, or "" until the listener has bound
+    disabled_admission  plugins of `ADMISSION_PLUGINS` left out
+    node_socket         unix socket of the node agent, for logs and streams; "" when there is none
+    anonymous           whether a request without credentials is `system:anonymous` rather than refused
+    """
+
+    service_cidr: IPv4Network = _SERVICE_CIDR
+    node_ports: tuple[int, int] = (30000, 32767)
+    advertise: tuple[str, int] = ("10.244.0.1", 6443)
+    server_address: str = ""
+    cluster_domain: str = "cluster.local"
+    issuer: str = "https://kubernetes.default.svc"
+    disabled_admission: frozenset[str] = frozenset()
+    node_socket: str = ""
+    anonymous: bool = True
+    git_version: str = "v1.36.2"
+    max_body_bytes: int = 3 * 1024 * 1024
+    request_timeout_seconds: float = 60.0
+    watch_bookmark_seconds: float = 60.0
