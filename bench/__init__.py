@@ -1,0 +1,1 @@
+"""Measurements: each a command, a baseline in the same run, medians and ratios. `python -m bench [NAME…]`."""
