@@ -17,7 +17,7 @@ from typing import Final
 from homeport.dns.message import FormatError, Header, Opt, Query, encode, parse_message
 from homeport.dns.records import Answer, Question, Rcode
 
-__all__ = ["Upstream", "host_resolvers"]
+__all__ = ["Resolver", "Upstream", "host_resolvers"]
 
 TIMEOUT_SECONDS: Final = 2.0
 PAYLOAD: Final = 1232

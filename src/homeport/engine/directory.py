@@ -153,6 +153,16 @@ class DataDirectory:
         with suppress(FileNotFoundError):
             (self.run / f"{name}.process").unlink()
 
+    def dns_endpoint(self) -> dict[str, Any] | None:
+        """Return {host, port} of the DNS server's listener on the host, None while it does not run."""
+        if self.process("dns") is None:
+            return None
+        try:
+            endpoint: dict[str, Any] = json.loads((self.run / "dns.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        return endpoint
+
     def process(self, name: str) -> ProcessRecord | None:
         """Return the living process that plays a part, None when there is none."""
         try:

@@ -1,0 +1,48 @@
+"""Progress on standard error: a live list on a terminal, one line per change elsewhere."""
+
+import sys
+from collections.abc import Mapping
+
+from homeport.cli.readiness import Verdict
+
+__all__ = ["Progress"]
+
+
+class Progress:
+    """Shows verdicts as they change."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, Verdict] = {}
+        self._live = None
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.live import Live
+
+            self._live = Live(console=Console(stderr=True), transient=True, refresh_per_second=10)
+            self._live.start()
+
+    def show(self, verdicts: Mapping[str, Verdict]) -> None:
+        if self._live is not None:
+            self._live.update(self._render(verdicts))
+            return
+        for name, one in verdicts.items():
+            if one.ready and not (name in self._said and self._said[name].ready):
+                print(f"{name} ready", file=sys.stderr)
+            self._said[name] = one
+
+    @staticmethod
+    def _render(verdicts: Mapping[str, Verdict]) -> object:
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table.grid(padding=(0, 2))
+        for name, one in verdicts.items():
+            mark = Text("✓", "green") if one.ready else Text("…", "yellow")
+            table.add_row(
+                mark, Text(name), Text(one.progress), Text(one.waits_for, "dim", overflow="ellipsis", no_wrap=True)
+            )
+        return table
+
+    def close(self) -> None:
+        if self._live is not None:
+            self._live.stop()

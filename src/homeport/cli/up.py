@@ -1,0 +1,136 @@
+"""`up`: start the engine if need be, apply, wait until everything is ready, show what is there."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from homeport.cli.cluster import cluster_option, connected, directory_of, fail, run_async
+from homeport.cli.manifests import Manifest, ManifestError, read_manifests
+from homeport.cli.output import output_option, print_json
+from homeport.engine.settings import PARTS
+
+DEFAULT_TIMEOUT = 180.0
+
+
+def _parts(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    return tuple(part for part in (word.strip() for word in value.split(",")) if part)
+
+
+@click.command()
+@click.option(
+    "-f", "--filename", "sources", multiple=True, metavar="FILE|DIR|-", help="Manifests to apply; may be repeated."
+)
+@cluster_option
+@click.option("--no-wait", is_flag=True, help="Return once everything is applied.")
+@click.option("--timeout", type=float, default=DEFAULT_TIMEOUT, show_default=True, help="Seconds to wait for ready.")
+@click.option(
+    "--image", "images", multiple=True, metavar="PATTERN=TARGET", help="Run images matching PATTERN as TARGET (kept)."
+)
+@click.option("--without", callback=_parts, metavar="PART,…", help=f"Leave parts out: {', '.join(PARTS)}.")
+@click.option("--api-port", type=click.IntRange(0, 65535), help="Port of the API on 127.0.0.1; 0 chooses one.")
+@click.option("--dns-port", type=click.IntRange(0, 65535), help="Port of the DNS on 127.0.0.1; 0 chooses one.")
+@click.option("--token-file", "tokens", type=click.Path(exists=True, dir_okay=False), help="Static tokens (CSV).")
+@click.option("--disable-admission", callback=_parts, metavar="PLUGIN,…", help="Leave admission plugins out.")
+@click.option("-n", "--namespace", default="default", show_default=True, help="For objects that name none.")
+@output_option
+def up(
+    sources: tuple[str, ...],
+    cluster: str,
+    no_wait: bool,
+    timeout: float,
+    images: tuple[str, ...],
+    without: tuple[str, ...] | None,
+    api_port: int | None,
+    dns_port: int | None,
+    tokens: str | None,
+    disable_admission: tuple[str, ...] | None,
+    namespace: str,
+    output: str | None,
+) -> None:
+    """Start the engine when it is not running, apply manifests, wait until all is ready.
+
+    Exits with 0 only when everything is ready; else says which object waits for what.
+    """
+    from homeport.engine.directory import DirectoryError
+    from homeport.engine.launch import LaunchError, start
+    from homeport.engine.settings import ClusterSettings, SettingsError
+
+    try:
+        manifests = read_manifests(sources) if sources else []
+        directory = directory_of(cluster)
+        stored = directory.load()
+        base = stored or ClusterSettings(name=cluster)
+        settings = base.changed(
+            without=without,
+            api_port=api_port,
+            dns_port=dns_port,
+            tokens=str(Path(tokens).absolute()) if tokens else None,
+            disabled_admission=disable_admission,
+        )
+        _alias(directory.path, images)
+        started = start(directory, settings, keep_running=stored is not None and settings == stored)
+    except (ManifestError, SettingsError, DirectoryError, LaunchError) as error:
+        raise fail(str(error)) from error
+    if started is not None:
+        click.echo(f"cluster {cluster!r} started in {started:.2f} s", err=True)
+    run_async(_up(cluster, settings.domain, manifests, namespace, None if no_wait else timeout, output, settings))
+
+
+def _alias(data: Path, images: Sequence[str]) -> None:
+    from homeport.cli.image import add_alias
+
+    for text in images:
+        add_alias(data, text)
+
+
+async def _up(
+    cluster: str,
+    domain: str,
+    manifests: list[Manifest],
+    namespace: str,
+    timeout: float | None,
+    output: str | None,
+    settings: Any,
+) -> None:
+    from homeport.cli.overview import overview, print_overview
+    from homeport.cli.waiting import Target, wait_until_ready
+    from homeport.errors import ApiError
+
+    async with connected(cluster) as client:
+        targets: list[Target] = []
+        failed = False
+        for manifest in sorted(manifests, key=lambda one: one.resource.kind != "Namespace"):
+            try:
+                outcome = await _apply(client, manifest, namespace)
+            except ApiError as error:
+                failed = True
+                click.echo(f"Error: {manifest.source}: {error.message}", err=True)
+                continue
+            click.echo(f"{manifest.resource.singular}/{manifest.name} {outcome}", err=True)
+            targets.append(Target(manifest.resource, manifest.namespace(namespace), manifest.name))
+        if failed:
+            raise click.exceptions.Exit(1)
+        late: list[str] = []
+        if timeout is not None:
+            node = settings.node_name if settings.runs("node") else None
+            late = await wait_until_ready(client, targets, timeout, node=node)
+        seen = await overview(client, domain, {t.namespace for t in targets if t.namespace} or {namespace})
+        if output == "json":
+            print_json({"ready": not late, "waiting": late, **seen})
+        else:
+            print_overview(seen)
+        for line in late:
+            click.echo(f"not ready after {timeout:g} s: {line}", err=True)
+        if late:
+            raise click.exceptions.Exit(1)
+
+
+async def _apply(client: Any, manifest: Manifest, namespace: str) -> str:
+    from homeport.client.apply import apply
+
+    outcome, _ = await apply(client, manifest.resource, manifest.tree, manifest.namespace(namespace))
+    return str(outcome.value)

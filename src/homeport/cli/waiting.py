@@ -1,0 +1,109 @@
+"""Waiting until objects are ready, by watches, with progress for people."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from homeport.api.resources import Resource, find
+from homeport.cli.readiness import Verdict, verdict
+from homeport.client.informer import Informer, InformerFactory
+
+__all__ = ["Target", "wait_until_ready"]
+
+_OWNERS: Final = {"StatefulSet", "Deployment", "ReplicaSet"}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Something that must become ready."""
+
+    resource: Resource
+    namespace: str | None
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.resource.singular}/{self.name}"
+
+
+class _World:
+    """The collections that readiness is judged on, kept fresh by watches."""
+
+    def __init__(self, client: Any, targets: Sequence[Target], node: str | None) -> None:
+        self.targets, self.node = targets, node
+        self.changed = asyncio.Event()
+        self.factory = InformerFactory(client, random.Random())
+        self.pods = self._informer(find("Pod"))
+        self.sets = self._informer(find("ReplicaSet", "apps"))
+        self.nodes = self._informer(find("Node"))
+        self.found = {target.resource.gvk: self._informer(target.resource) for target in targets}
+
+    def _informer(self, resource: Resource) -> Informer:
+        informer = self.factory.informer(resource)
+        informer.on_change(lambda _: self.changed.set())
+        return informer
+
+    def judge(self) -> dict[str, Verdict]:
+        """Return the verdict on each target, by its printed name."""
+        verdicts = {str(target): self._judge(target) for target in self.targets}
+        if self.node is not None:
+            verdicts[f"node/{self.node}"] = self._judge_node(self.node)
+        return verdicts
+
+    def _judge(self, target: Target) -> Verdict:
+        obj = self.found[target.resource.gvk].get(target.namespace, target.name)
+        if obj is None:
+            return Verdict(False, "it to appear (was it deleted?)")
+        pods = self._pods_of(obj) if target.resource.kind in _OWNERS else ()
+        return verdict({**obj, "kind": target.resource.kind}, pods)
+
+    def _pods_of(self, obj: Any) -> list[Any]:
+        owners = {obj["metadata"]["uid"]}
+        namespace = obj["metadata"]["namespace"]
+        owners |= {one["metadata"]["uid"] for one in self.sets.list(namespace) if _owner(one) in owners}
+        return [pod for pod in self.pods.list(namespace) if _owner(pod) in owners]
+
+    def _judge_node(self, name: str) -> Verdict:
+        node = self.nodes.get(None, name)
+        if node is None:
+            return Verdict(False, "the node agent to register")
+        for condition in node.get("status", {}).get("conditions") or ():
+            if condition["type"] == "Ready":
+                return Verdict(condition["status"] == "True", condition.get("message", ""))
+        return Verdict(False, "the node agent to report")
+
+
+def _owner(obj: Any) -> str:
+    for reference in obj["metadata"].get("ownerReferences") or ():
+        if reference.get("controller"):
+            return str(reference["uid"])
+    return ""
+
+
+async def wait_until_ready(client: Any, targets: Sequence[Target], timeout: float, *, node: str | None) -> list[str]:
+    """Return [] once everything is ready, else one line for each that is not when `timeout` seconds are over."""
+    from homeport.cli.progress import Progress
+
+    world = _World(client, targets, node)
+    feeding = asyncio.create_task(world.factory.run())
+    progress = Progress()
+    verdicts: dict[str, Verdict] = {}
+    try:
+        async with asyncio.timeout(timeout):
+            await world.factory.synced()
+            while True:
+                world.changed.clear()
+                verdicts = world.judge()
+                progress.show(verdicts)
+                if all(one.ready for one in verdicts.values()):
+                    return []
+                await world.changed.wait()
+    except TimeoutError:
+        return [f"{name} waits for {one.waits_for}" for name, one in verdicts.items() if not one.ready] or [
+            "the API gave no complete list"
+        ]
+    finally:
+        progress.close()
+        feeding.cancel()
+        await asyncio.gather(feeding, return_exceptions=True)
