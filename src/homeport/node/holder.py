@@ -361,7 +361,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Become the keeper: `--run DIR --ready FD [--join PID] [--uids FIRST:COUNT --gids FIRST:COUNT]`.
+    """Become the keeper: `--run DIR --ready FD [--join PID | --here] [--uids FIRST:COUNT --gids FIRST:COUNT]`.
 
     One JSON line on descriptor `ready` says how it went: `{"pid", "start"}` or `{"error"}`.
     """
@@ -369,6 +369,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--ready", type=int, required=True)
     parser.add_argument("--join", type=int)
+    parser.add_argument("--here", action="store_true")
     parser.add_argument("--uids", default="")
     parser.add_argument("--gids", default="")
     options = parser.parse_args(argv)
@@ -378,7 +379,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         try:
             if options.join:
                 join_namespaces(options.join)
-            else:
+            elif not options.here:
                 create_namespaces(options.uids, options.gids)
             syscalls.become_subreaper()
             keeper = Keeper(options.run, WallClock())

@@ -40,17 +40,20 @@ class Ended:
     time: float
 
 
-async def ensure_holder(run: Path, log: Path, *, join: Sequence[int] = ()) -> Holder:
+async def ensure_holder(run: Path, log: Path, *, join: Sequence[int] = (), here: bool = False) -> Holder:
     """Return the living keeper of `run` (`<data>/run`), starting one when there is none. Raises OSError.
 
     join  pids of sandboxes that may still live from an earlier keeper: the first that answers gives back the old
           namespaces. With none, new namespaces are made.
+    here  the caller is inside the namespaces already: the new keeper stays in them
     """
     holder = find_holder(run)
     if holder is not None and await asyncio.to_thread(_answers, run, holder):
         return holder
     run.mkdir(mode=0o700, parents=True, exist_ok=True)
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if here:
+        return await asyncio.to_thread(_start, run, log, ["--here"])
     trouble = ""
     for pid in join:
         try:

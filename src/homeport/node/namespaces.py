@@ -80,7 +80,9 @@ def wait_for_end(pid: int, timeout_seconds: float = 10) -> bool:
     except ProcessLookupError:
         return True
     try:
-        return bool(select.select([pidfd], [], [], timeout_seconds)[0])
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        return bool(poll.poll(timeout_seconds * 1000))
     finally:
         os.close(pidfd)
 

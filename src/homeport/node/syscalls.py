@@ -31,10 +31,12 @@ __all__ = [
     "boot_id",
     "loopback_up",
     "mount",
+    "open_in_root",
     "same_process",
     "set_hostname",
     "setns",
     "start_ticks",
+    "sync_filesystem",
     "umount",
     "unshare",
 ]
@@ -56,6 +58,10 @@ MS_REC: Final = 16384
 MS_SLAVE: Final = 1 << 19
 MNT_DETACH: Final = 2
 
+_SYS_OPENAT2: Final = 437  # the same number on every architecture
+_RESOLVE_NO_MAGICLINKS: Final = 0x02
+_RESOLVE_IN_ROOT: Final = 0x10
+
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _SIOCGIFFLAGS: Final = 0x8913
 _SIOCSIFFLAGS: Final = 0x8914
@@ -68,6 +74,23 @@ def _check(result: int, what: str) -> None:
     if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), what)
+
+
+def open_in_root(root: int, path: str, flags: int) -> int:
+    """Open `path` as a process with directory `root` as its root would: no link, `..` or magic link leads out of it.
+
+    openat2(2) with RESOLVE_IN_ROOT and RESOLVE_NO_MAGICLINKS; the descriptor closes on exec.
+    """
+    how = struct.pack("QQQ", flags | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+    fd: int = _libc.syscall(ctypes.c_long(_SYS_OPENAT2), root, os.fsencode(path), how, ctypes.c_size_t(len(how)))
+    if fd < 0:
+        _check(fd, path)
+    return fd
+
+
+def sync_filesystem(fd: int) -> None:
+    """Write everything of the file system `fd` is on to the disk (syncfs(2))."""
+    _check(_libc.syncfs(fd), "syncfs")
 
 
 def unshare(flags: int) -> None:

@@ -13,7 +13,14 @@ from typing import Final
 from homeport.node import syscalls
 from homeport.node.launching import FIRST_KEPT_FD
 
-__all__ = ["KINDS", "create_namespaces", "has_capability", "join_namespaces", "needs_user_namespace"]
+__all__ = [
+    "KINDS",
+    "create_namespaces",
+    "has_capability",
+    "in_user_namespace",
+    "join_namespaces",
+    "needs_user_namespace",
+]
 
 KINDS: Final = ("user", "mnt", "net", "ipc", "uts")
 """The keeper's namespaces, in the order their descriptors are handed to a sandbox's first process."""
@@ -33,6 +40,13 @@ def has_capability(number: int) -> bool:
 def needs_user_namespace() -> bool:
     """Tell whether namespaces are only to be had inside a user namespace of our own."""
     return not has_capability(_CAP_SYS_ADMIN)
+
+
+def in_user_namespace() -> bool:
+    """Tell whether this process is in a user namespace with fewer ids than the host's: then ids here are not real."""
+    with open("/proc/self/uid_map", encoding="ascii") as file:
+        first, outside, count = file.readline().split()
+    return not (first == outside == "0" and int(count) > 1 << 31)
 
 
 def create_namespaces(uids: str = "", gids: str = "") -> None:

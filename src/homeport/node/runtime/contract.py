@@ -48,7 +48,10 @@ class ImageError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A usable image: `id` is the config digest (`sha256:…`), or a stable word for the host image."""
+    """A usable image: `id` is the config digest (`sha256:…`), or a stable word for the host image.
+
+    note  why this image stands in for the one asked for; empty when it is that one. Belongs in the `Pulled` event.
+    """
 
     id: str
     reference: str
@@ -60,6 +63,7 @@ class Image:
     working_directory: str = ""
     stop_signal: str = ""
     size_bytes: int = 0
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,155 @@
+"""Limits: one cgroup per container, made by us, entered by the container's starter before it runs.
+
+So every runtime is used the same way, and a host that gives us no cgroup merely leaves limits unenforced (node 11.2).
+Version 2 is used where it is the only one; version 1 and hybrid layouts go controller by controller.
+"""
+
+import errno
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from homeport.node.runtime.contract import Limits
+
+__all__ = ["Cgroups", "find_cgroups", "settings_v1", "settings_v2"]
+
+_CONTROLLERS: Final = ("memory", "cpu", "pids")
+_PERIOD: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Cgroups:
+    """Where this engine's groups live: one directory per hierarchy. Empty: limits are not enforced here.
+
+    hierarchies  controller → directory (version 1), or `""` → directory (version 2)
+    """
+
+    hierarchies: Mapping[str, Path]
+
+    @property
+    def unified(self) -> bool:
+        return "" in self.hierarchies
+
+    def create(self, container_id: str, limits: Limits) -> Sequence[str]:
+        """Make the container's groups with their limits; return the `cgroup.procs` files to enter.
+
+        A limit the kernel refuses is left out: it is better to run than not to.
+        """
+        entered = []
+        for controller, base in self.hierarchies.items():
+            group = base / container_id
+            try:
+                group.mkdir(parents=True, exist_ok=True)
+            except OSError:
+                continue
+            settings = settings_v2(limits) if controller == "" else settings_v1(controller, limits)
+            for name, value in settings:
+                with suppress(OSError):
+                    (group / name).write_text(value, encoding="ascii")
+            entered.append(str(group / "cgroup.procs"))
+        return entered
+
+    def oom_kills(self, container_id: str) -> int:
+        """Return how many processes of the container the kernel has killed for want of memory."""
+        base = self.hierarchies.get("") or self.hierarchies.get("memory")
+        if base is None:
+            return 0
+        file = base / container_id / ("memory.events" if self.unified else "memory.oom_control")
+        try:
+            lines = file.read_text(encoding="ascii").splitlines()
+        except OSError:
+            return 0
+        return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+    def remove(self, container_id: str) -> None:
+        """Drop the container's groups once they are empty. Absent is fine."""
+        for base in self.hierarchies.values():
+            for group in (base / container_id, base):
+                try:
+                    group.rmdir()
+                except OSError as error:
+                    if error.errno not in (errno.ENOENT, errno.EBUSY, errno.ENOTEMPTY):
+                        raise
+
+
+def find_cgroups(
+    cluster: str, *, mounts: Path = Path("/proc/self/mountinfo"), own: Path = Path("/proc/self/cgroup")
+) -> Cgroups:
+    """Find the hierarchies this process may write to. `cluster` names our part of them."""
+    groups = _own_groups(own.read_text(encoding="utf-8"))
+    version_1: dict[str, Path] = {}
+    version_2: Path | None = None
+    for line in mounts.read_text(encoding="utf-8").splitlines():
+        before, _, after = line.partition(" - ")
+        mount_point, kind, options = before.split()[4], *after.split()[0::2]
+        if kind == "cgroup2":
+            version_2 = Path(mount_point)
+        elif kind == "cgroup":
+            for controller in set(options.split(",")) & set(_CONTROLLERS):
+                base = Path(mount_point + groups.get(controller, "/"))
+                version_1[controller] = base if base.is_dir() else Path(mount_point)
+    if version_1:
+        usable = {name: base / cluster for name, base in version_1.items() if os.access(base, os.W_OK)}
+        return Cgroups(usable)
+    if version_2 is not None and os.access(version_2 / "cgroup.subtree_control", os.W_OK):
+        base = version_2 / cluster
+        if _delegate(version_2) and (base.is_dir() or _made(base)) and _delegate(base):
+            return Cgroups({"": base})
+    return Cgroups({})
+
+
+def settings_v1(controller: str, limits: Limits) -> Sequence[tuple[str, str]]:
+    """Return the files to write in one version 1 hierarchy, in order."""
+    match controller:
+        case "memory" if limits.memory_bytes:
+            value = str(limits.memory_bytes)
+            return (("memory.limit_in_bytes", value), ("memory.memsw.limit_in_bytes", value))
+        case "cpu":
+            quota = limits.cpu_quota_microseconds
+            shares = (("cpu.shares", str(limits.cpu_shares)),) if limits.cpu_shares else ()
+            bound = (("cpu.cfs_period_us", str(_PERIOD)), ("cpu.cfs_quota_us", str(quota))) if quota else ()
+            return (*shares, *bound)
+        case "pids" if limits.pids:
+            return (("pids.max", str(limits.pids)),)
+    return ()
+
+
+def settings_v2(limits: Limits) -> Sequence[tuple[str, str]]:
+    """Return the files to write in a version 2 group, in order (node 11.1)."""
+    settings = []
+    if limits.memory_bytes:
+        settings += [("memory.max", str(limits.memory_bytes)), ("memory.swap.max", "0"), ("memory.oom.group", "1")]
+    if limits.cpu_shares:
+        settings.append(("cpu.weight", str(1 + (limits.cpu_shares - 2) * 9999 // 262142)))
+    if limits.cpu_quota_microseconds:
+        settings.append(("cpu.max", f"{limits.cpu_quota_microseconds} {_PERIOD}"))
+    if limits.pids:
+        settings.append(("pids.max", str(limits.pids)))
+    return settings
+
+
+def _own_groups(text: str) -> dict[str, str]:
+    groups = {}
+    for line in text.splitlines():
+        _, controllers, path = line.split(":", 2)
+        groups.update(dict.fromkeys(controllers.split(","), path))
+    return groups
+
+
+def _delegate(group: Path) -> bool:
+    try:
+        (group / "cgroup.subtree_control").write_text("+memory +cpu +pids", encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
+def _made(group: Path) -> bool:
+    try:
+        group.mkdir()
+    except OSError:
+        return False
+    return True

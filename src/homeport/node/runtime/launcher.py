@@ -1,0 +1,143 @@
+"""From a container's request to a running process: files, root directory, cgroup, then the runtime, by the keeper.
+
+Everything made here is beneath the container's own directory, so a start that fails, or is cut short by the end of the
+engine, is undone by removing that directory (`discard`).
+"""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from homeport.node.holder_client import HolderClient
+from homeport.node.images.host import is_host
+from homeport.node.images.store import BadImage
+from homeport.node.launching import Launch, LaunchFailed
+from homeport.node.runtime.cgroups import Cgroups
+from homeport.node.runtime.contract import ContainerSpec, RuntimeFailure
+from homeport.node.runtime.detect import Tool
+from homeport.node.runtime.rootfs import FRESH_ON_HOST, RootFilesystems
+from homeport.node.runtime.spec import Place, build
+from homeport.node.runtime.state import SandboxRecord
+from homeport.node.runtime.users import IdMap, accounts_beneath, resolve
+
+__all__ = ["Launcher", "container_name", "start_failure"]
+
+ENVIRONMENT: Final = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+STREAMS: Final = ("stdin", "stdout", "stderr")
+
+
+def container_name(container_id: str) -> str:
+    """The name by which the namespace keeper knows a container's main process."""
+    return f"container/{container_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Launcher:
+    """What every start on this node has in common."""
+
+    tool: Tool
+    roots: RootFilesystems
+    cgroups: Cgroups
+    ids: IdMap
+    state: Path
+    rootless: bool
+    hidden: tuple[str, ...]
+
+    def prepare(self, spec: ContainerSpec, sandbox: SandboxRecord, directory: Path, shared_memory: Path) -> None:
+        """Mount the root, write `config.json`, make the FIFOs. Raises RuntimeFailure."""
+        try:
+            root = self.roots.mount(directory, spec.image.id)
+        except (OSError, BadImage) as error:
+            raise RuntimeFailure("CreateContainerError", f"root file system: {error}") from error
+        top = os.open(root, os.O_PATH | os.O_DIRECTORY)
+        try:
+            user = self.ids.require(resolve(spec.security, spec.image.user, accounts_beneath(top)))
+        finally:
+            os.close(top)
+        place = Place(
+            rootfs=root,
+            sandbox_pid=sandbox.process.pid,
+            shared_memory=shared_memory,
+            share_pids=sandbox.share_pids,
+            rootless=self.rootless,
+            hidden=self.hidden,
+            fresh=FRESH_ON_HOST if is_host(spec.image.id) else (),
+            cgroup=f"/{spec.id}" if self.tool.wants_cgroup and not self.rootless else "",
+        )
+        config = build(spec, user, sandbox.hostname, place)
+        (directory / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        if not spec.tty:
+            for name in STREAMS if spec.stdin else STREAMS[1:]:
+                os.mkfifo(directory / name, 0o600)
+
+    async def start(self, spec: ContainerSpec, directory: Path, holder: HolderClient) -> int:
+        """Start what `prepare` laid out; return the main process's pid. Raises RuntimeFailure."""
+        log = directory / "log"
+        words = ["run", "--detach", "--bundle", str(directory), "--pid-file", str(directory / "pid")]
+        console = str(directory / "console.sock") if spec.tty else ""
+        if console:
+            words += ["--console-socket", console]
+        launch = Launch(
+            name=container_name(spec.id),
+            argv=self.tool.command(self.state, log, *words, spec.id),
+            env=ENVIRONMENT,
+            stdio=[str(directory / name) if (directory / name).exists() else None for name in STREAMS],
+            exit=str(directory / "exit"),
+            pid_file=str(directory / "pid"),
+            console=console,
+            cgroups=self.cgroups.create(spec.id, spec.limits),
+        )
+        try:
+            return await holder.launch(launch)
+        except LaunchFailed as error:
+            raise start_failure(_last_message(log) or str(error)) from error
+
+    def exec_command(self, container_id: str, *words: str) -> list[str]:
+        """Return the argv that runs the runtime's `exec` inside the container's cgroup."""
+        command = self.tool.command(self.state, None, "exec", *words)
+        groups = [str(base / container_id / "cgroup.procs") for base in self.cgroups.hierarchies.values()]
+        groups = [group for group in groups if os.path.exists(group)]
+        if not groups:
+            return command
+        enter = 'while [ "$1" != -- ]; do echo 0 > "$1"; shift; done; shift; exec "$@"'
+        return ["/bin/sh", "-c", enter, "enter", *groups, "--", *command]
+
+    def discard(self, container_id: str, directory: Path) -> None:
+        """Undo everything: mounts, the runtime's own record, the cgroup, the directory. Absent is fine."""
+        self.roots.unmount(directory)
+        shutil.rmtree(self.state / container_id, ignore_errors=True)
+        self.cgroups.remove(container_id)
+        if directory.exists():
+            shutil.rmtree(directory)
+
+
+def start_failure(message: str) -> RuntimeFailure:
+    """Turn a runtime's complaint into upstream's words (node 1.4): what cannot be executed, and everything else."""
+    quoted = message.partition("executable file `")[2].partition("`")[0]
+    if quoted:
+        return RuntimeFailure("RunContainerError", f'exec: "{quoted}": executable file not found in $PATH')
+    starting = ("exec: ", "open executable", "exec format error", "chdir", "permission denied: OCI")
+    if any(word in message for word in starting):
+        return RuntimeFailure("RunContainerError", message)
+    return RuntimeFailure("CreateContainerError", message)
+
+
+def _last_message(log: Path) -> str:
+    """Return the last error the runtime logged; empty when there is none."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return ""
+    found = ""
+    for line in lines:
+        try:
+            tree: Any = json.loads(line)
+        except ValueError:
+            found = line
+            continue
+        if tree.get("level") in ("error", "fatal"):
+            found = str(tree.get("msg", ""))
+    return found

@@ -1,0 +1,469 @@
+"""Containers by an OCI runtime: `contract.Runtime` over crun or runc and the namespace keeper.
+
+This runs in the node process, inside the keeper's namespaces. It may die at any instant: containers are the keeper's
+children, their output waits in FIFOs the keeper holds open, and what is known is on disk (`state`). `open` picks all of
+it up again.
+"""
+
+import asyncio
+import itertools
+import json
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from homeport.clock import Clock
+from homeport.node import syscalls
+from homeport.node.holder_client import Ended, HolderClient, HolderGone, ensure_holder
+from homeport.node.images.store import ImageStore
+from homeport.node.launching import Launch, LaunchFailed
+from homeport.node.runtime.cgroups import find_cgroups
+from homeport.node.runtime.contract import (
+    Container,
+    ContainerSpec,
+    ExecSession,
+    ExecSpec,
+    Exit,
+    RuntimeFailure,
+    Sandbox,
+    SandboxSpec,
+)
+from homeport.node.runtime.detect import choose_tool
+from homeport.node.runtime.launcher import ENVIRONMENT, Launcher, container_name
+from homeport.node.runtime.logs import LogFile, Pump
+from homeport.node.runtime.rootfs import RootFilesystems
+from homeport.node.runtime.state import ContainerRecord, Directories, Process, SandboxRecord
+from homeport.node.runtime.streams import PipeSession, TerminalSession
+from homeport.node.runtime.users import IdMap
+from homeport.node.unsharing import in_user_namespace
+
+__all__ = ["OciRuntime"]
+
+SHARED_MEMORY_OPTIONS = "mode=1777,size=64m"
+
+
+class OciRuntime:
+    """Implements `contract.Runtime`; made by `open`."""
+
+    def __init__(self, directories: Directories, launcher: Launcher, clock: Clock, holder_log: Path) -> None:
+        self._directories, self._launcher, self._clock, self._holder_log = directories, launcher, clock, holder_log
+        self._boot = syscalls.boot_id()
+        self._sandboxes: dict[str, SandboxRecord] = {}
+        self._containers: dict[str, ContainerRecord] = {}
+        self._pumps: dict[str, Pump] = {}
+        self._exits: dict[str, Exit] = {}
+        self._ended: dict[str, asyncio.Event] = {}
+        self._watched: dict[int, int] = {}
+        self._listeners: set[asyncio.Queue[Exit]] = set()
+        self._numbers = itertools.count()
+        self._holder_lost = asyncio.Event()
+        self._holder = self._new_client()
+        self._keeping: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(cls, data: Path, clock: Clock, *, cluster: str, hidden: Sequence[Path] = ()) -> "OciRuntime":
+        """Take over what runs, from inside the keeper's namespaces. Raises RuntimeFailure, OSError.
+
+        data    the cluster's data directory; `run/` and `images/` beneath it are used
+        cluster names this engine's part of the cgroup hierarchies
+        hidden  host paths no container may see; the data directory itself always is
+        """
+        run = data / "run"
+        directories = Directories(run)
+        directories.make()
+        rootless = in_user_namespace()
+        roots = RootFilesystems(ImageStore(data / "images").layer_directories, rootless=rootless)
+        launcher = Launcher(
+            tool=await choose_tool(run, roots),
+            roots=roots,
+            cgroups=find_cgroups(f"homeport-{cluster}"),
+            ids=IdMap.of_this_process(),
+            state=run / "oci",
+            rootless=rootless,
+            hidden=tuple(dict.fromkeys(str(path.resolve()) for path in (data, *hidden))),
+        )
+        runtime = cls(directories, launcher, clock, data / "logs" / "holder.log")
+        await runtime._adopt()
+        return runtime
+
+    @property
+    def name(self) -> str:
+        return self._launcher.tool.name
+
+    @property
+    def version(self) -> str:
+        return self._launcher.tool.version
+
+    @property
+    def limits_enforced(self) -> bool:
+        """Whether this machine lets us limit memory and processor time."""
+        return bool(self._launcher.cgroups.hierarchies)
+
+    async def sandboxes(self) -> Sequence[Sandbox]:
+        return [self._sandbox(record) for record in self._sandboxes.values()]
+
+    async def containers(self) -> Sequence[Container]:
+        return [self._container(record) for record in self._containers.values()]
+
+    async def create_sandbox(self, spec: SandboxSpec) -> Sandbox:
+        known = self._sandboxes.get(spec.id)
+        if known is not None:
+            return self._sandbox(known)
+        directory = self._directories.sandbox(spec.id)
+        (directory / "shm").mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.path.ismount(directory / "shm"):
+            flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+            syscalls.mount("shm", str(directory / "shm"), "tmpfs", flags, SHARED_MEMORY_OPTIONS)
+        unshare = ["ipc"] if spec.host_network else ["net", "ipc", "uts"]
+        if spec.share_process_namespace:
+            unshare.append("pid")
+        launch = Launch(
+            name=f"sandbox/{spec.id}",
+            argv=["sleep", "infinity"],
+            env=ENVIRONMENT,
+            unshare=unshare,
+            hostname=spec.hostname,
+            sysctls=spec.sysctls,
+            keep=True,
+        )
+        try:
+            pid = await self._holder.launch(launch)
+        except (LaunchFailed, HolderGone) as error:
+            self._drop_sandbox(directory)
+            raise RuntimeFailure("CreatePodSandboxError", str(error)) from error
+        record = SandboxRecord(
+            spec.id,
+            spec.hostname,
+            dict(spec.labels),
+            self._clock.now(),
+            spec.share_process_namespace,
+            Process.of(pid, self._boot),
+        )
+        self._directories.save_sandbox(record)
+        self._sandboxes[spec.id] = record
+        return self._sandbox(record)
+
+    async def remove_sandbox(self, sandbox_id: str) -> None:
+        for record in [record for record in self._containers.values() if record.sandbox_id == sandbox_id]:
+            await self.remove_container(record.id)
+        sandbox = self._sandboxes.get(sandbox_id)
+        if sandbox is not None and sandbox.process.alive(self._boot):
+            os.kill(sandbox.process.pid, signal.SIGKILL)
+            await self._gone(sandbox.process.pid)
+        self._drop_sandbox(self._directories.sandbox(sandbox_id))
+        self._sandboxes.pop(sandbox_id, None)
+
+    async def start_container(self, spec: ContainerSpec) -> Container:
+        known = self._containers.get(spec.id)
+        if known is not None:
+            return self._container(known)
+        sandbox = self._sandboxes.get(spec.sandbox_id)
+        if sandbox is None or not sandbox.process.alive(self._boot):
+            raise RuntimeFailure("CreateContainerError", f"sandbox {spec.sandbox_id} is not running")
+        directory = self._directories.container(spec.id)
+        directory.mkdir(mode=0o700)
+        record = ContainerRecord(
+            id=spec.id,
+            sandbox_id=spec.sandbox_id,
+            image_id=spec.image.id,
+            log_path=str(spec.log_path),
+            tty=spec.tty,
+            stdin=spec.stdin,
+            labels=dict(spec.labels),
+            started_at=self._clock.now(),
+        )
+        try:
+            self._directories.save_container(record)
+            shared_memory = self._directories.sandbox(sandbox.id) / "shm"
+            self._launcher.prepare(spec, sandbox, directory, shared_memory)
+            if not spec.tty:
+                self._pumps[spec.id] = self._pump(record, self._fifos(directory))
+            self._ended[spec.id] = asyncio.Event()
+            pid = await self._launcher.start(spec, directory, self._holder)
+        except (RuntimeFailure, HolderGone, OSError, asyncio.CancelledError) as error:
+            await self._discard(spec.id)
+            if isinstance(error, HolderGone | OSError):
+                raise RuntimeFailure("CreateContainerError", str(error)) from error
+            raise
+        record = record.started(Process.of(pid, self._boot), self._clock.now())
+        self._containers[spec.id] = record
+        self._directories.save_container(record)
+        if spec.tty:
+            await self._pump_terminal(record)
+        if self._directories.exit(spec.id) is not None:
+            self._end(spec.id)  # over before we had noted that it began
+        return self._container(record)
+
+    async def signal(self, container_id: str, number: int) -> None:
+        record = self._containers.get(container_id)
+        if record is None or record.process is None or container_id in self._exits:
+            return
+        sandbox = self._sandboxes.get(record.sandbox_id)
+        if number == signal.SIGKILL and sandbox is not None and sandbox.share_pids:
+            for pid in _same_mounts(record.process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+        _send(record.process, number)
+
+    async def remove_container(self, container_id: str) -> None:
+        record = self._containers.get(container_id)
+        if record is not None and container_id not in self._exits:
+            await self.signal(container_id, signal.SIGKILL)
+            await self._ended[container_id].wait()
+        await self._discard(container_id)
+        self._containers.pop(container_id, None)
+        self._exits.pop(container_id, None)
+
+    def exits(self) -> AsyncIterator[Exit]:
+        queue: asyncio.Queue[Exit] = asyncio.Queue()
+        self._listeners.add(queue)
+
+        async def follow() -> AsyncIterator[Exit]:
+            try:
+                while True:
+                    yield await queue.get()
+            finally:
+                self._listeners.discard(queue)
+
+        return follow()
+
+    @asynccontextmanager
+    async def exec(self, container_id: str, spec: ExecSpec) -> AsyncIterator[ExecSession]:
+        record = self._containers.get(container_id)
+        if record is None or container_id in self._exits:
+            raise RuntimeFailure("ExecError", f'container not found ("{container_id}")')
+        directory = self._directories.container(container_id)
+        stem = directory / f"exec-{os.getpid()}-{next(self._numbers)}"
+        description, pid_file, console = (stem.with_suffix(end) for end in (".json", ".pid", ".sock"))
+        description.write_text(json.dumps(_exec_process(directory, spec)), encoding="utf-8")
+        words = ["--process", str(description), "--pid-file", str(pid_file)]
+        try:
+            if spec.tty:
+                words += ["--console-socket", str(console)]
+                command = self._launcher.exec_command(container_id, *words, container_id)
+                session: PipeSession | TerminalSession = await TerminalSession.start(command, console, pid_file)
+            else:
+                command = self._launcher.exec_command(container_id, *words, container_id)
+                session = await PipeSession.start(command, pid_file, stdin=spec.stdin)
+            try:
+                yield session
+            finally:
+                await session.close()
+        finally:
+            for path in (description, pid_file, console):
+                path.unlink(missing_ok=True)
+
+    async def close(self) -> None:
+        if self._keeping is not None:
+            self._keeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._keeping
+        loop = asyncio.get_running_loop()
+        for pidfd in self._watched.values():
+            loop.remove_reader(pidfd)
+            os.close(pidfd)
+        self._watched.clear()
+        for pump in self._pumps.values():
+            pump.close()
+        self._pumps.clear()
+        self._holder.close()
+
+    async def _adopt(self) -> None:
+        """Read what is on disk, follow what lives, finish what ended meanwhile, drop what never began."""
+        self._holder.connect(self._directories.run)
+        self._keeping = asyncio.create_task(self._keep_holder())
+        children = {child["name"] for child in (await self._holder.status())["children"]}
+        for sandbox in self._directories.sandbox_records():
+            self._sandboxes[sandbox.id] = sandbox
+        for record in list(self._directories.container_records()):
+            if record.process is None:
+                record = await self._recover(record, children)
+            if record.process is None:
+                await self._discard(record.id)
+                continue
+            self._containers[record.id] = record
+            self._ended[record.id] = asyncio.Event()
+            await self._follow(record, children)
+        for orphan in set(os.listdir(self._directories.containers)) - set(self._containers):
+            await self._discard(orphan)
+        for orphan in set(os.listdir(self._directories.sandboxes)) - set(self._sandboxes):
+            self._drop_sandbox(self._directories.sandboxes / orphan)
+
+    async def _recover(self, record: ContainerRecord, children: set[str]) -> ContainerRecord:
+        """A start the last agent did not see the end of: it happened if the keeper has the process, or its exit."""
+        ended = self._directories.exit(record.id) is not None
+        if not ended and container_name(record.id) not in children:
+            return record
+        status = await self._holder.status()
+        pids = {child["name"]: child["pid"] for child in status["children"]}
+        pid = pids.get(container_name(record.id), 0)
+        record = record.started(Process.of(pid, self._boot), record.started_at)
+        self._directories.save_container(record)
+        return record
+
+    async def _follow(self, record: ContainerRecord, children: set[str]) -> None:
+        assert record.process is not None
+        directory = self._directories.container(record.id)
+        ended = self._directories.exit(record.id)
+        alive = record.process.alive(self._boot)
+        if ended is None and not alive and container_name(record.id) not in children:
+            ended = self._directories.save_unknown_exit(record.id, self._clock.now())
+        if record.tty:
+            await self._pump_terminal(record)
+        elif (directory / "stdout").exists():
+            self._pumps[record.id] = self._pump(record, self._fifos(directory))
+        if ended is not None:
+            self._end(record.id)
+        elif container_name(record.id) not in children:
+            self._watch(record)
+
+    def _watch(self, record: ContainerRecord) -> None:
+        """Follow a process that is no child of the present keeper: its end is seen, its code is not."""
+        assert record.process is not None
+        try:
+            pidfd = os.pidfd_open(record.process.pid)
+        except ProcessLookupError:
+            self._end_unseen(record.id)
+            return
+        self._watched[record.process.pid] = pidfd
+        asyncio.get_running_loop().add_reader(pidfd, self._watched_ended, record.id, record.process.pid)
+
+    def _watched_ended(self, container_id: str, pid: int) -> None:
+        pidfd = self._watched.pop(pid)
+        asyncio.get_running_loop().remove_reader(pidfd)
+        os.close(pidfd)
+        self._end_unseen(container_id)
+
+    def _end_unseen(self, container_id: str) -> None:
+        if self._directories.exit(container_id) is None:
+            self._directories.save_unknown_exit(container_id, self._clock.now())
+        self._end(container_id)
+
+    def _new_client(self) -> HolderClient:
+        return HolderClient(self._holder_reports, self._holder_lost.set)
+
+    def _holder_reports(self, ended: Ended) -> None:
+        kind, _, container_id = ended.name.partition("/")
+        if kind == "container" and container_id in self._containers:
+            self._end(container_id)
+
+    async def _keep_holder(self) -> None:
+        """Start another keeper in these same namespaces when the present one dies."""
+        while True:
+            await self._holder_lost.wait()
+            self._holder_lost.clear()
+            await ensure_holder(self._directories.run, self._holder_log, here=True)
+            self._holder = self._new_client()
+            self._holder.connect(self._directories.run)
+            for record in self._containers.values():
+                if record.id not in self._exits:
+                    self._watch(record)
+
+    def _end(self, container_id: str) -> None:
+        """The main process is gone: finish the log first, then tell."""
+        if container_id in self._exits:
+            return
+        pump = self._pumps.pop(container_id, None)
+        if pump is not None:
+            pump.finish()
+        end = self._directories.exit(container_id)
+        assert end is not None
+        if end.signal == signal.SIGKILL and self._launcher.cgroups.oom_kills(container_id):
+            end = Exit(end.container_id, end.code, end.finished_at, end.signal, oom_killed=True)
+        self._exits[container_id] = end
+        self._ended[container_id].set()
+        for queue in self._listeners:
+            queue.put_nowait(end)
+
+    def _pump(self, record: ContainerRecord, sources: dict[int, str]) -> Pump:
+        return Pump(LogFile(Path(record.log_path), self._clock), sources)
+
+    def _fifos(self, directory: Path) -> dict[int, str]:
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        return {os.open(directory / name, flags): name for name in ("stdout", "stderr")}
+
+    async def _pump_terminal(self, record: ContainerRecord) -> None:
+        master = await self._holder.console(container_name(record.id))
+        if master is not None:
+            self._pumps[record.id] = self._pump(record, {master: "stdout"})
+
+    async def _discard(self, container_id: str) -> None:
+        pump = self._pumps.pop(container_id, None)
+        if pump is not None:
+            pump.finish()
+        self._ended.pop(container_id, None)
+        with suppress(HolderGone, LaunchFailed):
+            await self._holder.forget(container_name(container_id))
+        self._launcher.discard(container_id, self._directories.container(container_id))
+
+    def _drop_sandbox(self, directory: Path) -> None:
+        if os.path.ismount(directory / "shm"):
+            syscalls.umount(str(directory / "shm"))
+        if directory.exists():
+            shutil.rmtree(directory)
+
+    async def _gone(self, pid: int) -> None:
+        """Wait for the end of a process that is being killed."""
+        try:
+            pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        loop = asyncio.get_running_loop()
+        over = asyncio.Event()
+        loop.add_reader(pidfd, over.set)
+        try:
+            await over.wait()
+        finally:
+            loop.remove_reader(pidfd)
+            os.close(pidfd)
+
+    def _sandbox(self, record: SandboxRecord) -> Sandbox:
+        alive = record.process.alive(self._boot)
+        return Sandbox(record.id, record.process.pid, record.labels, record.created_at, running=alive)
+
+    def _container(self, record: ContainerRecord) -> Container:
+        pid = record.process.pid if record.process else 0
+        exit_seen = self._exits.get(record.id)
+        return Container(record.id, record.sandbox_id, pid, record.labels, record.started_at, exit_seen)
+
+
+def _exec_process(directory: Path, spec: ExecSpec) -> dict[str, Any]:
+    """Return the container's own `process` with other arguments: same user, capabilities, environment, directory."""
+    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    process: dict[str, Any] = {**config["process"], "args": list(spec.argv), "terminal": spec.tty}
+    if spec.tty and not any(pair.startswith("TERM=") for pair in process["env"]):
+        process["env"] = [*process["env"], "TERM=xterm"]
+    process.pop("oomScoreAdj", None)
+    return process
+
+
+def _send(process: Process, number: int) -> None:
+    """Signal that very process: the pidfd is taken first, so a recycled pid is noticed."""
+    try:
+        pidfd = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return
+    try:
+        if syscalls.same_process(process.pid, process.start):
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, number)
+    finally:
+        os.close(pidfd)
+
+
+def _same_mounts(pid: int) -> list[int]:
+    """Return the processes in the same mount namespace: a container's, when it shares its pid namespace."""
+    try:
+        wanted = os.stat(f"/proc/{pid}/ns/mnt").st_ino
+    except OSError:
+        return []
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):
+            if os.stat(f"/proc/{name}/ns/mnt").st_ino == wanted:
+                found.append(int(name))
+    return found

@@ -1,0 +1,177 @@
+"""A container's root directory: an overlay of its image's layers, or of the host, with a layer of its own on top.
+
+    <container>/rootfs   where it is mounted, in the namespace keeper's mount namespace
+    <container>/upper    what the container changed
+    <container>/work     overlayfs' own
+
+An ordinary user cannot overlay `/` as a whole (its mounts are locked to it): there the root is a small tmpfs with one
+overlay per top-level directory. All paths reach the kernel as descriptors, so neither length nor commas matter.
+"""
+
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from homeport.node import syscalls
+from homeport.node.images.host import is_host, program_of
+from homeport.node.images.programs import Program
+
+__all__ = ["FRESH_ON_HOST", "RootFilesystems"]
+
+FRESH_ON_HOST: Final = ("/tmp", "/run")
+_NOT_FROM_HOST: Final = frozenset({"proc", "sys", "dev", "run", "tmp", "boot", "lost+found", "mnt", "media"})
+_MAX_OPTIONS: Final = 4000  # mount(2) takes one page
+
+
+class RootFilesystems:
+    """Mounts and unmounts root directories; runs in the namespace keeper's mount namespace.
+
+    layers    image id → its layer directories, lowest first
+    rootless  inside our own user namespace
+    """
+
+    def __init__(self, layers: Callable[[str], Sequence[Path]], *, rootless: bool) -> None:
+        self._layers, self._rootless = layers, rootless
+
+    def mount(self, container: Path, image_id: str) -> Path:
+        """Make and mount `container/rootfs`. Raises OSError, or what `layers` raises."""
+        root = container / "rootfs"
+        for name in ("rootfs", "upper", "work"):
+            (container / name).mkdir(mode=0o755, exist_ok=True)
+        if is_host(image_id):
+            if self._rootless:
+                self._mount_host_folders(container)
+            else:
+                self._overlay([Path("/")], container / "upper", container / "work", root)
+            program = program_of(image_id)
+            if program is not None:
+                _dress(root, program)
+            return root
+        layers = list(reversed(self._layers(image_id)))
+        if not layers:
+            layers = [container / "empty"]
+            layers[0].mkdir(exist_ok=True)
+        self._overlay(layers, container / "upper", container / "work", root)
+        return root
+
+    def unmount(self, container: Path) -> None:
+        """Undo `mount` and drop the container's own layer. Absent is fine."""
+        root = container / "rootfs"
+        while os.path.ismount(root):
+            syscalls.umount(str(root))
+        for name in ("upper", "work", "empty", "rootfs"):
+            _remove_tree(container / name)
+
+    def _overlay(self, lower: Sequence[Path], upper: Path, work: Path, target: Path) -> None:
+        with _paths([*lower, upper, work]) as names:
+            *below, above, scratch = names
+            options = f"lowerdir={':'.join(below)},upperdir={above},workdir={scratch}"
+            if self._rootless:
+                options += ",userxattr"
+            if len(options) > _MAX_OPTIONS:
+                raise OSError(f"an image of {len(lower)} layers is more than overlayfs can take in one mount")
+            syscalls.mount("overlay", str(target), "overlay", 0, options)
+
+    def _mount_host_folders(self, container: Path) -> None:
+        root = container / "rootfs"
+        syscalls.mount("tmpfs", str(root), "tmpfs", syscalls.MS_NODEV, "mode=755")
+        for entry in sorted(os.scandir("/"), key=lambda entry: entry.name):
+            if entry.is_symlink():
+                (root / entry.name).symlink_to(os.readlink(entry.path))
+            elif entry.is_dir() and entry.name not in _NOT_FROM_HOST:
+                (root / entry.name).mkdir(mode=0o755)
+                upper, work = container / "upper" / entry.name, container / "work" / entry.name
+                upper.mkdir(exist_ok=True)
+                work.mkdir(exist_ok=True)
+                shutil.copymode(entry.path, upper)
+                # A folder that cannot be overlaid (something is mounted in it) stays empty: it is no part of a system.
+                with suppress(OSError):
+                    self._overlay([Path(entry.path)], upper, work, root / entry.name)
+        for name in ("proc", "sys", "dev", "run", "tmp", "mnt"):
+            (root / name).mkdir(mode=0o755, exist_ok=True)
+
+
+@contextmanager
+def _paths(directories: Sequence[Path]) -> Iterator[list[str]]:
+    """Yield short names for directories, valid in this process until the end of the block."""
+    fds = [os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for directory in directories]
+    try:
+        yield [f"/proc/self/fd/{fd}" for fd in fds]
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def _dress(root: Path, program: Program) -> None:
+    """Put a well-known program's files into the container's own layer."""
+    top = os.open(root, os.O_PATH | os.O_DIRECTORY)
+    try:
+        for path, content in program.files:
+            parent, name = _parent(top, path)
+            try:
+                _discard(parent, name)
+                fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=parent)
+                with open(fd, "w", encoding="utf-8") as file:
+                    file.write(content)
+                    os.fchmod(fd, 0o755 if content.startswith("#!") else 0o644)
+            finally:
+                os.close(parent)
+        for path, target in program.links:
+            parent, name = _parent(top, path)
+            try:
+                if target == "%":
+                    if _exists(parent, name):
+                        continue
+                    target = program.find() or program.executable
+                _discard(parent, name)
+                os.symlink(target, name, dir_fd=parent)
+            finally:
+                os.close(parent)
+    finally:
+        os.close(top)
+
+
+def _parent(root: int, path: str) -> tuple[int, str]:
+    """Open the directory of `path` beneath `root`, making it when missing; return it and the last name."""
+    directory, _, name = path.strip("/").rpartition("/")
+    try:
+        return syscalls.open_in_root(root, directory or ".", os.O_RDONLY | os.O_DIRECTORY), name
+    except FileNotFoundError:
+        above, last = _parent(root, directory)
+        try:
+            os.mkdir(last, 0o755, dir_fd=above)
+        finally:
+            os.close(above)
+    return syscalls.open_in_root(root, directory, os.O_RDONLY | os.O_DIRECTORY), name
+
+
+def _exists(parent: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _discard(parent: int, name: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=parent)
+
+
+def _remove_tree(directory: Path) -> None:
+    """Remove a directory whatever modes its parts have (overlayfs leaves `work/work` at 0000)."""
+
+    def unlock(function: Callable[..., object], path: str, _: object) -> None:
+        os.chmod(os.path.dirname(path), 0o700)
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            os.chmod(path, 0o700)
+            shutil.rmtree(path)
+        else:
+            function(path)
+
+    if directory.exists():
+        shutil.rmtree(directory, onerror=unlock)
