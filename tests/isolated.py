@@ -9,11 +9,12 @@ from typing import Final
 import pytest
 
 ORDINARY_UID: Final = 65000
+ROOT: Final = Path(__file__).parents[1]
 PRIVILEGES: Final = ("root", "ordinary user")
 
 
-def run_isolated(script: Path, scenario: str, privilege: str) -> str:
-    """Run `python script scenario` inside a fresh network namespace and return what it printed."""
+def run_isolated(module: str, scenario: str, privilege: str) -> str:
+    """Run `python -m module scenario` inside a fresh network namespace and return what it printed."""
     command = ["unshare", "--net"]
     if os.geteuid() != 0:
         if privilege == "root":
@@ -23,10 +24,11 @@ def run_isolated(script: Path, scenario: str, privilege: str) -> str:
         drop = ["setpriv", f"--reuid={ORDINARY_UID}", f"--regid={ORDINARY_UID}", "--clear-groups"]
         command = [*drop, "unshare", "--map-root-user", "--net"]
     done = subprocess.run(
-        [*command, sys.executable, "-X", "dev", "-W", "error", str(script), scenario],
+        [*command, sys.executable, "-X", "dev", "-W", "error", "-m", module, scenario],
         capture_output=True,
         text=True,
         timeout=100,
+        cwd=ROOT,
         check=False,
     )
     assert done.returncode == 0, f"{scenario} as {privilege} failed:\n{done.stdout}\n{done.stderr}"

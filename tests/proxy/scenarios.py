@@ -7,10 +7,9 @@ import time
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from world import SETTINGS, Pod, World, ask_from_node, at, away, service, table
-
 from homeport.proxy import nftables
 from homeport.proxy.conntrack import forget_stale_flows, serving_endpoints
+from tests.proxy.world import SETTINGS, Pod, World, ask_from_node, at, away, service, table
 
 # 2 degrees of freedom: a fair balancer stays below with probability 0.9999.
 CHI_SQUARE_LIMIT = 18.42

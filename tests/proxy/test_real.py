@@ -1,10 +1,8 @@
 """Real connections through the rules, in namespaces, with and without privilege."""
 
-from pathlib import Path
-
 import pytest
 
-from isolated import PRIVILEGES, run_isolated
+from tests.isolated import PRIVILEGES, run_isolated
 
 pytestmark = pytest.mark.real
 
@@ -26,4 +24,4 @@ pytestmark = pytest.mark.real
     ],
 )
 def test_in_a_namespace(scenario: str, privilege: str) -> None:
-    run_isolated(Path(__file__).with_name("scenarios.py"), scenario, privilege)
+    run_isolated("tests.proxy.scenarios", scenario, privilege)

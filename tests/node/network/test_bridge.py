@@ -1,8 +1,7 @@
 """The pod network in real namespaces, with and without privilege."""
 
-from pathlib import Path
-
 import pytest
+
 from tests.isolated import PRIVILEGES, run_isolated
 
 pytestmark = pytest.mark.real
@@ -19,4 +18,4 @@ pytestmark = pytest.mark.real
     ],
 )
 def test_in_a_namespace(scenario: str, privilege: str) -> None:
-    run_isolated(Path(__file__).with_name("scenarios.py"), scenario, privilege)
+    run_isolated("tests.node.network.scenarios", scenario, privilege)

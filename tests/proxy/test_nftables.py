@@ -1,0 +1,159 @@
+"""Text for the kernel: golden for the reader, random histories for the truth."""
+
+import random
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+import pytest
+
+from homeport.proxy import nftables
+from homeport.proxy.model import (
+    Endpoint,
+    Frontend,
+    PortRules,
+    ProxySettings,
+    Service,
+    ServicePort,
+    ServiceRules,
+    Target,
+    Via,
+)
+from homeport.proxy.nftables import Element, Ruleset, compile_service, difference, whole
+from homeport.proxy.rules import decide
+from tests.proxy.kernel_model import KernelModel
+
+SETTINGS = ProxySettings(
+    IPv4Network("10.244.0.0/16"),
+    IPv4Network("10.96.0.0/16"),
+    (IPv4Address("10.244.0.1"),),
+    (IPv4Address("10.96.0.10"),),
+    "here",
+)
+GOLDEN = Path(__file__).with_name("golden")
+WEB = Service(("shop", "web"), (ServicePort("http", "tcp", 80, 30080),), (IPv4Address("10.96.1.1"),))
+
+
+def endpoint(number: int, node: str = "here", port: int = 8080) -> Endpoint:
+    return Endpoint(Target(IPv4Address(f"10.244.0.{number}"), port), node=node)
+
+
+def compiled(service: Service, *endpoints: Endpoint) -> nftables.Compiled:
+    return compile_service(decide(service, dict.fromkeys(service.ports, endpoints), SETTINGS))
+
+
+def ruleset(*services: tuple[Service, list[Endpoint]]) -> Ruleset:
+    return Ruleset().replace({service.key: compiled(service, *endpoints) for service, endpoints in services})
+
+
+DNS = Service(("kube-system", "kube-dns"), (ServicePort("dns", "udp", 53),), (IPv4Address("10.96.0.10"),))
+STICKY = replace(WEB, key=("shop", "sticky"), ports=(ServicePort("", "tcp", 81),), affinity_seconds=60)
+NEAR = replace(WEB, key=("shop", "near"), ports=(ServicePort("near", "udp", 82, 30082),), external_local=True)
+GUARDED = replace(
+    WEB,
+    key=("shop", "guarded"),
+    ports=(ServicePort("", "tcp", 83),),
+    balancer_addresses=(IPv4Address("192.0.2.1"),),
+    source_ranges=(IPv4Network("198.51.100.0/24"),),
+)
+EMPTY = replace(WEB, key=("shop", "empty"), ports=(ServicePort("", "sctp", 84),))
+AWAY = replace(WEB, key=("shop", "away"), ports=(ServicePort("", "tcp", 85),), internal_local=True)
+EVERYTHING = ruleset(
+    (WEB, [endpoint(2), endpoint(3)]),
+    (DNS, [endpoint(9)]),
+    (STICKY, [endpoint(2), endpoint(3)]),
+    (NEAR, [endpoint(4), endpoint(5, "there")]),
+    (GUARDED, [endpoint(6)]),
+    (EMPTY, []),
+    (AWAY, [endpoint(5, "there")]),
+)
+
+
+def golden(name: str, text: str) -> None:
+    assert text == (GOLDEN / f"{name}.nft").read_text(encoding="utf-8")
+
+
+def test_the_whole_table_reads_like_this() -> None:
+    golden("whole", whole(EVERYTHING, SETTINGS))
+
+
+def test_one_more_endpoint_touches_its_own_chain_alone() -> None:
+    after = EVERYTHING.replace({WEB.key: compiled(WEB, endpoint(2), endpoint(3), endpoint(7))})
+    golden("scaled", difference(EVERYTHING, after, [WEB.key]))
+
+
+def test_the_last_endpoint_leaves() -> None:
+    after = EVERYTHING.replace({WEB.key: compiled(WEB)})
+    golden("emptied", difference(EVERYTHING, after, [WEB.key]))
+
+
+def test_a_service_goes_without_a_trace() -> None:
+    after = EVERYTHING.replace({STICKY.key: None})
+    golden("removed", difference(EVERYTHING, after, [STICKY.key]))
+
+
+def test_no_change_is_no_transaction() -> None:
+    after = EVERYTHING.replace({WEB.key: compiled(WEB, endpoint(2), endpoint(3))})
+    assert difference(EVERYTHING, after, [WEB.key]) == ""
+
+
+def test_the_first_by_name_has_an_address_two_services_claim() -> None:
+    def claim(name: str) -> ServiceRules:
+        frontend = Frontend(IPv4Address("192.0.2.1"), 80, Via.CLUSTER)
+        ports = (PortRules("80", "tcp", (frontend,), (Target(IPv4Address("10.244.0.2"), 80),)),)
+        return ServiceRules(("default", name), (), ports)
+
+    key = Element("services", "192.0.2.1 . tcp . 80")
+    both = Ruleset().replace({("default", name): compile_service(claim(name)) for name in ("b", "a")})
+    assert both.value(key) == "goto cluster/default/a/tcp/80"
+    left = both.replace({("default", "a"): None})
+    assert left.value(key) == "goto cluster/default/b/tcp/80"
+    kernel = KernelModel()
+    kernel.run(whole(both, SETTINGS))
+    kernel.run(difference(both, left, [("default", "a")]))
+    assert kernel.elements[("services", "192.0.2.1 . tcp . 80")] == "goto cluster/default/b/tcp/80"
+
+
+def test_long_names_stay_apart_and_within_the_limit() -> None:
+    long = [replace(WEB, key=("n" * 63, "s" * 62 + letter), affinity_seconds=5) for letter in "ab"]
+    names = [name for service in long for name in compiled(service, endpoint(200)).chains]
+    assert len(set(names)) == len(names)
+    assert max(map(len, names)) <= 120
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_any_history_of_differences_ends_where_a_whole_would(seed: int) -> None:
+    rng = random.Random(seed)
+    kernel, held = KernelModel(), Ruleset()
+    kernel.run(whole(held, SETTINGS))
+    for _ in range(25):
+        changes: dict[tuple[str, str], nftables.Compiled | None] = {}
+        for _ in range(rng.randint(1, 3)):
+            key = ("default", f"svc-{rng.randrange(5)}")
+            changes[key] = None if rng.random() < 0.2 else random_service(rng, key)
+        wanted = held.replace(changes)
+        kernel.run(difference(held, wanted, list(changes)))
+        held = wanted
+        fresh = KernelModel()
+        fresh.run(whole(wanted, SETTINGS))
+        assert kernel.same_as(fresh)
+
+
+def random_service(rng: random.Random, key: tuple[str, str]) -> nftables.Compiled:
+    ports = tuple(
+        ServicePort(name, rng.choice(("tcp", "udp")), rng.choice((80, 81)), rng.choice((0, 30080)))
+        for name in rng.sample(("a", "b"), rng.randint(1, 2))
+    )
+    service = Service(
+        key,
+        ports,
+        (IPv4Address(f"10.96.1.{rng.randrange(5)}"),),
+        balancer_addresses=(IPv4Address("192.0.2.1"),) * rng.randint(0, 1),
+        source_ranges=(IPv4Network("198.51.100.0/24"),) * rng.randint(0, 1),
+        internal_local=rng.random() < 0.3,
+        external_local=rng.random() < 0.3,
+        affinity_seconds=rng.choice((0, 0, 10)),
+    )
+    return compiled(
+        service, *(endpoint(n, rng.choice(("here", "there"))) for n in rng.sample(range(2, 7), rng.randint(0, 4)))
+    )
