@@ -1,0 +1,222 @@
+"""The proxy follows the API: one transaction per change, all anew after a refusal, nothing before all is known."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+import pytest
+
+from homeport.api.resources import Resource
+from homeport.client.contract import Listing, Object, WatchEvent
+from homeport.client.informer import InformerFactory
+from homeport.proxy.kernel import NftablesMissing
+from homeport.proxy.model import ProxySettings, Target
+from homeport.proxy.shell import Proxy
+from homeport.testing.loop import VirtualClock
+from tests.proxy.kernel_model import KernelModel
+
+SETTINGS = ProxySettings(
+    IPv4Network("10.244.0.0/16"), IPv4Network("10.96.0.0/16"), (IPv4Address("10.244.0.1"),), (), "here"
+)
+
+
+class Api:
+    """Collections in memory, enough for informers: list once, then watch."""
+
+    def __init__(self) -> None:
+        self.version = 1
+        self.objects: dict[str, dict[tuple[str, str], Object]] = {"services": {}, "endpointslices": {}}
+        self.watches: dict[str, asyncio.Queue[WatchEvent]] = {plural: asyncio.Queue() for plural in self.objects}
+
+    async def list(self, resource: Resource, *_: Any, **__: Any) -> Listing:
+        return Listing(list(self.objects[resource.plural].values()), str(self.version))
+
+    @asynccontextmanager
+    async def watch(self, resource: Resource, *_: Any, **__: Any) -> AsyncIterator[AsyncIterator[WatchEvent]]:
+        async def events() -> AsyncIterator[WatchEvent]:
+            while True:
+                yield await self.watches[resource.plural].get()
+
+        yield events()
+
+    def put(self, plural: str, name: str, body: dict[str, Any], labels: dict[str, str] | None = None) -> None:
+        self.version += 1
+        metadata = {"namespace": "default", "name": name, "resourceVersion": str(self.version), "labels": labels or {}}
+        key = ("default", name)
+        kind = "MODIFIED" if key in self.objects[plural] else "ADDED"
+        self.objects[plural][key] = {"metadata": metadata, **body}
+        self.watches[plural].put_nowait(WatchEvent(kind, self.objects[plural][key]))
+
+    def remove(self, plural: str, name: str) -> None:
+        self.version += 1
+        obj = self.objects[plural].pop(("default", name))
+        metadata = {**obj["metadata"], "resourceVersion": str(self.version)}
+        self.watches[plural].put_nowait(WatchEvent("DELETED", {**obj, "metadata": metadata}))
+
+    def service(self, name: str, address: str, protocol: str = "TCP") -> None:
+        spec = {"type": "ClusterIP", "clusterIP": address, "ports": [{"port": 80, "protocol": protocol}]}
+        self.put("services", name, {"spec": spec})
+
+    def slice(self, service: str, *addresses: str, protocol: str = "TCP") -> None:
+        body = {
+            "addressType": "IPv4",
+            "ports": [{"name": "", "protocol": protocol, "port": 8080}],
+            "endpoints": [{"addresses": [address]} for address in addresses],
+        }
+        self.put("endpointslices", f"{service}-abc", body, {"kubernetes.io/service-name": service})
+
+
+class Rig:
+    """A running proxy on a modelled kernel."""
+
+    def __init__(self, api: Api, kernel: KernelModel) -> None:
+        self.api, self.kernel = api, kernel
+        self.forgotten: list[Mapping[Target, frozenset[Target]]] = []
+        self.informers = InformerFactory(api)  # type: ignore[arg-type]
+        self.proxy = Proxy(self.informers, VirtualClock(), SETTINGS, kernel=lambda: kernel, forget_flows=self._forget)
+
+    def _forget(self, serving: Mapping[Target, frozenset[Target]]) -> int:
+        self.forgotten.append(serving)
+        return 1
+
+    async def settle(self) -> None:
+        """Let what was just written reach the proxy, and the proxy the kernel."""
+        await asyncio.sleep(0.01)
+        await self.proxy.settled()
+
+    def where(self, address: str, protocol: str = "tcp") -> str | None:
+        return self.kernel.elements.get(("services", f"{address} . {protocol} . 80"))
+
+    async def run(self, scenario: Callable[["Rig"], Coroutine[Any, Any, None]]) -> None:
+        tasks = [asyncio.create_task(self.informers.run()), asyncio.create_task(self.proxy.run())]
+        try:
+            await scenario(self)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        assert self.kernel.closed
+
+
+@pytest.mark.virtual
+async def test_what_is_known_at_first_goes_in_one_transaction() -> None:
+    api = Api()
+    for number in range(50):
+        api.service(f"web-{number}", f"10.96.1.{number}")
+        api.slice(f"web-{number}", "10.244.0.2")
+
+    async def scenario(rig: Rig) -> None:
+        await rig.settle()
+        claim, everything = rig.kernel.log
+        assert claim.startswith("create table ip homeport\n")
+        assert everything.startswith("add table ip homeport\ndelete table ip homeport\n")
+        assert rig.where("10.96.1.49") == "goto cluster/default/web-49/tcp/80"
+        assert rig.proxy.status.healthy
+        assert rig.proxy.status.services == 50
+
+    await Rig(api, KernelModel()).run(scenario)
+
+
+@pytest.mark.virtual
+async def test_each_change_is_one_small_transaction() -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.api.service("web", "10.96.1.1")
+        await rig.settle()
+        assert rig.where("10.96.1.1") == "goto refuse"
+        rig.api.slice("web", "10.244.0.2")
+        await rig.settle()
+        assert rig.where("10.96.1.1") == "goto cluster/default/web/tcp/80"
+        count = len(rig.kernel.log)
+        rig.api.slice("web", "10.244.0.2", "10.244.0.3")
+        await rig.settle()
+        assert len(rig.kernel.log) == count + 1
+        assert rig.kernel.log[-1].startswith("flush chain ip homeport cluster/default/web/tcp/80\n")
+        rig.api.slice("web", "10.244.0.2", "10.244.0.3")  # written again, unchanged
+        await rig.settle()
+        assert len(rig.kernel.log) == count + 1
+        rig.api.remove("services", "web")
+        await rig.settle()
+        assert (rig.where("10.96.1.1"), rig.kernel.chains, rig.kernel.elements) == (None, {}, {})
+        assert rig.proxy.rules == {}
+
+    await Rig(Api(), KernelModel()).run(scenario)
+
+
+@pytest.mark.virtual
+async def test_a_table_left_by_an_earlier_proxy_serves_until_it_is_replaced() -> None:
+    kernel = KernelModel()
+    kernel.exists = True
+    kernel.chains["cluster/default/old/tcp/80"] = []
+
+    async def scenario(rig: Rig) -> None:
+        await rig.settle()
+        assert kernel.chains == {}
+
+    await Rig(Api(), kernel).run(scenario)
+
+
+@pytest.mark.virtual
+async def test_a_refused_change_is_followed_by_the_whole() -> None:
+    async def scenario(rig: Rig) -> None:
+        await rig.settle()
+        rig.kernel.fail_next(2)
+        rig.api.service("web", "10.96.1.1")
+        await asyncio.sleep(0.1)
+        assert not rig.proxy.status.healthy
+        rig.api.service("other", "10.96.1.2")
+        await rig.settle()
+        assert rig.where("10.96.1.1") == rig.where("10.96.1.2") == "goto refuse"
+        assert "delete table" in rig.kernel.log[-1]
+        assert rig.proxy.status.healthy
+        assert rig.proxy.status.failures == 2
+
+    await Rig(Api(), KernelModel()).run(scenario)
+
+
+@pytest.mark.virtual
+async def test_udp_flows_of_departed_endpoints_are_forgotten() -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.api.service("dns", "10.96.1.1", "UDP")
+        rig.api.slice("dns", "10.244.0.2", "10.244.0.3", protocol="UDP")
+        await rig.settle()
+        rig.forgotten.clear()
+        rig.api.slice("dns", "10.244.0.3", protocol="UDP")
+        await rig.settle()
+        asked, stays = Target(IPv4Address("10.96.1.1"), 80), Target(IPv4Address("10.244.0.3"), 8080)
+        assert rig.forgotten == [{asked: frozenset({stays})}]
+        rig.forgotten.clear()
+        rig.api.slice("dns", protocol="UDP")
+        await rig.settle()
+        assert rig.forgotten == []  # nobody serves: nothing is gained by forgetting
+        assert rig.where("10.96.1.1", "udp") == "goto refuse"
+
+    await Rig(Api(), KernelModel()).run(scenario)
+
+
+@pytest.mark.virtual
+async def test_a_slice_that_changes_hands_changes_both_services() -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.api.service("one", "10.96.1.1")
+        rig.api.service("two", "10.96.1.2")
+        rig.api.slice("one", "10.244.0.2")
+        await rig.settle()
+        obj = rig.api.objects["endpointslices"][("default", "one-abc")]
+        body = {key: value for key, value in obj.items() if key != "metadata"}
+        rig.api.put("endpointslices", "one-abc", body, {"kubernetes.io/service-name": "two"})
+        await rig.settle()
+        assert rig.where("10.96.1.1") == "goto refuse"
+        assert rig.where("10.96.1.2") == "goto cluster/default/two/tcp/80"
+
+    await Rig(Api(), KernelModel()).run(scenario)
+
+
+@pytest.mark.virtual
+async def test_a_machine_without_nftables_is_told_what_to_install() -> None:
+    def missing() -> KernelModel:
+        raise NftablesMissing("Install the package `nftables`")
+
+    informers = InformerFactory(Api())  # type: ignore[arg-type]
+    with pytest.raises(NftablesMissing, match="nftables"):
+        await Proxy(informers, VirtualClock(), SETTINGS, kernel=missing).run()
