@@ -6,6 +6,7 @@ from pathlib import Path
 
 from homeport.store.log import LogStore
 from homeport.store.memory import MemoryStore
+from homeport.store.sqlite import SqliteStore
 from homeport.store.state import History
 
 Open = Callable[..., AbstractAsyncContextManager[LogStore]]
@@ -21,4 +22,14 @@ def memory_side(_: Path) -> Open:
     return open_store
 
 
-SIDES = {"memory": memory_side}
+def sqlite_side(directory: Path) -> Open:
+    @asynccontextmanager
+    async def open_store(history: History | None = None) -> AsyncIterator[LogStore]:
+        store = await SqliteStore.open(directory / "state.db", history)
+        yield store
+        await store.close()
+
+    return open_store
+
+
+SIDES = {"memory": memory_side, "sqlite": sqlite_side}

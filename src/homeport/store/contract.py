@@ -16,11 +16,13 @@ __all__ = [
     "Listing",
     "Mismatch",
     "Operation",
+    "OutOfSpace",
     "Put",
     "Revision",
     "Store",
     "StoreError",
     "TooSlow",
+    "Unusable",
 ]
 
 Revision = NewType("Revision", int)
@@ -49,6 +51,14 @@ class Compacted(StoreError):
 
 class TooSlow(StoreError):
     """The watcher let 1,000 events wait: resume after the last one seen."""
+
+
+class OutOfSpace(StoreError):
+    """There is no room for the write, and it did not happen. The store goes on; writes succeed once there is."""
+
+
+class Unusable(StoreError):
+    """The store cannot be opened; the message names what is in the way and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
