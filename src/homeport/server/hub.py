@@ -109,19 +109,17 @@ class Hub:
 
     async def reached(self, revision: int) -> None:
         """Return once every change up to `revision` is in the caches."""
-        if revision <= self.revision:
-            return
-        future = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiters, (revision, next(self._order), future))
-        await future
+        if revision > self.revision:
+            await self._wait_for(revision)
 
     async def at_least(self, revision: int, seconds: float) -> bool:
         """Wait up to `seconds` for a revision the caller has not written; tell whether it came."""
         if revision <= self.revision:
             return True
-        try:
-            async with asyncio.timeout(seconds):
-                await self.reached(revision)
-        except TimeoutError:
-            return False
-        return True
+        done, _ = await asyncio.wait([self._wait_for(revision)], timeout=seconds)
+        return bool(done)
+
+    def _wait_for(self, revision: int) -> "asyncio.Future[None]":
+        future = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiters, (revision, next(self._order), future))
+        return future
