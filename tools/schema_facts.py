@@ -12,7 +12,8 @@ Format: {"types": {type: [go name, flags, [[json name, type code, flags, extras]
 order Go writes them. Type codes: s string, i int32, l int64, n float, b bool, q quantity, x int-or-string, t time,
 u micro time, y bytes, r raw JSON, f field set, `[]T`, `{}T`, `@type`. Field flags: p pointer, e omitempty, z omitzero,
 o optional. Extras: lt list type, lk list keys, ps patch strategy, mk merge key, mt map or struct type, gt the named Go
-type (of the items, for a list) as decoding errors print it. Struct flag: a atomic.
+type (of the items, for a list) as decoding errors print it, gn the Go field name where it is not the capitalised JSON
+name. Struct flag: a atomic.
 """
 
 import argparse
@@ -165,7 +166,7 @@ class Facts:
 
     def fields(self, owner: str, name: str) -> list[Any]:
         out: list[Any] = []
-        for _, go, tags, marks in self.packages[owner].structs[name][1]:
+        for go_name, go, tags, marks in self.packages[owner].structs[name][1]:
             json_name, *options = tags.get("json", "").split(",")
             if json_name == "-":
                 continue
@@ -192,6 +193,8 @@ class Facts:
             code = self.code(owner, go)
             if named := self.named_type(owner, go):
                 extras["gt"] = named
+            if go_name and go_name != json_name[0].upper() + json_name[1:]:
+                extras["gn"] = go_name
             out.append([json_name, code, flags, extras] if extras else [json_name, code, flags])
         return out
 

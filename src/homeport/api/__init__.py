@@ -11,6 +11,9 @@ How a write becomes an object, in the order the server calls (all work in place 
     validation.invalid(gvk, name, errors)          -> errors.Invalid
     validation.warnings_for(gvk, new, old)         -> [str]
 
+Services additionally, before allocation and therefore before `strategy`: `services.mirror_cluster_ip`,
+`services.carry_over`, `services.settle_families`.
+
 Reading: `tables.columns(gvk)`, `tables.row(gvk, tree, now)`, `scale.view(gvk, tree)`.
 Facts: `resources` (what is served), `schema` (what is known about every field).
 """

@@ -32,6 +32,7 @@ class Field:
     patch_strategy  strategic merge: any of "merge", "replace", "retainKeys".
     merge_key       the key of a merged list of objects.
     map_type        "atomic", "granular" or "": stated on this field for a map or an object.
+    go_name         the Go field name.
     go_type         name of the scalar's or map's own Go type (of the items, for a list), as decoding errors print it.
     """
 
@@ -46,6 +47,7 @@ class Field:
     patch_strategy: tuple[str, ...]
     merge_key: str
     map_type: str
+    go_name: str
     go_type: str
 
 
@@ -100,5 +102,6 @@ def _field(row: list[Any]) -> Field:
         patch_strategy=tuple(strategy.split(",")) if strategy else (),
         merge_key=extras.get("mk", ""),
         map_type=extras.get("mt", ""),
+        go_name=extras.get("gn") or name[0].upper() + name[1:],
         go_type=extras.get("gt", ""),
     )

@@ -108,6 +108,8 @@ def prepare_for_create(gvk: Gvk, tree: Tree, *, now: float) -> None:
             finalizers.append(finalizer)
     match key:
         case ("", "Pod"):
+            if tree["spec"].get("terminationGracePeriodSeconds", 0) < 0:
+                tree["spec"]["terminationGracePeriodSeconds"] = 1
             tree["status"] = _first_pod_status(tree["spec"], now)
         case ("", "Namespace"):
             finalizers = tree["spec"].setdefault("finalizers", [])

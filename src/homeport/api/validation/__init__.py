@@ -1,0 +1,88 @@
+"""Whether an object keeps the rules: per kind, on create and on update, in upstream's words.
+
+Sources: workloads 1.2-1.4, 8.1, 9.1; services-dns 2 and 9; node; api-machinery 6.3, 7.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from homeport.api.resources import Gvk
+from homeport.api.validation import claims, endpoints, objects, pod_updates, pods, services, storage, workloads
+from homeport.api.validation.errors import FieldError, invalid
+from homeport.api.validation.metadata import validate_metadata, validate_metadata_update
+from homeport.api.validation.warnings import warnings_for
+
+__all__ = [
+    "FieldError",
+    "invalid",
+    "validate_create",
+    "validate_metadata",
+    "validate_metadata_update",
+    "validate_update",
+    "warnings_for",
+]
+
+Tree = dict[str, Any]
+OnCreate = Callable[[Tree], list[FieldError]]
+OnUpdate = Callable[[Tree, Tree], list[FieldError]]
+
+_CREATE: Final[Mapping[tuple[str, str], OnCreate]] = {
+    ("", "ConfigMap"): objects.validate_config_map,
+    ("", "Endpoints"): endpoints.validate_endpoints,
+    ("", "Event"): objects.validate_event,
+    ("", "Namespace"): objects.validate_namespace,
+    ("", "Node"): objects.validate_node,
+    ("", "PersistentVolume"): storage.validate_volume,
+    ("", "PersistentVolumeClaim"): claims.validate_claim,
+    ("", "Pod"): pods.validate_pod,
+    ("", "Secret"): objects.validate_secret,
+    ("", "Service"): services.validate_service,
+    ("apps", "ControllerRevision"): objects.validate_revision,
+    ("apps", "Deployment"): workloads.validate_deployment,
+    ("apps", "ReplicaSet"): workloads.validate_replica_set,
+    ("apps", "StatefulSet"): workloads.validate_stateful_set,
+    ("authentication.k8s.io", "TokenRequest"): objects.validate_token_request,
+    ("coordination.k8s.io", "Lease"): objects.validate_lease,
+    ("discovery.k8s.io", "EndpointSlice"): endpoints.validate_slice,
+    ("events.k8s.io", "Event"): objects.validate_event,
+    ("storage.k8s.io", "StorageClass"): storage.validate_storage_class,
+}
+
+_UPDATE: Final[Mapping[tuple[str, str, str], OnUpdate]] = {
+    ("", "ConfigMap", ""): objects.validate_config_map_update,
+    ("", "Endpoints", ""): endpoints.validate_endpoints_update,
+    ("", "Event", ""): objects.validate_event_update,
+    ("", "Namespace", ""): objects.validate_namespace_update,
+    ("", "Namespace", "finalize"): objects.validate_namespace_finalize,
+    ("", "Node", ""): objects.validate_node_update,
+    ("", "PersistentVolume", ""): storage.validate_volume_update,
+    ("", "PersistentVolumeClaim", ""): claims.validate_claim_update,
+    ("", "Pod", ""): pod_updates.validate_pod_update,
+    ("", "Pod", "status"): pod_updates.validate_pod_status,
+    ("", "Pod", "ephemeralcontainers"): pod_updates.validate_ephemeral_update,
+    ("", "Pod", "resize"): pod_updates.validate_resize,
+    ("", "Secret", ""): objects.validate_secret_update,
+    ("", "Service", ""): services.validate_service_update,
+    ("", "Service", "status"): services.validate_service_status,
+    ("apps", "ControllerRevision", ""): objects.validate_revision_update,
+    ("apps", "Deployment", ""): workloads.validate_deployment_update,
+    ("apps", "Deployment", "status"): workloads.validate_deployment_status,
+    ("apps", "ReplicaSet", ""): workloads.validate_replica_set_update,
+    ("apps", "ReplicaSet", "status"): workloads.validate_replica_set_status,
+    ("apps", "StatefulSet", ""): workloads.validate_stateful_set_update,
+    ("apps", "StatefulSet", "status"): workloads.validate_stateful_set_status,
+    ("coordination.k8s.io", "Lease", ""): objects.validate_lease_update,
+    ("discovery.k8s.io", "EndpointSlice", ""): endpoints.validate_slice_update,
+    ("events.k8s.io", "Event", ""): objects.validate_event_update,
+    ("storage.k8s.io", "StorageClass", ""): storage.validate_storage_class_update,
+}
+
+
+def validate_create(gvk: Gvk, tree: Tree) -> list[FieldError]:
+    """Return what is wrong with a decoded, defaulted and prepared object; kinds without rules check metadata."""
+    return _CREATE.get((gvk.group, gvk.kind), objects.validate_plain)(tree)
+
+
+def validate_update(gvk: Gvk, new: Tree, old: Tree, subresource: str = "") -> list[FieldError]:
+    """Return what is wrong with replacing `old` by the prepared `new` through a subresource ("" is the object)."""
+    return _UPDATE.get((gvk.group, gvk.kind, subresource), objects.validate_plain_update)(new, old)

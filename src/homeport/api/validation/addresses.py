@@ -1,0 +1,87 @@
+"""Addresses and ports: what is wrong with one, in the words of upstream."""
+
+import ipaddress
+import re
+from functools import lru_cache
+from typing import Final
+
+__all__ = ["canonical_ip", "cidr", "endpoint_ip", "family", "ip", "port_number"]
+
+Problems = tuple[str, ...]
+
+_BAD_IP: Final = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+_BAD_CIDR: Final = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+_LEADING_ZERO: Final = re.compile(r"(^|\.)0\d")
+
+
+@lru_cache(maxsize=4096)
+def ip(text: str) -> Problems:
+    """A strictly written IPv4 or IPv6 address."""
+    if _LEADING_ZERO.search(text) and re.fullmatch(r"\d+(\.\d+){3}", text):
+        return ("must not have leading 0s",)
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return (_BAD_IP,)
+    if "%" in text:
+        return (_BAD_IP,)
+    if address.version == 6 and address.ipv4_mapped is not None:
+        return ("must not be an IPv4-mapped IPv6 address",)
+    return ()
+
+
+@lru_cache(maxsize=1024)
+def cidr(text: str) -> Problems:
+    """A network in CIDR notation; host bits may be set."""
+    address, slash, length = text.partition("/")
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return (_BAD_CIDR,)
+    if not slash or not length.isdigit():
+        return (_BAD_CIDR,)
+    if length != "0" and length.startswith("0"):
+        return ("must not have leading 0s in IP or prefix length",)
+    return ip(address)
+
+
+@lru_cache(maxsize=4096)
+def endpoint_ip(text: str) -> Problems:
+    """An address other machines can reach: none that is unspecified, loopback or link-local."""
+    if problems := ip(text):
+        return problems
+    address = ipaddress.ip_address(text)
+    if address.is_unspecified:
+        return (f"may not be unspecified ({text})",)
+    if address.is_loopback:
+        return ("may not be in the loopback range (127.0.0.0/8, ::1/128)",)
+    if address.is_link_local:
+        return ("may not be in the link-local range (169.254.0.0/16, fe80::/10)",)
+    if address.is_multicast and _link_local_multicast(address):
+        return ("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",)
+    return ()
+
+
+def _link_local_multicast(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    network = "224.0.0.0/24" if address.version == 4 else "ff02::/16"
+    return address in ipaddress.ip_network(network)
+
+
+def family(text: str) -> str:
+    """Return "IPv4" or "IPv6" for a valid address or network, else the empty string."""
+    try:
+        return f"IPv{ipaddress.ip_interface(text).version}"
+    except ValueError:
+        return ""
+
+
+def canonical_ip(text: str) -> str:
+    """Return RFC 5952 form of an IPv6 address; other text as it is."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return text
+
+
+def port_number(value: int) -> Problems:
+    return () if 1 <= value <= 65535 else ("must be between 1 and 65535, inclusive",)

@@ -1,0 +1,174 @@
+"""Rules of persistent volumes and storage classes."""
+
+from typing import Any, Final
+
+from homeport.api import schema
+from homeport.api.scalars import quantity_value
+from homeport.api.validation import names
+from homeport.api.validation.claims import VOLUME_MODES, validate_access_modes
+from homeport.api.validation.errors import FieldError, forbidden, not_supported, refused, required
+from homeport.api.validation.metadata import validate_metadata, validate_metadata_update
+from homeport.api.validation.selectors import validate_node_selector
+from homeport.api.validation.volumes import HOST_PATH_TYPES, validate_nfs
+
+__all__ = [
+    "validate_storage_class",
+    "validate_storage_class_update",
+    "validate_volume",
+    "validate_volume_update",
+]
+
+Tree = dict[str, Any]
+
+RECLAIM_POLICIES: Final = ("Delete", "Recycle", "Retain")
+BINDING_MODES: Final = ("Immediate", "WaitForFirstConsumer")
+_SOURCE_ORDER: Final = ("hostPath", "gcePersistentDisk", "awsElasticBlockStore", "glusterfs", "flocker", "nfs")
+
+
+def _source_names() -> frozenset[str]:
+    """The fields of a volume's spec that say where its data is."""
+    return frozenset(schema.struct("core.v1.PersistentVolumeSpec").fields) - {
+        "capacity",
+        "accessModes",
+        "claimRef",
+        "persistentVolumeReclaimPolicy",
+        "storageClassName",
+        "mountOptions",
+        "volumeMode",
+        "nodeAffinity",
+        "volumeAttributesClassName",
+    }
+
+
+def validate_volume(tree: Tree) -> list[FieldError]:
+    errors = validate_metadata(tree["metadata"], name_rule=names.dns1123_subdomain)
+    return errors + _volume_spec(tree["spec"])
+
+
+def _volume_spec(spec: Tree) -> list[FieldError]:
+    errors: list[FieldError] = []
+    modes = spec.get("accessModes") or ()
+    if not modes:
+        errors.append(required("spec.accessModes"))
+    errors += validate_access_modes(modes, "spec.accessModes")
+    capacity = spec.get("capacity", {})
+    if not capacity:
+        errors.append(required("spec.capacity"))
+    elif set(capacity) != {"storage"}:
+        errors.append(not_supported("spec.capacity", capacity, ("storage",)))
+    for name, amount in capacity.items():
+        if quantity_value(amount) <= 0:
+            errors.append(refused(f"spec.capacity[{name}]", amount, "must be greater than zero"))
+    policy = spec.get("persistentVolumeReclaimPolicy", "")
+    if policy and policy not in RECLAIM_POLICIES:
+        errors.append(not_supported("spec.persistentVolumeReclaimPolicy", policy, RECLAIM_POLICIES))
+    if affinity := spec.get("nodeAffinity"):
+        if "required" in affinity:
+            errors += validate_node_selector(affinity["required"], "spec.nodeAffinity.required")
+        else:
+            errors.append(required("spec.nodeAffinity.required", "must specify required node constraints"))
+    errors += _sources(spec)
+    if name := spec.get("storageClassName"):
+        errors += [refused("spec.storageClassName", name, problem) for problem in names.dns1123_subdomain(name)]
+    mode = spec.get("volumeMode")
+    if mode is not None and mode not in VOLUME_MODES:
+        errors.append(not_supported("spec.volumeMode", mode, VOLUME_MODES))
+    return errors
+
+
+def _sources(spec: Tree) -> list[FieldError]:
+    known = _source_names()
+    found = [field for field in spec if field in known]
+    if not found:
+        return [required("spec", "must specify a volume type")]
+    errors: list[FieldError] = []
+    for count, field in enumerate(sorted(found, key=_source_rank)):
+        if count:
+            errors.append(forbidden(f"spec.{field}", "may not specify more than 1 volume type"))
+            continue
+        source = spec[field]
+        match field:
+            case "hostPath":
+                errors += _host_path(source, "spec.hostPath")
+            case "nfs":
+                errors += validate_nfs(source, "spec.nfs")
+            case "local":
+                if not source.get("path"):
+                    errors.append(required("spec.local.path"))
+                elif ".." in source["path"].split("/"):
+                    errors.append(refused("spec.local.path", source["path"], "must not contain '..'"))
+                if not spec.get("nodeAffinity"):
+                    errors.append(required("spec.nodeAffinity", "Local volume requires node affinity"))
+            case "csi":
+                errors += [required(f"spec.csi.{f}") for f in ("driver", "volumeHandle") if not source.get(f)]
+    return errors
+
+
+def _source_rank(field: str) -> int:
+    return _SOURCE_ORDER.index(field) if field in _SOURCE_ORDER else len(_SOURCE_ORDER)
+
+
+def _host_path(source: Tree, path: str) -> list[FieldError]:
+    where, kind = source.get("path", ""), source.get("type")
+    if not where:
+        return [required(f"{path}.path")]
+    errors: list[FieldError] = []
+    if ".." in where.split("/"):
+        errors.append(refused(f"{path}.path", where, "must not contain '..'"))
+    if kind is not None and kind not in HOST_PATH_TYPES:
+        errors.append(not_supported(f"{path}.type", kind, HOST_PATH_TYPES))
+    return errors
+
+
+def validate_volume_update(new: Tree, old: Tree) -> list[FieldError]:
+    errors = validate_metadata_update(new["metadata"], old["metadata"])
+    after, before = new["spec"], old["spec"]
+    errors += _volume_spec(after)
+    known = _source_names()
+    if {k: v for k, v in after.items() if k in known} != {k: v for k, v in before.items() if k in known}:
+        text = "spec.persistentvolumesource is immutable after creation"
+        errors.append(forbidden("spec.persistentvolumesource", text))
+    if after.get("volumeMode") != before.get("volumeMode"):
+        errors.append(refused("spec.volumeMode", after.get("volumeMode"), "field is immutable"))
+    if "nodeAffinity" in before and after.get("nodeAffinity") != before["nodeAffinity"]:
+        errors.append(refused("spec.nodeAffinity", after.get("nodeAffinity"), "field is immutable"))
+    return errors
+
+
+def validate_storage_class(tree: Tree) -> list[FieldError]:
+    errors = validate_metadata(tree["metadata"], name_rule=names.dns1123_subdomain)
+    return errors + _storage_class(tree)
+
+
+def _storage_class(tree: Tree) -> list[FieldError]:
+    errors: list[FieldError] = []
+    provisioner = tree.get("provisioner", "")
+    if not provisioner:
+        errors.append(required("provisioner"))
+    else:
+        problems = names.qualified_name(provisioner.lower())
+        errors += [refused("provisioner", provisioner, problem) for problem in problems]
+    parameters = tree.get("parameters", {})
+    if len(parameters) > 512:
+        errors.append(FieldError("FieldValueTooLong", "parameters", "", "may not be more than 512 bytes"))
+    if "" in parameters:
+        errors.append(refused("parameters", "", "field can not be empty."))
+    policy = tree.get("reclaimPolicy")
+    if policy is not None and policy not in ("Delete", "Retain"):
+        errors.append(not_supported("reclaimPolicy", policy, ("Delete", "Retain")))
+    mode = tree.get("volumeBindingMode")
+    if mode is None:
+        errors.append(required("volumeBindingMode"))
+    elif mode not in BINDING_MODES:
+        errors.append(not_supported("volumeBindingMode", mode, BINDING_MODES))
+    return errors
+
+
+def validate_storage_class_update(new: Tree, old: Tree) -> list[FieldError]:
+    errors = validate_metadata_update(new["metadata"], old["metadata"])
+    errors += [
+        refused(field, new.get(field, ""), "field is immutable")
+        for field in ("parameters", "provisioner", "reclaimPolicy", "volumeBindingMode")
+        if new.get(field) != old.get(field)
+    ]
+    return errors
