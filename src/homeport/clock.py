@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
-__all__ = ["Clock", "WallClock", "micro_time", "parse_time", "rfc3339"]
+__all__ = ["Clock", "WallClock", "micro_time", "nano_time", "parse_time", "rfc3339"]
 
 
 class Clock(Protocol):
@@ -34,6 +34,11 @@ def rfc3339(seconds: float) -> str:
 def micro_time(seconds: float) -> str:
     """Return `2026-01-02T15:04:05.000123Z`: the form of every `MicroTime` field, six digits."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def nano_time(seconds: float) -> str:
+    """Return `2026-01-02T15:04:05.000123000Z`: RFC 3339 with nine digits, as container logs are stamped."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
 
 
 def parse_time(text: str) -> float:

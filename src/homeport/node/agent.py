@@ -1,0 +1,176 @@
+"""The node agent: one worker per pod bound to this node, fed by one informer, adopting what already runs.
+
+Source: `node` sections 5 (6, 10) and 15.4.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+from homeport.client.contract import Object
+from homeport.client.informer import Informer
+from homeport.node.admission import admit
+from homeport.node.checkpoint import Adopted, adopt, load_checkpoint
+from homeport.node.context import NodeContext
+from homeport.node.lifecycle import Waiting
+from homeport.node.pod import Pod, parse_pod
+from homeport.node.runtime.contract import Container, Exit, Sandbox
+from homeport.node.sandboxes import PodSandbox
+from homeport.node.status import TERMINAL
+from homeport.node.volumes.pod_volumes import remove_pod_directory
+from homeport.node.worker import PodWorker
+
+__all__ = ["Agent"]
+
+RESTART_SECONDS: Final = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+class Agent:
+    """`pods` holds this node's pods (field selector `spec.nodeName`), `nodes` its own object; others run them."""
+
+    def __init__(self, context: NodeContext, pods: Informer, services: Informer, nodes: Informer) -> None:
+        self.context = context
+        self._pods, self._services, self._nodes = pods, services, nodes
+        self.workers: dict[str, PodWorker] = {}
+        self._leaving: dict[tuple[str, str], asyncio.Event] = {}
+        self._group: asyncio.TaskGroup | None = None
+
+    def find(self, namespace: str, name: str) -> PodWorker | None:
+        """Return the worker of the pod that has this name now."""
+        tree = self._pods.get(namespace, name)
+        return self.workers.get(tree["metadata"]["uid"]) if tree is not None else None
+
+    async def run(self) -> None:
+        """Serve the node's pods; ends by cancellation only, and leaves what runs running."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            exits = self.context.runtime.exits()  # before looking: an end is either seen or heard of
+            await self._pods.synced.wait()
+            await self._services.synced.wait()
+            await self._adopt()
+            group.create_task(self._hear(exits))
+            self._pods.add_handler(add=self._added, update=self._updated, delete=self._deleted)
+            await asyncio.get_running_loop().create_future()
+
+    async def _hear(self, exits: AsyncIterator[Exit]) -> None:
+        async for exit in exits:
+            for worker in self.workers.values():
+                if exit.container_id in worker.records.live:
+                    worker.exited(exit)
+                    break
+
+    # Adoption
+
+    async def _adopt(self) -> None:
+        """Match what the runtime has with the pods of the API; end what belongs to none."""
+        runtime, network = self.context.runtime, self.context.network
+        sandboxes = await runtime.sandboxes()
+        containers = await runtime.containers()
+        pods = {tree["metadata"]["uid"]: parse_pod(tree) for tree in self._pods.list()}
+        kept: dict[str, int] = {}
+        for sandbox in sandboxes:
+            pod = pods.get(sandbox.labels.get("pod-uid", ""))
+            if pod is not None and sandbox.running and not pod.host_network:
+                kept[sandbox.id] = sandbox.pid
+        await network.adopt(kept)
+        for sandbox in sandboxes:
+            if sandbox.labels.get("pod-uid") not in pods or not sandbox.running:
+                await self._discard(sandbox, containers)
+        self._sweep(pods)
+        for pod in pods.values():
+            own = [one for one in containers if one.labels.get("pod-uid") == pod.uid]
+            self._begin(pod.tree, await self._adopted(pod, own, sandboxes))
+
+    async def _discard(self, sandbox: Sandbox, containers: Sequence[Container]) -> None:
+        _log.info("sandbox %s of pod %s belongs to nobody", sandbox.id, sandbox.labels.get("pod-name"))
+        await self.context.runtime.remove_sandbox(sandbox.id)
+        await self.context.network.detach(sandbox.id)
+        for container in containers:
+            if container.sandbox_id == sandbox.id and sandbox.running:
+                await self.context.runtime.remove_container(container.id)
+
+    def _sweep(self, pods: dict[str, Pod]) -> None:
+        """Remove the directories of pods that are gone, once nothing is mounted there."""
+        root = self.context.settings.pods
+        for entry in os.scandir(root) if root.is_dir() else ():
+            if entry.name not in pods and entry.is_dir(follow_symlinks=False):
+                try:
+                    remove_pod_directory(root / entry.name, self.context.mounts)
+                except OSError as error:
+                    _log.warning("directory of pod %s stays: %s", entry.name, error)
+
+    async def _adopted(self, pod: Pod, containers: Sequence[Container], sandboxes: Sequence[Sandbox]) -> Adopted:
+        own = [one for one in sandboxes if one.labels.get("pod-uid") == pod.uid]
+        attempts = 1 + max((int(one.labels.get("attempt", "0")) for one in own), default=-1)
+        newest = next((one for one in own if one.running), None)
+        sandbox = None
+        if newest is not None:
+            addresses = self.context.host_ips
+            if not pod.host_network:
+                addresses = ((await self.context.network.attach(newest.id, newest.pid)).address,)
+            sandbox = PodSandbox(newest.id, newest.pid, attempts - 1, addresses)
+        saved = load_checkpoint(self.context.settings.pod_directory(pod.uid))
+        return adopt(pod, containers, sandbox, attempts, saved, self.context.clock.now())
+
+    # Pods as they come and go
+
+    def _added(self, tree: Object) -> None:
+        if tree["metadata"]["uid"] not in self.workers:
+            self._begin(tree, Adopted())
+
+    def _updated(self, old: Object, new: Object) -> None:
+        uid = new["metadata"]["uid"]
+        if old["metadata"]["uid"] != uid:
+            self._deleted(old)
+        worker = self.workers.get(uid)
+        if worker is None:
+            self._begin(new, Adopted())
+        else:
+            worker.update(new)
+
+    def _deleted(self, tree: Object) -> None:
+        worker = self.workers.get(tree["metadata"]["uid"])
+        if worker is not None:
+            worker.removed()
+
+    def _begin(self, tree: Object, adopted: Adopted) -> None:
+        assert self._group is not None
+        pod = parse_pod(tree)
+        worker = self.workers[pod.uid] = PodWorker(self.context, tree, adopted, self._refusal(pod, adopted))
+        self._group.create_task(self._serve(worker), name=f"pod-{pod.namespace}-{pod.name}")
+
+    def _refusal(self, pod: Pod, adopted: Adopted) -> Waiting | None:
+        """Ask admission about a pod that is new here; one that has run already was admitted."""
+        if adopted.live or pod.status.get("startTime") or pod.deleting or pod.status.get("phase") in TERMINAL:
+            return None
+        others = [worker.pod for worker in self.workers.values()]
+        node = self._nodes.get(None, self.context.settings.name)
+        labels = node["metadata"].get("labels") or {} if node is not None else None
+        refusal = admit(pod, others, self.context.capacity.allocatable, labels)
+        if refusal is None:
+            return None
+        self.context.recorder.warning(pod.tree, refusal.reason, refusal.message)
+        return Waiting(refusal.reason, f"Pod was rejected: {refusal.message}")
+
+    async def _serve(self, worker: PodWorker) -> None:
+        """Run a worker after any earlier pod of that name has left the node; a fault of ours ends one pod's service."""
+        key = (worker.pod.namespace, worker.pod.name)
+        before, done = self._leaving.get(key), asyncio.Event()
+        self._leaving[key] = done
+        try:
+            if before is not None:
+                await before.wait()
+            await worker.run()
+        except Exception:
+            _log.exception("pod %s is not served any more", worker.pod)
+            worker.events.warning("FailedSync", "error syncing pod, it is left as it is")
+            await worker.gone.wait()
+        finally:
+            done.set()
+            if self._leaving.get(key) is done:
+                del self._leaving[key]
+            self.workers.pop(worker.pod.uid, None)

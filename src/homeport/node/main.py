@@ -1,0 +1,95 @@
+"""One node put together: informers, events, the Node object, the agent and its HTTP API.
+
+`serve_node` takes every seam as it comes and is what simulated worlds run; `run_node` fills in the real sides and is
+what the engine runs in the node process.
+"""
+
+import asyncio
+import random
+from dataclasses import dataclass
+from typing import Final
+
+from homeport.api.resources import find
+from homeport.client.contract import Client
+from homeport.client.events import EventRecorder
+from homeport.client.informer import InformerFactory
+from homeport.clock import Clock
+from homeport.node.agent import Agent
+from homeport.node.context import NodeContext
+from homeport.node.network.contract import Network
+from homeport.node.node_object import NodeObject, machine_capacity
+from homeport.node.objects import ObjectCache
+from homeport.node.pulling import ImagePuller
+from homeport.node.reach import Reach, SocketReach
+from homeport.node.runtime.contract import Images, Runtime
+from homeport.node.settings import NodeSettings
+from homeport.node.volumes.mounts import KernelMounts, Mounts
+
+__all__ = ["NodeParts", "run_node", "serve_node"]
+
+COMPONENT: Final = "kubelet"
+PODS: Final = find("Pod")
+SERVICES: Final = find("Service")
+NODES: Final = find("Node")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeParts:
+    """Everything a node is made of."""
+
+    settings: NodeSettings
+    client: Client
+    clock: Clock
+    runtime: Runtime
+    images: Images
+    network: Network
+    reach: Reach
+    mounts: Mounts
+    rng: random.Random
+
+
+async def run_node(
+    settings: NodeSettings, client: Client, clock: Clock, runtime: Runtime, images: Images, network: Network
+) -> None:
+    """Serve the node this process is in; ends by cancellation only, and leaves pods running."""
+    parts = NodeParts(
+        settings, client, clock, runtime, images, network, SocketReach(), KernelMounts(), random.SystemRandom()
+    )
+    await serve_node(parts)
+
+
+async def serve_node(parts: NodeParts) -> None:
+    """Serve a node made of `parts`; ends by cancellation only."""
+    settings, client, clock = parts.settings, parts.client, parts.clock
+    settings.pods.mkdir(0o711, parents=True, exist_ok=True)
+    recorder = EventRecorder(client, clock, COMPONENT, settings.name)
+    informers = InformerFactory(client, parts.rng)
+    pods = informers.informer(PODS, field_selector=f"spec.nodeName={settings.name}")
+    services = informers.informer(SERVICES)
+    nodes = informers.informer(NODES, field_selector=f"metadata.name={settings.name}")
+    capacity = machine_capacity(settings)
+    objects = ObjectCache(client, parts.rng)
+    context = NodeContext(
+        settings=settings,
+        client=client,
+        clock=clock,
+        rng=parts.rng,
+        runtime=parts.runtime,
+        network=parts.network,
+        reach=parts.reach,
+        images=ImagePuller(parts.images, clock),
+        objects=objects,
+        recorder=recorder,
+        mounts=parts.mounts,
+        capacity=capacity,
+        services=services.list,
+        started_at=clock.now(),
+    )
+    agent = Agent(context, pods, services, nodes)
+    node = NodeObject(settings, client, clock, parts.runtime, parts.images, capacity, parts.network.gateway, recorder)
+    try:
+        async with asyncio.TaskGroup() as group:
+            for part in (informers.run(), recorder.run(), node.run(), agent.run()):
+                group.create_task(part)
+    finally:
+        await objects.close()

@@ -1,0 +1,246 @@
+"""The Node object and its Lease: what the machine is and has, and that it is alive. Source: `node` section 14."""
+
+import asyncio
+import logging
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from homeport.api.resources import find
+from homeport.client.contract import Client, Object, PatchType
+from homeport.clock import Clock, micro_time, rfc3339
+from homeport.errors import AlreadyExists, ApiError, NotFound
+from homeport.node.context import Capacity
+from homeport.node.events import Recorder
+from homeport.node.runtime.contract import Images, Runtime
+from homeport.node.settings import NodeSettings
+
+__all__ = ["NodeObject", "machine_capacity", "node_conditions", "node_info"]
+
+NODES: Final = find("Node")
+LEASES: Final = find("Lease", "coordination.k8s.io")
+LEASE_NAMESPACE: Final = "kube-node-lease"
+LEASE_SECONDS: Final = 40
+RENEW_SECONDS: Final = 10.0
+REPORT_SECONDS: Final = 300.0
+RESERVED_MEMORY: Final = 100 << 20
+IMAGE_LIMIT: Final = 50
+KUBELET_PORT: Final = 10250
+ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc64le": "ppc64le", "s390x": "s390x"}
+
+_log = logging.getLogger(__name__)
+
+
+def machine_capacity(settings: NodeSettings) -> Capacity:
+    """Return what this machine has; allocatable keeps back what eviction would protect (`node` 14.6)."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    disk = os.statvfs(settings.data if settings.data.exists() else "/")
+    disk_bytes = disk.f_blocks * disk.f_frsize
+    capacity = {
+        "cpu": str(os.cpu_count() or 1),
+        "ephemeral-storage": f"{disk_bytes >> 10}Ki",
+        "memory": f"{memory >> 10}Ki",
+        "pods": str(settings.max_pods),
+    }
+    allocatable = {
+        **capacity,
+        "ephemeral-storage": str(disk_bytes * 9 // 10),
+        "memory": f"{max(0, memory - RESERVED_MEMORY) >> 10}Ki",
+    }
+    return Capacity(capacity, allocatable, memory)
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def architecture() -> str:
+    machine = platform.machine()
+    return ARCHITECTURES.get(machine, machine)
+
+
+def node_info(settings: NodeSettings, runtime: Runtime) -> dict[str, str]:
+    """Return `status.nodeInfo` of this machine."""
+    release = dict(line.split("=", 1) for line in _read("/etc/os-release").splitlines() if "=" in line)
+    machine = _read("/etc/machine-id")
+    return {
+        "machineID": machine,
+        "systemUUID": _read("/sys/class/dmi/id/product_uuid") or machine,
+        "bootID": _read("/proc/sys/kernel/random/boot_id"),
+        "kernelVersion": platform.release(),
+        "osImage": release.get("PRETTY_NAME", "Linux").strip('"'),
+        "containerRuntimeVersion": f"{runtime.name}://{runtime.version}",
+        "kubeletVersion": settings.version,
+        "kubeProxyVersion": "",
+        "operatingSystem": "linux",
+        "architecture": architecture(),
+    }
+
+
+_CONDITIONS: Final = (
+    ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+    ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+)
+
+
+def node_conditions(before: Mapping[str, Any], now: float) -> list[dict[str, Any]]:
+    """Return the conditions in their order; `lastTransitionTime` moves only with the status."""
+    known = {entry["type"]: entry for entry in before.get("conditions") or ()}
+    stamp = rfc3339(now)
+    out: list[dict[str, Any]] = []
+    for kind, status, reason, message in _CONDITIONS:
+        old = known.get(kind)
+        same = old is not None and old.get("status") == status
+        out.append(
+            {
+                "type": kind,
+                "status": status,
+                "lastHeartbeatTime": stamp,
+                "lastTransitionTime": old["lastTransitionTime"] if old is not None and same else stamp,
+                "reason": reason,
+                "message": message,
+            }
+        )
+    return out
+
+
+class NodeObject:
+    """Registers the node and keeps it alive in the eyes of the cluster."""
+
+    def __init__(
+        self, settings: NodeSettings, client: Client, clock: Clock, runtime: Runtime, images: Images,
+        capacity: Capacity, address: str, recorder: Recorder,
+    ) -> None:  # fmt: skip
+        self._settings, self._client, self._clock = settings, client, clock
+        self._runtime, self._images, self._capacity = runtime, images, capacity
+        self._address, self._recorder = address, recorder
+        self._reported_at = float("-inf")
+        self._last: Mapping[str, Any] = {}
+
+    async def run(self) -> None:
+        """Register, then renew the lease every 10 s and report on change; ends by cancellation only."""
+        pause = 0.2
+        while True:
+            try:
+                node = await self._register()
+                break
+            except (ApiError, OSError) as error:
+                _log.info("node not registered: %s", error)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, RENEW_SECONDS)
+        self._recorder.normal(node, "Starting", "Starting kubelet.")
+        while True:
+            try:
+                await self._renew(node)
+                await self._report()
+            except NotFound:
+                node = await self._reregister(node)
+            except (ApiError, OSError) as error:
+                _log.info("node heartbeat failed: %s", error)
+            await asyncio.sleep(RENEW_SECONDS)
+
+    async def _reregister(self, node: Object) -> Object:
+        try:
+            return await self._register()
+        except (ApiError, OSError) as error:
+            _log.info("node not registered again: %s", error)
+            return node
+
+    def _labels(self) -> dict[str, str]:
+        return {
+            "beta.kubernetes.io/arch": architecture(),
+            "beta.kubernetes.io/os": "linux",
+            "kubernetes.io/arch": architecture(),
+            "kubernetes.io/hostname": self._settings.name,
+            "kubernetes.io/os": "linux",
+        }
+
+    async def _register(self) -> Object:
+        """Create the Node, or bring the labels of an existing one up to date; users' own are kept."""
+        name = self._settings.name
+        body = {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {
+                "name": name,
+                "labels": self._labels(),
+                "annotations": {"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
+            },
+            "spec": {},
+        }
+        try:
+            node = await self._client.create(NODES, body)
+        except AlreadyExists:
+            node = await self._client.patch(NODES, None, name, {"metadata": {"labels": self._labels()}})
+            boot = (node.get("status") or {}).get("nodeInfo", {}).get("bootID")
+            current = _read("/proc/sys/kernel/random/boot_id")
+            if boot and boot != current:
+                self._recorder.warning(node, "Rebooted", f"Node {name} has been rebooted, boot id: {current}")
+        self._last, self._reported_at = node.get("status") or {}, float("-inf")
+        await self._report()
+        return node
+
+    async def _report(self) -> None:
+        """Post the status when it changed, or the last one is five minutes old."""
+        now = self._clock.now()
+        status = await self._status(now)
+        unchanged = _without_heartbeat(status) == _without_heartbeat(self._last)
+        if unchanged and now - self._reported_at < REPORT_SECONDS:
+            return
+        patch = {"status": status}
+        answer = await self._client.patch(
+            NODES, None, self._settings.name, patch, kind=PatchType.STRATEGIC, subresource="status"
+        )
+        del answer
+        self._last, self._reported_at = status, now
+
+    async def _status(self, now: float) -> dict[str, Any]:
+        images = sorted(await self._images.list(), key=lambda image: -image.size_bytes)[:IMAGE_LIMIT]
+        return {
+            "capacity": dict(self._capacity.capacity),
+            "allocatable": dict(self._capacity.allocatable),
+            "conditions": node_conditions(self._last, now),
+            "addresses": [
+                {"type": "InternalIP", "address": self._address},
+                {"type": "Hostname", "address": self._settings.name},
+            ],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": KUBELET_PORT}},
+            "nodeInfo": node_info(self._settings, self._runtime),
+            "images": [
+                {
+                    "names": [name for name in (image.digest, image.reference) if name],
+                    "sizeBytes": image.size_bytes,
+                }
+                for image in images
+            ],
+        }
+
+    async def _renew(self, node: Object) -> None:
+        name = self._settings.name
+        spec = {
+            "holderIdentity": name,
+            "leaseDurationSeconds": LEASE_SECONDS,
+            "renewTime": micro_time(self._clock.now()),
+        }
+        try:
+            await self._client.patch(LEASES, LEASE_NAMESPACE, name, {"spec": spec})
+        except NotFound:
+            owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": node["metadata"]["uid"]}
+            metadata = {"name": name, "namespace": LEASE_NAMESPACE, "ownerReferences": [owner]}
+            body = {"apiVersion": LEASES.api_version, "kind": "Lease", "metadata": metadata, "spec": spec}
+            await self._client.create(LEASES, body)
+
+
+def _without_heartbeat(status: Mapping[str, Any]) -> dict[str, Any]:
+    conditions = [
+        {key: value for key, value in entry.items() if key != "lastHeartbeatTime"}
+        for entry in status.get("conditions") or ()
+    ]
+    return {**status, "conditions": conditions}

@@ -1,0 +1,128 @@
+"""What a pod needs before its first container: sandbox and volumes, made side by side and kept right afterwards."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from homeport.node.context import NodeContext
+from homeport.node.events import PodEvents
+from homeport.node.objects import references
+from homeport.node.pod import Pod
+from homeport.node.sandboxes import PodSandbox, SandboxFailed, make_sandbox, write_identity
+from homeport.node.volumes.pod_volumes import PodVolumes, VolumesFailed
+
+__all__ = ["Preparation"]
+
+SANDBOX_RETRY_SECONDS: Final = 2.0
+VOLUME_RETRY_SECONDS: Final = 0.5
+VOLUME_RETRY_LIMIT_SECONDS: Final = 122.0
+VOLUME_WAIT_SECONDS: Final = 123.0
+REFRESH_SECONDS: Final = 60.0
+
+
+class Preparation:
+    """The pod's surroundings. `ready` once all of it is there; `changed` is called when that turns true."""
+
+    def __init__(
+        self,
+        context: NodeContext,
+        pod: Callable[[], Pod],
+        events: PodEvents,
+        changed: Callable[[], None],
+        sandbox: PodSandbox | None,
+        next_attempt: int,
+    ) -> None:
+        self._context, self._pod, self._events, self._changed = context, pod, events, changed
+        self.sandbox = sandbox
+        self.addresses: tuple[str, ...] = sandbox.addresses if sandbox else ()
+        self.next_attempt = next_attempt
+        self.identity: Mapping[str, Path] = {}
+        self.ready = False
+        self._moved = asyncio.Event()
+        uid = pod().uid
+        self.volumes = PodVolumes(
+            context.settings.pod_directory(uid),
+            context.client,
+            context.objects,
+            context.mounts,
+            context.clock,
+            context.rng,
+        )
+
+    def object_changed(self) -> None:
+        """A ConfigMap or Secret the pod refers to is not what it was."""
+        self._moved.set()
+        self._changed()
+
+    def sandbox_lost(self) -> None:
+        """The sandbox died: `run` again makes another."""
+        self.sandbox, self.ready = None, False
+
+    async def run(self) -> None:
+        """Prepare, then keep volumes fresh; ends by cancellation only."""
+        pod = self._pod()
+        self._context.settings.pod_directory(pod.uid).mkdir(0o750, parents=True, exist_ok=True)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._make_sandbox())
+            group.create_task(self._make_volumes())
+        self.ready = True
+        self._changed()
+        await self._keep_fresh()
+
+    async def _make_sandbox(self) -> None:
+        while self.sandbox is None:
+            try:
+                self.sandbox = await make_sandbox(self._context, self._pod(), self.next_attempt)
+            except SandboxFailed as failure:
+                self._events.warning("FailedCreatePodSandBox", f"Failed to create pod sandbox: {failure}")
+                await asyncio.sleep(SANDBOX_RETRY_SECONDS)
+            else:
+                self.next_attempt += 1
+        self.addresses = self.sandbox.addresses
+        self.identity = write_identity(self._context, self._pod(), self.addresses, self._events)
+
+    async def _make_volumes(self) -> None:
+        pause, waited, complained = VOLUME_RETRY_SECONDS, 0.0, False
+        pod = self._pod()
+        await self._context.objects.hold(pod.uid, references(pod), self.object_changed)
+        while True:
+            try:
+                await self.volumes.set_up(self._pod(), self._context.facts(self.addresses))
+            except VolumesFailed as failed:
+                for name, why in failed.failures.items():
+                    self._events.warning("FailedMount", f'MountVolume.SetUp failed for volume "{name}" : {why}')
+                if waited >= VOLUME_WAIT_SECONDS and not complained:
+                    complained = True
+                    names = " ".join(sorted(failed.failures))
+                    self._events.warning(
+                        "FailedMount",
+                        f"Unable to attach or mount volumes: unmounted volumes=[{names}], unattached volumes=[], "
+                        f"failed to process volumes=[]: {failed}",
+                    )
+            else:
+                return
+            await self._moved_or(pause)
+            waited += pause
+            pause = min(2 * pause, VOLUME_RETRY_LIMIT_SECONDS)
+
+    async def _keep_fresh(self) -> None:
+        while True:
+            facts = self._context.facts(self.addresses)
+            due = await self.volumes.refresh(self._pod(), facts)
+            left = REFRESH_SECONDS if due is None else min(REFRESH_SECONDS, due - self._context.clock.now())
+            await self._moved_or(max(1.0, left))
+
+    async def pod_changed(self) -> None:
+        """The pod has a newer form: labels and annotations show in volumes, and it may refer to other objects."""
+        pod = self._pod()
+        await self._context.objects.hold(pod.uid, references(pod), self.object_changed)
+        self._moved.set()
+
+    async def _moved_or(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._moved.wait()
+        except TimeoutError:
+            pass
+        self._moved.clear()

@@ -1,0 +1,89 @@
+"""Publishing a pod's status: newest state only, one request at a time per pod, nothing when nothing changed."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from homeport.api.resources import find
+from homeport.client.contract import Client, Object, PatchType
+from homeport.errors import ApiError, Conflict, NotFound
+from homeport.node.status import status_patch
+
+__all__ = ["StatusReporter"]
+
+PODS: Final = find("Pod")
+RETRY_SECONDS: Final = 1.0
+RETRY_LIMIT_SECONDS: Final = 10.0
+
+_log = logging.getLogger(__name__)
+
+Compute = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""Known status → the one to publish."""
+
+
+class StatusReporter:
+    """The status of one pod. `compute` is asked at the moment of writing, so bursts of changes become one write."""
+
+    def __init__(self, client: Client, pod: Object, compute: Compute) -> None:
+        self._client, self._compute = client, compute
+        metadata = pod["metadata"]
+        self._namespace, self._name, self._uid = metadata["namespace"], metadata["name"], metadata["uid"]
+        self._dirty, self._clean = asyncio.Event(), asyncio.Event()
+        self._version = 0
+        self.known: Mapping[str, Any] = {}
+        self.gone = False
+        self.observe(pod)
+
+    def observe(self, pod: Object) -> None:
+        """Take in the pod as the API has it, unless what is known is newer."""
+        version = int(pod["metadata"].get("resourceVersion") or 0)
+        if version >= self._version:
+            self._version, self.known = version, pod.get("status") or {}
+
+    def wake(self) -> None:
+        """Something changed: publish soon."""
+        self._clean.clear()
+        self._dirty.set()
+
+    async def flush(self) -> None:
+        """Return once everything known up to now is published, or the pod is gone."""
+        self.wake()
+        await self._clean.wait()
+
+    async def run(self) -> None:
+        """Publish for ever; ends by cancellation only."""
+        pause = RETRY_SECONDS
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            patch = None if self.gone else status_patch(self._uid, self.known, self._compute(self.known))
+            if patch is None:
+                if not self._dirty.is_set():
+                    self._clean.set()
+                continue
+            try:
+                await self._send(patch)
+                pause = RETRY_SECONDS
+            except (ApiError, OSError) as error:
+                _log.info("status of pod %s/%s not written: %s", self._namespace, self._name, error)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, RETRY_LIMIT_SECONDS)
+            self._dirty.set()
+
+    async def _send(self, patch: Mapping[str, Any]) -> None:
+        try:
+            answer = await self._client.patch(
+                PODS, self._namespace, self._name, patch, kind=PatchType.STRATEGIC, subresource="status"
+            )
+        except NotFound:
+            self.gone = True
+            return
+        except Conflict:  # another pod has its name now, or somebody wrote in between: look
+            answer = await self._client.get(PODS, self._namespace, self._name)
+            self.gone = answer["metadata"].get("uid") != self._uid
+            raise
+        if answer["metadata"].get("uid") == self._uid:
+            self.observe(answer)
+        else:
+            self.gone = True

@@ -1,0 +1,315 @@
+"""Containers that are only timers: a small working runtime and image store for tests and simulated worlds.
+
+Behaviour is a function of the container's spec (`Script`), so whole clusters of crashing, slow or stubborn programs
+run in virtual time. It keeps the promises of `runtime.contract`: what it holds survives any number of agents.
+"""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeAlias
+
+from homeport.clock import Clock, nano_time
+from homeport.node.runtime.contract import (
+    Container,
+    ContainerSpec,
+    ExecSession,
+    ExecSpec,
+    Exit,
+    Image,
+    ImageError,
+    RuntimeFailure,
+    Sandbox,
+    SandboxSpec,
+)
+
+__all__ = ["ExecHandler", "Script", "SimulatedExec", "SimulatedImages", "SimulatedRuntime", "by_container"]
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What a simulated program does; times in seconds.
+
+    runs_for     how long until it ends by itself with `code`; None: until stopped
+    stop_after   from SIGTERM to its end with `stop_code`; None ignores the signal
+    output       lines it prints when it starts
+    fails        raised instead of starting
+    """
+
+    runs_for: float | None = None
+    code: int = 0
+    stop_after: float | None = 0.0
+    stop_code: int = 0
+    output: tuple[str, ...] = ()
+    fails: RuntimeFailure | None = None
+    oom_killed: bool = False
+
+
+class SimulatedExec:
+    """Both ends of a command's streams: the contract's for the agent, `stdin` and `print…` for the handler."""
+
+    def __init__(self) -> None:
+        self.stdin: asyncio.Queue[bytes] = asyncio.Queue()
+        self.sizes: list[tuple[int, int]] = []
+        self._out: asyncio.Queue[bytes] = asyncio.Queue()
+        self._err: asyncio.Queue[bytes] = asyncio.Queue()
+        self._code: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def print(self, data: bytes) -> None:
+        self._out.put_nowait(data)
+
+    def print_error(self, data: bytes) -> None:
+        self._err.put_nowait(data)
+
+    def end(self, code: int) -> None:
+        if not self._code.done():
+            self._code.set_result(code)
+            self._out.put_nowait(b"")
+            self._err.put_nowait(b"")
+
+    async def write_stdin(self, data: bytes) -> None:
+        self.stdin.put_nowait(data)
+
+    async def close_stdin(self) -> None:
+        self.stdin.put_nowait(b"")
+
+    async def read_stdout(self) -> bytes:
+        return await _read(self._out)
+
+    async def read_stderr(self) -> bytes:
+        return await _read(self._err)
+
+    async def resize(self, columns: int, rows: int) -> None:
+        self.sizes.append((columns, rows))
+
+    async def kill(self) -> None:
+        self.end(128 + signal.SIGKILL)
+
+    async def wait(self) -> int:
+        return await asyncio.shield(self._code)
+
+
+async def _read(queue: asyncio.Queue[bytes]) -> bytes:
+    data = await queue.get()
+    if not data:
+        queue.put_nowait(b"")  # the end stays the end
+    return data
+
+
+ExecHandler: TypeAlias = Callable[[ContainerSpec, ExecSpec, SimulatedExec], Awaitable[int]]
+
+
+async def succeed(container: ContainerSpec, spec: ExecSpec, streams: SimulatedExec) -> int:
+    """The default command: says nothing, succeeds."""
+    return 0
+
+
+class _Live:
+    """A container with its timers."""
+
+    def __init__(self, spec: ContainerSpec, container: Container, script: Script) -> None:
+        self.spec, self.container, self.script = spec, container, script
+        self.timers: list[asyncio.TimerHandle] = []
+        self.sessions: set[SimulatedExec] = set()
+
+
+class SimulatedRuntime:
+    """The simulated side of `contract.Runtime`. `script` and `handler` may be replaced at any time."""
+
+    name = "simulated"
+    version = "1"
+
+    def __init__(
+        self,
+        clock: Clock,
+        script: Callable[[ContainerSpec], Script] = lambda spec: Script(),
+        handler: ExecHandler = succeed,
+        start_seconds: float = 0.0,
+    ) -> None:
+        self.clock, self.script, self.handler = clock, script, handler
+        self.start_seconds = start_seconds
+        self._sandboxes: dict[str, Sandbox] = {}
+        self._live: dict[str, _Live] = {}
+        self._subscribers: set[asyncio.Queue[Exit]] = set()
+        self._next_pid = 1000
+
+    def specs(self) -> Sequence[ContainerSpec]:
+        """Return the spec of every container not removed, oldest first."""
+        return [live.spec for live in self._live.values()]
+
+    async def sandboxes(self) -> Sequence[Sandbox]:
+        return list(self._sandboxes.values())
+
+    async def containers(self) -> Sequence[Container]:
+        return [live.container for live in self._live.values()]
+
+    async def create_sandbox(self, spec: SandboxSpec) -> Sandbox:
+        self._next_pid += 1
+        sandbox = Sandbox(spec.id, self._next_pid, spec.labels, self.clock.now())
+        self._sandboxes[spec.id] = sandbox
+        return sandbox
+
+    async def remove_sandbox(self, sandbox_id: str) -> None:
+        for live in list(self._live.values()):
+            if live.spec.sandbox_id == sandbox_id:
+                self._end(live, 128 + signal.SIGKILL, signal.SIGKILL)
+        self._sandboxes.pop(sandbox_id, None)
+
+    def lose_sandbox(self, sandbox_id: str) -> None:
+        """Let the process that holds the sandbox die, as a crash would, and all in it with it."""
+        for live in list(self._live.values()):
+            if live.spec.sandbox_id == sandbox_id:
+                self._end(live, 128 + signal.SIGKILL, signal.SIGKILL)
+        self._sandboxes[sandbox_id] = replace(self._sandboxes[sandbox_id], running=False)
+
+    async def start_container(self, spec: ContainerSpec) -> Container:
+        sandbox = self._sandboxes.get(spec.sandbox_id)
+        if sandbox is None or not sandbox.running:
+            raise RuntimeFailure("CreateContainerError", f"sandbox {spec.sandbox_id} is not running")
+        script = self.script(spec)
+        await asyncio.sleep(self.start_seconds)
+        if script.fails is not None:
+            raise script.fails
+        self._next_pid += 1
+        container = Container(spec.id, spec.sandbox_id, self._next_pid, spec.labels, self.clock.now())
+        live = self._live[spec.id] = _Live(spec, container, script)
+        _print(spec.log_path, script.output, self.clock.now())
+        if script.runs_for is not None:
+            code = script.code
+            live.timers.append(asyncio.get_running_loop().call_later(script.runs_for, lambda: self._end(live, code, 0)))
+        return container
+
+    async def signal(self, container_id: str, number: int) -> None:
+        live = self._live.get(container_id)
+        if live is None or live.container.exit is not None:
+            return
+        if number == signal.SIGKILL:
+            self._end(live, 128 + signal.SIGKILL, signal.SIGKILL)
+        elif live.script.stop_after is not None:
+            code = live.script.stop_code
+            live.timers.append(
+                asyncio.get_running_loop().call_later(live.script.stop_after, lambda: self._end(live, code, 0))
+            )
+
+    def kill(self, container_id: str, code: int = 1) -> None:
+        """Let a container end by itself now."""
+        self._end(self._live[container_id], code, 0)
+
+    def _end(self, live: _Live, code: int, number: int) -> None:
+        if live.container.exit is not None:
+            return
+        for timer in live.timers:
+            timer.cancel()
+        for session in live.sessions:
+            session.end(128 + signal.SIGKILL)
+        exit = Exit(live.spec.id, code, self.clock.now(), number, live.script.oom_killed)
+        live.container = replace(live.container, exit=exit)
+        for queue in self._subscribers:
+            queue.put_nowait(exit)
+
+    async def remove_container(self, container_id: str) -> None:
+        live = self._live.get(container_id)
+        if live is not None and live.container.exit is not None:
+            del self._live[container_id]
+
+    def exits(self) -> AsyncIterator[Exit]:
+        queue: asyncio.Queue[Exit] = asyncio.Queue()
+        self._subscribers.add(queue)
+        return self._drain(queue)
+
+    async def _drain(self, queue: asyncio.Queue[Exit]) -> AsyncIterator[Exit]:
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._subscribers.discard(queue)
+
+    @asynccontextmanager
+    async def exec(self, container_id: str, spec: ExecSpec) -> AsyncIterator[ExecSession]:
+        live = self._running(container_id)
+        async with self._session(live, lambda streams: self.handler(live.spec, spec, streams)) as session:
+            yield session
+
+    @asynccontextmanager
+    async def attach(self, container_id: str) -> AsyncIterator[ExecSession]:
+        live = self._running(container_id)
+
+        async def echo(streams: SimulatedExec) -> int:
+            while data := await streams.stdin.get():
+                streams.print(data)
+            return 0
+
+        async with self._session(live, echo) as session:
+            yield session
+
+    def _running(self, container_id: str) -> _Live:
+        live = self._live.get(container_id)
+        if live is None or live.container.exit is not None:
+            raise RuntimeFailure("NotFound", f"container {container_id} is not running")
+        return live
+
+    @asynccontextmanager
+    async def _session(
+        self, live: _Live, program: Callable[[SimulatedExec], Awaitable[int]]
+    ) -> AsyncIterator[SimulatedExec]:
+        streams = SimulatedExec()
+        live.sessions.add(streams)
+
+        async def main() -> None:
+            streams.end(await program(streams))
+
+        task = asyncio.create_task(main())
+        try:
+            yield streams
+        finally:
+            live.sessions.discard(streams)
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def _print(path: Path, lines: Sequence[str], now: float) -> None:
+    if not lines:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.writelines(f"{nano_time(now)} stdout F {line}\n" for line in lines)
+
+
+class SimulatedImages:
+    """Every image exists unless `failing` names it; `present` holds what needs no pull."""
+
+    def __init__(self, pull_seconds: float = 0.0) -> None:
+        self.pull_seconds = pull_seconds
+        self.failing: dict[str, ImageError] = {}
+        self.images: dict[str, Image] = {}
+        self.present: set[str] = set()
+        self.pulls: list[str] = []
+
+    def _image(self, reference: str) -> Image:
+        known = self.images.get(reference)
+        return known or Image(id="sha256:" + "0" * 64, reference=reference, entrypoint=("/entrypoint",))
+
+    async def find(self, reference: str) -> Image | None:
+        return self._image(reference) if reference in self.present else None
+
+    async def pull(self, reference: str) -> Image:
+        self.pulls.append(reference)
+        await asyncio.sleep(self.pull_seconds)
+        if (error := self.failing.get(reference)) is not None:
+            raise error
+        self.present.add(reference)
+        return self._image(reference)
+
+    async def list(self) -> Sequence[Image]:
+        return [self._image(reference) for reference in sorted(self.present)]
+
+
+def by_container(scripts: Mapping[str, Script]) -> Callable[[ContainerSpec], Script]:
+    """Return a script chooser by the container's name, with the default for all others."""
+    return lambda spec: scripts.get(spec.labels.get("container", ""), Script())

@@ -1,0 +1,53 @@
+"""What a node is told once, when it starts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from homeport.node.pod import Pod
+
+__all__ = ["KUBERNETES_VERSION", "NodeSettings"]
+
+KUBERNETES_VERSION = "v1.36.0"
+"""The release whose behaviour this node reports and follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """Places and names of one node.
+
+    data           the cluster's data directory; pods, logs and sockets live below it
+    host_resolver  the resolv.conf of the host, for `dnsPolicy: Default`
+    """
+
+    name: str
+    data: Path
+    cluster_domain: str = "cluster.local"
+    cluster_dns: tuple[str, ...] = ("10.96.0.10",)
+    host_resolver: Path = Path("/etc/resolv.conf")
+    host_hosts: Path = Path("/etc/hosts")
+    max_pods: int = 110
+    version: str = KUBERNETES_VERSION
+
+    @property
+    def pods(self) -> Path:
+        return self.data / "pods"
+
+    @property
+    def socket(self) -> Path:
+        """Where the node's own HTTP API listens."""
+        return self.data / "run" / "node.sock"
+
+    @property
+    def short_version(self) -> str:
+        """`1.36`: what probes and hooks call themselves."""
+        return ".".join(self.version.removeprefix("v").split(".")[:2])
+
+    def pod_directory(self, uid: str) -> Path:
+        return self.pods / uid
+
+    def log_directory(self, pod: Pod) -> Path:
+        """Where a pod's container logs are (`node` 13.1)."""
+        return self.data / "logs" / f"{pod.namespace}_{pod.name}_{pod.uid}"
+
+    def log_path(self, pod: Pod, container: str, attempt: int) -> Path:
+        return self.log_directory(pod) / container / f"{attempt}.log"

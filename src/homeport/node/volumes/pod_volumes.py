@@ -1,0 +1,210 @@
+"""All volumes of one pod: made before its containers, kept fresh while it lives, removed after them.
+
+Source: `node` sections 8.1 to 8.7.
+"""
+
+import asyncio
+import logging
+import random
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from homeport.api.resources import find
+from homeport.api.scalars import quantity_value
+from homeport.client.contract import Client
+from homeport.clock import Clock, parse_time
+from homeport.errors import ApiError
+from homeport.node.environment import Facts, Objects
+from homeport.node.pod import Pod
+from homeport.node.volumes.atomic import write_atomically
+from homeport.node.volumes.claims import claim_name, resolve_claim
+from homeport.node.volumes.failure import VolumeFailure
+from homeport.node.volumes.hostpath import prepare_host_path
+from homeport.node.volumes.mounts import Mounts
+from homeport.node.volumes.ownership import give_to_group
+from homeport.node.volumes.payload import File, TokenRequest, common_user, payload, token_requests
+
+__all__ = ["PodVolumes", "Volume", "VolumesFailed"]
+
+Tree: TypeAlias = Mapping[str, Any]
+
+SERVICE_ACCOUNTS: Final = find("ServiceAccount")
+ATOMIC: Final = {
+    "configMap": "kubernetes.io~configmap",
+    "secret": "kubernetes.io~secret",
+    "downwardAPI": "kubernetes.io~downward-api",
+    "projected": "kubernetes.io~projected",
+}
+IN_MEMORY: Final = ("secret", "downwardAPI", "projected")
+ATOMIC_BYTES: Final = 16 << 20
+TOKEN_REFRESH_SHARE: Final = 0.8
+TOKEN_MAX_AGE_SECONDS: Final = 24 * 3600.0
+TOKEN_JITTER_SECONDS: Final = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A volume as a host path; `read_only` holds for every mount of it, whatever the mount says."""
+
+    name: str
+    path: Path
+    read_only: bool = False
+
+
+class VolumesFailed(Exception):
+    """Some volumes cannot be set up now: name → why."""
+
+    def __init__(self, failures: Mapping[str, str]) -> None:
+        super().__init__("; ".join(failures.values()))
+        self.failures = failures
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    text: str
+    refresh_at: float
+
+
+class PodVolumes:
+    """The volumes below `root`, the pod's directory."""
+
+    def __init__(
+        self, root: Path, client: Client, objects: Objects, mounts: Mounts, clock: Clock, rng: random.Random
+    ) -> None:
+        self.root = root
+        self._client, self._objects, self._mounts = client, objects, mounts
+        self._clock, self._rng = clock, rng
+        self._tokens: dict[TokenRequest, _Token] = {}
+        self.volumes: dict[str, Volume] = {}
+
+    async def set_up(self, pod: Pod, facts: Facts) -> None:
+        """Make what is missing, side by side; raises VolumesFailed naming each that could not be made."""
+        wanted = [volume for volume in pod.spec.get("volumes") or () if volume["name"] not in self.volumes]
+        failures: dict[str, str] = {}
+
+        async def one(volume: Tree) -> None:
+            try:
+                self.volumes[volume["name"]] = await self._set_up(pod, volume, facts)
+            except (VolumeFailure, ApiError, OSError) as error:
+                failures[volume["name"]] = str(error)
+
+        async with asyncio.TaskGroup() as group:
+            for volume in wanted:
+                group.create_task(one(volume))
+        if failures:
+            raise VolumesFailed(failures)
+
+    async def refresh(self, pod: Pod, facts: Facts) -> float | None:
+        """Bring atomic volumes up to date; returns the epoch second at which a token is due, None for none.
+
+        A source that is missing now leaves what was there; an optional one empties its part.
+        """
+        for volume in pod.spec.get("volumes") or ():
+            kind = next((kind for kind in ATOMIC if volume.get(kind) is not None), None)
+            known = self.volumes.get(volume["name"])
+            if kind is None or known is None:
+                continue
+            try:
+                await self._write(pod, volume, known.path, facts)
+            except (VolumeFailure, ApiError, OSError) as error:
+                _log.info("pod %s: volume %s stays as it is: %s", pod, volume["name"], error)
+        return min((token.refresh_at for token in self._tokens.values()), default=None)
+
+    async def tear_down(self) -> None:
+        """Unmount everything of the pod and remove its directory, never anything behind a mount."""
+        await asyncio.to_thread(self._remove)
+        self.volumes.clear()
+
+    def _remove(self) -> None:
+        remove_pod_directory(self.root, self._mounts)
+
+    async def _set_up(self, pod: Pod, volume: Tree, facts: Facts) -> Volume:
+        name = volume["name"]
+        group = _fs_group(pod)
+        if (empty := volume.get("emptyDir")) is not None:
+            path = self._directory("kubernetes.io~empty-dir", name)
+            if empty.get("medium") == "Memory":
+                self._mounts.tmpfs(path, _bytes(empty.get("sizeLimit")), 0o777)
+            path.chmod(0o777)
+            if group is not None:
+                give_to_group(path, group)
+            return Volume(name, path)
+        if (host := volume.get("hostPath")) is not None:
+            path = Path(host["path"])
+            prepare_host_path(path, host.get("type") or "")
+            return Volume(name, path)
+        if (claim := claim_name(pod, volume)) is not None:
+            return await self._claimed(pod, volume, claim, group)
+        kind = next((kind for kind in ATOMIC if volume.get(kind) is not None), None)
+        if kind is None:
+            raise VolumeFailure("no volume plugin matched")
+        path = self._directory(ATOMIC[kind], name)
+        if kind in IN_MEMORY:
+            self._mounts.tmpfs(path, ATOMIC_BYTES, 0o755)
+        path.chmod(0o755)
+        await self._write(pod, volume, path, facts)
+        return Volume(name, path, read_only=True)
+
+    async def _claimed(self, pod: Pod, volume: Tree, claim: str, group: int | None) -> Volume:
+        found = await resolve_claim(self._client, pod, volume, claim)
+        if group is not None and found.owned and not found.read_only:
+            policy = (pod.spec.get("securityContext") or {}).get("fsGroupChangePolicy")
+            walk = partial(give_to_group, found.path, group, only_on_mismatch=policy == "OnRootMismatch")
+            await asyncio.to_thread(walk)
+        return Volume(volume["name"], found.path, found.read_only)
+
+    def _directory(self, plugin: str, name: str) -> Path:
+        path = self.root / "volumes" / plugin / name
+        path.mkdir(0o750, parents=True, exist_ok=True)
+        return path
+
+    async def _write(self, pod: Pod, volume: Tree, path: Path, facts: Facts) -> None:
+        tokens = {request: await self._token(pod, request) for request in token_requests(volume)}
+        files: Mapping[str, File] = payload(pod, volume, self._objects, facts, tokens)
+        owner = common_user(pod) if tokens and _fs_group(pod) is None else None
+        stamp = f"{int(self._clock.now() * 1000)}.{self._rng.getrandbits(32):08x}"
+        write_atomically(path, files, stamp, group=_fs_group(pod), owner=owner)
+
+    async def _token(self, pod: Pod, request: TokenRequest) -> str:
+        now = self._clock.now()
+        known = self._tokens.get(request)
+        if known is not None and now < known.refresh_at:
+            return known.text
+        spec: dict[str, Any] = {
+            "expirationSeconds": request.seconds,
+            "boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": pod.name, "uid": pod.uid},
+            "audiences": [request.audience] if request.audience else [],
+        }
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        answer = await self._client.create(
+            SERVICE_ACCOUNTS, body, pod.namespace, subresource="token", name=pod.service_account
+        )
+        status = answer["status"]
+        lifetime = parse_time(status["expirationTimestamp"]) - now
+        age = min(TOKEN_REFRESH_SHARE * lifetime, TOKEN_MAX_AGE_SECONDS)
+        refresh_at = now + age - self._rng.uniform(0, min(TOKEN_JITTER_SECONDS, age / 10))
+        self._tokens[request] = _Token(status["token"], refresh_at)
+        return str(status["token"])
+
+
+def remove_pod_directory(root: Path, mounts: Mounts) -> None:
+    """Remove a pod's directory once nothing is mounted below it; raises OSError when something still is."""
+    if not root.exists():
+        return
+    mounts.unmount_below(root)
+    shutil.rmtree(root)
+
+
+def _bytes(text: str | None) -> int | None:
+    return int(quantity_value(text)) if text else None
+
+
+def _fs_group(pod: Pod) -> int | None:
+    group: int | None = (pod.spec.get("securityContext") or {}).get("fsGroup")
+    return group
