@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from homeport.api.owners import controller_of
 from homeport.api.resources import find
 from homeport.client.contract import Client, Object
 from homeport.client.events import EventRecorder
@@ -27,6 +26,7 @@ from homeport.controllers.statefulset.perform import CLAIMS, FAILURES, PODS, Per
 from homeport.controllers.statefulset.reconcile import reconcile
 from homeport.controllers.statefulset.revisions import CONTROLLER_REVISIONS, RevisionKeeper
 from homeport.controllers.statefulset.status import completed, differs, encode
+from homeport.controllers.wakes import wake_owners
 from homeport.errors import Conflict, NotFound
 
 __all__ = ["StatefulSetController"]
@@ -53,7 +53,7 @@ class StatefulSetController:
         for cache in (self._pods, self._revisions):
             children.index_by_owner(cache)
         self._sets.on_change(lambda obj: self._queue.add(key_of(obj)))
-        self._pods.add_handler(add=self._pod_changed, update=self._pod_updated, delete=self._pod_deleted)
+        wake_owners(self._pods, self._sets, self._queue.add)
         self._writes: OwnWrites[Key] = OwnWrites(self._queue.add)
         for cache in self._caches:
             self._writes.watch(cache)
@@ -165,36 +165,3 @@ class StatefulSetController:
                 if claim is not None:
                     known[claim["metadata"]["name"]] = decode_claim(claim)
         return known
-
-    def _pod_changed(self, pod: Object) -> None:
-        namespace = pod["metadata"]["namespace"]
-        controller = controller_of(pod)
-        if controller is not None:
-            owner = children.resolve(self._sets, namespace, controller)
-            if owner is not None:
-                self._queue.add(key_of(owner))
-        elif "deletionTimestamp" not in pod["metadata"]:
-            self._wake_matching(pod)
-
-    def _pod_updated(self, old: Object, new: Object) -> None:
-        before, after = controller_of(old), controller_of(new)
-        if before != after and before is not None:
-            owner = children.resolve(self._sets, old["metadata"]["namespace"], before)
-            if owner is not None:
-                self._queue.add(key_of(owner))
-        if after is not None:
-            self._pod_changed(new)
-        elif before != after or old["metadata"].get("labels") != new["metadata"].get("labels"):
-            self._wake_matching(new)
-
-    def _pod_deleted(self, pod: Object) -> None:
-        if controller_of(pod) is not None:
-            self._pod_changed(pod)
-
-    def _wake_matching(self, pod: Object) -> None:
-        """An orphan wakes every set that might adopt it."""
-        namespace = pod["metadata"]["namespace"]
-        for obj in self._sets.list(namespace):
-            selection = selection_of(obj["spec"].get("selector") or {})
-            if selection is not None and selection.matches(pod):
-                self._queue.add(key_of(obj))

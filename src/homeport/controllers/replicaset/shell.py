@@ -1,0 +1,173 @@
+"""The ReplicaSet controller's shell: caches in, requests out. Source: `workloads` 8 and 19."""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+from homeport.api.owners import controller_of
+from homeport.api.resources import find
+from homeport.client.contract import Client, Object
+from homeport.client.events import EventRecorder
+from homeport.client.informer import InformerFactory, Key, key_of
+from homeport.client.queue import WorkQueue
+from homeport.clock import Clock, rfc3339
+from homeport.controllers import children
+from homeport.controllers.own_writes import OwnWrites
+from homeport.controllers.replicaset.codec import decode_pod, decode_set, new_pod
+from homeport.controllers.replicaset.model import Pod, ReplicaSet
+from homeport.controllers.replicaset.reconcile import reconcile
+from homeport.controllers.replicaset.status import encode, report
+from homeport.controllers.selection import selection_of
+from homeport.controllers.wakes import wake_owners
+from homeport.controllers.waves import in_waves
+from homeport.errors import ApiError, NotFound
+
+__all__ = ["REPLICA_SETS", "ReplicaSetController"]
+
+REPLICA_SETS: Final = find("ReplicaSet", "apps")
+PODS: Final = find("Pod")
+WORKERS: Final = 5
+FAILURES: Final = (ApiError, OSError)
+
+_log = logging.getLogger(__name__)
+
+
+class ReplicaSetController:
+    """Keeps as many pods of every ReplicaSet as it asks for."""
+
+    def __init__(self, client: Client, clock: Clock, informers: InformerFactory) -> None:
+        self._client, self._clock = client, clock
+        self._queue: WorkQueue[Key] = WorkQueue("replicaset")
+        self._events = EventRecorder(client, clock, "replicaset-controller")
+        self._sets = informers.informer(REPLICA_SETS)
+        self._pods = informers.informer(PODS)
+        for cache in (self._sets, self._pods):
+            children.index_by_owner(cache)
+        self._sets.on_change(lambda obj: self._queue.add(key_of(obj)))
+        wake_owners(self._pods, self._sets, self._queue.add)
+        self._writes: OwnWrites[Key] = OwnWrites(self._queue.add)
+        for cache in (self._sets, self._pods):
+            self._writes.watch(cache)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits to be looked at; retries and timers do not count."""
+        return self._queue.idle
+
+    async def run(self) -> None:
+        """Work until cancelled; the informers are run by whoever owns the factory."""
+        await self._sets.synced.wait()
+        await self._pods.synced.wait()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._events.run(), name="replicaset-events")
+            group.create_task(self._queue.process(self.sync, workers=WORKERS, retry_on=FAILURES))
+
+    async def sync(self, key: Key) -> None:
+        """Make one pass over one ReplicaSet. Raises one of FAILURES when it is to be repeated."""
+        obj = self._sets.get(*key)
+        if obj is None or self._writes.behind(key):
+            return  # gone, or too early: the caches' progress brings it back
+        selection = selection_of(obj["spec"].get("selector") or {})
+        if selection is None:
+            _log.error("ReplicaSet %s/%s has a selector that cannot be read", *key)
+            return
+        desired = decode_set(obj)
+        claimed = await children.claim_children(
+            self._client,
+            REPLICA_SETS,
+            obj,
+            PODS,
+            children.candidates(self._pods, obj),
+            selection.matches,
+            lambda written: self._writes.wrote(key, self._pods, written),
+        )
+        pods = [decode_pod(pod, desired.min_ready_seconds) for pod in claimed]
+        now = self._clock.now()
+        plan = reconcile(desired, pods, self._related(obj), now)
+        failed: Sequence[Exception] = ()
+        reason = ""
+        if plan.create:
+            reason, failed = "FailedCreate", await self._create(key, obj, plan.create)
+        elif plan.delete:
+            reason, failed = "FailedDelete", await self._delete(key, obj, plan.delete)
+        await self._write_status(key, obj, desired, pods, (reason, str(failed[0])) if failed else None, now)
+        self._wake_when_available(key, pods, now)
+        if failed:
+            raise failed[0]
+
+    async def _create(self, key: Key, obj: Object, number: int) -> Sequence[Exception]:
+        async def create(body: dict[str, Any]) -> None:
+            try:
+                written = await self._client.create(PODS, body)
+            except FAILURES as error:
+                if _namespace_is_going(error):
+                    return  # whatever is created there would go at once
+                self._events.warning(obj, "FailedCreate", f"Error creating: {error}")
+                raise
+            self._writes.wrote(key, self._pods, written)
+            self._events.normal(obj, "SuccessfulCreate", f"Created pod: {written['metadata']['name']}")
+
+        return await in_waves([new_pod(obj)] * number, create, FAILURES)
+
+    async def _delete(self, key: Key, obj: Object, pods: Iterable[Pod]) -> Sequence[Exception]:
+        async def delete(pod: Pod) -> None:
+            shown = self._pods.get(key[0], pod.name)
+            try:
+                await self._client.delete(PODS, key[0], pod.name, uid=pod.uid)
+            except NotFound:
+                return
+            except FAILURES as error:
+                self._events.warning(obj, "FailedDelete", f"Error deleting: {error}")
+                raise
+            if shown is not None:
+                self._writes.deleted(key, self._pods, shown)
+            self._events.normal(obj, "SuccessfulDelete", f"Deleted pod: {pod.name}")
+
+        results = await asyncio.gather(*map(delete, pods), return_exceptions=True)
+        failed = []
+        for result in results:
+            if isinstance(result, FAILURES):
+                failed.append(result)
+            elif isinstance(result, BaseException):
+                raise result
+        return failed
+
+    async def _write_status(
+        self,
+        key: Key,
+        obj: Object,
+        desired: ReplicaSet,
+        pods: Iterable[Pod],
+        failure: tuple[str, str] | None,
+        now: float,
+    ) -> None:
+        status = report(desired, pods, failure, now, rfc3339(now))
+        if status == desired.status:
+            return
+        body = {**obj, "status": encode(status)}
+        try:
+            written = await self._client.update(REPLICA_SETS, body, subresource="status")
+        except NotFound:
+            return
+        self._writes.wrote(key, self._sets, written)
+
+    def _related(self, obj: Object) -> Iterator[Pod]:
+        """Yield the pods of all ReplicaSets of the same owner; they compete for places on nodes."""
+        controller = controller_of(obj)
+        siblings = [obj] if controller is None else children.owned_by(self._sets, controller.uid)
+        for sibling in siblings:
+            for pod in children.owned_by(self._pods, sibling["metadata"]["uid"]):
+                yield decode_pod(pod, 0)
+
+    def _wake_when_available(self, key: Key, pods: Iterable[Pod], now: float) -> None:
+        """Come back when the next ready pod turns available, which no event tells."""
+        waiting = [pod.available_after for pod in pods if pod.active and pod.available_after is not None]
+        due = [when for when in waiting if when > now]
+        if due:
+            self._queue.add_after(key, min(due) - now)
+
+
+def _namespace_is_going(error: Exception) -> bool:
+    causes = error.details.causes if isinstance(error, ApiError) and error.details else ()
+    return any(cause.reason == "NamespaceTerminating" for cause in causes)
