@@ -1,0 +1,105 @@
+"""Starting and stopping a cluster's engine from another process, such as the command line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Final
+
+import homeport
+from homeport.engine.directory import DataDirectory, ProcessRecord
+from homeport.engine.processes import end_process
+from homeport.engine.settings import ClusterSettings
+from homeport.node import syscalls
+from homeport.node.namespaces import find_holder, wait_for_end
+
+__all__ = ["LaunchError", "processes", "start", "stop"]
+
+STOP_SECONDS: Final = 60.0
+PROCESSES: Final = ("control", "node", "dns")
+
+
+class LaunchError(Exception):
+    """The engine could not be started or stopped; the text says why."""
+
+
+def processes(directory: DataDirectory) -> list[ProcessRecord]:
+    """Return the living processes of the engine; pods are not among them."""
+    found = [record for name in PROCESSES if (record := directory.process(name)) is not None]
+    holder = find_holder(directory.run)
+    if holder is not None:
+        found.append(ProcessRecord("holder", holder.pid, holder.start, {}))
+    return found
+
+
+def start(directory: DataDirectory, settings: ClusterSettings, *, keep_running: bool) -> float | None:
+    """Start the engine and return once its API is ready, with the seconds that took; None when it ran already.
+
+    keep_running  whether the settings are those of the running engine; if not, it must be stopped first.
+    Raises LaunchError, DirectoryError.
+    """
+    running = directory.process("control")
+    if running is not None:
+        if not keep_running:
+            raise LaunchError("the cluster runs with other settings; run `homeport down` first, then `up` with the new")
+        return None
+    directory.create()
+    directory.save(settings, homeport.__version__)
+    began = time.monotonic()
+    reader, writer = os.pipe()
+    log = directory.logs / "control.log"
+    with open(log, "ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "homeport.engine.control", "--data", str(directory.path), "--ready", str(writer)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=[writer],
+            start_new_session=True,
+            cwd="/",
+        )
+    os.close(writer)
+    with open(reader, encoding="utf-8") as ready:
+        said = ready.readline()
+    if not said:
+        process.wait()
+        raise LaunchError(f"the engine ended while starting; see {log}\n{_tail(log.read_text('utf-8', 'replace'))}")
+    answer = json.loads(said)
+    if "error" in answer:
+        process.wait()
+        raise LaunchError(answer["error"])
+    return time.monotonic() - began
+
+
+def _tail(text: str, lines: int = 5) -> str:
+    return "\n".join(f"  {line}" for line in text.strip().splitlines()[-lines:])
+
+
+def stop(directory: DataDirectory) -> bool:
+    """Stop the engine and every pod; return whether anything ran. Raises LaunchError."""
+    control = directory.process("control")
+    if control is not None:
+        os.kill(control.pid, signal.SIGTERM)
+        if not wait_for_end(control.pid, STOP_SECONDS):
+            end_process(control, 0)
+    left = [record for record in processes(directory) if record.name != "holder"]
+    for record in left:
+        end_process(record)
+    stopped_pods = stop_holder(directory)
+    return control is not None or bool(left) or stopped_pods
+
+
+def stop_holder(directory: DataDirectory) -> bool:
+    """End the namespace keeper with everything in its care: pods, namespaces, mounts."""
+    holder = find_holder(directory.run)
+    if holder is None:
+        return False
+    if syscalls.same_process(holder.pid, holder.start):
+        os.kill(holder.pid, signal.SIGTERM)
+    if not wait_for_end(holder.pid, 10.0):
+        os.kill(holder.pid, signal.SIGKILL)
+        if not wait_for_end(holder.pid, 10.0):
+            raise LaunchError(f"process {holder.pid} (namespace keeper) does not end; see {directory.logs}/holder.log")
+    return True
