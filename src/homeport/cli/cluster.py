@@ -22,9 +22,13 @@ cluster_option = click.option(
 
 def fail(text: str, code: int = 1) -> click.ClickException:
     """Return the exception that ends a command with `Error: text`."""
-    error = click.ClickException(text)
-    error.exit_code = code
-    return error
+    return _Failure(text, code)
+
+
+class _Failure(click.ClickException):
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.exit_code = code  # type: ignore[misc]  # click declares it on the class and reads it from the instance
 
 
 def directory_of(cluster: str) -> DataDirectory:
@@ -51,11 +55,12 @@ async def connected(cluster: str) -> AsyncIterator[Any]:
     """Give a client of a running cluster. Ends the command with a clear error when none runs."""
     from homeport.client.http import HttpTransport
     from homeport.client.rest import RestClient
+    from homeport.client.settings import unix_settings
 
     directory = directory_of(cluster)
     if directory.process("control") is None:
         raise fail(f"cluster {cluster!r} is not running; start it with `homeport up`" + _hint(cluster))
-    transport = HttpTransport.unix(directory.api_socket)
+    transport = HttpTransport(unix_settings(str(directory.api_socket)))
     try:
         yield RestClient(transport, "homeport")
     except OSError as error:

@@ -2,8 +2,12 @@
 
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from homeport.cli.readiness import Verdict
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 __all__ = ["Progress"]
 
@@ -31,7 +35,7 @@ class Progress:
             self._said[name] = one
 
     @staticmethod
-    def _render(verdicts: Mapping[str, Verdict]) -> object:
+    def _render(verdicts: Mapping[str, Verdict]) -> "Table":
         from rich.table import Table
         from rich.text import Text
 

@@ -9,7 +9,6 @@ import asyncio
 import json
 import logging
 import random
-import signal
 import socket
 import threading
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Final
 
 from homeport.clock import WallClock
 from homeport.engine.directory import DataDirectory, write_atomically
+from homeport.engine.node_process import run_until_told
 from homeport.engine.settings import ClusterSettings
 from homeport.node.namespaces import Holder, enter, find_holder
 
@@ -77,6 +77,7 @@ async def serve(
     from homeport.client.http import HttpTransport
     from homeport.client.informer import InformerFactory
     from homeport.client.rest import RestClient
+    from homeport.client.settings import unix_settings
     from homeport.dns.feed import Feed
     from homeport.dns.name import fold, from_text
     from homeport.dns.server import DnsServer
@@ -90,7 +91,7 @@ async def serve(
         own_addresses=(settings.dns_address,),
     )
     server = DnsServer(served, WallClock(), rng, Upstream(host_resolvers(), rng).ask)
-    factory = InformerFactory(RestClient(HttpTransport.unix(directory.api_socket), "homeport-dns"), rng)
+    factory = InformerFactory(RestClient(HttpTransport(unix_settings(str(directory.api_socket))), "homeport-dns"), rng)
     feed = Feed(factory, server)
     for udp, tcp in sockets:
         await server.serve_udp(udp)
@@ -120,14 +121,7 @@ def main() -> None:
         sockets.append(_inside(holder, settings.dns_address))
     address, port = host[0].getsockname()
     write_atomically(directory.run / "dns.json", json.dumps({"host": address, "port": port}) + "\n")
-    with asyncio.Runner() as runner:
-        loop = runner.get_loop()
-        task = loop.create_task(serve(directory, settings, sockets))
-        loop.add_signal_handler(signal.SIGTERM, task.cancel)
-        try:
-            loop.run_until_complete(task)
-        except asyncio.CancelledError:
-            return
+    run_until_told(serve(directory, settings, sockets))
 
 
 if __name__ == "__main__":

@@ -72,7 +72,9 @@ class ClusterSettings:
     @classmethod
     def from_json(cls, tree: Mapping[str, Any]) -> "ClusterSettings":
         """Read back what `as_json` gave; unknown keys are of a newer version and refused."""
-        known = {name: tuple(value) if isinstance(value, list) else value for name, value in tree.items()}
+        known: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in tree.items()
+        }
         try:
             return cls(**known)
         except TypeError as error:

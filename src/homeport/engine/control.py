@@ -1,0 +1,208 @@
+"""The control process: store, API server, controllers and scheduler, in the host's network namespace.
+
+It starts the namespace keeper, the node and the DNS process, and keeps them running. Ended by SIGTERM it stops pods in
+good order; ended any other way it leaves them running for the next engine to take over.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import random
+import signal
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any, Final
+
+import homeport
+from homeport.api.exchange import User
+from homeport.client.informer import InformerFactory
+from homeport.client.inprocess import InProcessTransport
+from homeport.client.rest import RestClient
+from homeport.clock import Clock, WallClock
+from homeport.engine.directory import DataDirectory, DirectoryError
+from homeport.engine.ports import Ports, PortTaken
+from homeport.engine.settings import ClusterSettings, SettingsError
+from homeport.server.app import Server
+from homeport.server.authentication import read_token_file
+from homeport.server.kubeconfig import write_kubeconfig
+from homeport.server.listener import Listener, server_names
+from homeport.server.pki import Pki, server_context
+from homeport.server.settings import Settings
+from homeport.store.contract import StoreError
+from homeport.store.sqlite import SqliteStore
+
+__all__ = ["main"]
+
+_log = logging.getLogger(__name__)
+
+MASTERS: Final = ("system:masters", "system:authenticated")
+
+
+class Refusal(Exception):
+    """The engine cannot start; the text is for the person who tried."""
+
+
+class Control:
+    """One cluster's control plane, from start to stop."""
+
+    def __init__(self, directory: DataDirectory, settings: ClusterSettings, clock: Clock, rng: random.Random) -> None:
+        self.directory, self.settings, self.clock, self.rng = directory, settings, clock, rng
+
+    async def run(self, on_ready: Callable[[], None], stop: asyncio.Event) -> None:
+        """Serve until `stop` is set. Raises Refusal when something essential is not to be had."""
+        async with AsyncExitStack() as stack:
+            server, listener = await self._serve(stack)
+            await self._bootstrap(server)
+            on_ready()
+            async with asyncio.TaskGroup() as group:
+                running = [group.create_task(part(server, listener)) for part in self._parts()]
+                await stop.wait()
+                for task in running:
+                    task.cancel()
+
+    async def _serve(self, stack: AsyncExitStack) -> tuple[Server, Listener]:
+        directory, settings = self.directory, self.settings
+        store = await SqliteStore.open(directory.state)
+        stack.push_async_callback(store.close)
+        pki = Pki(directory.pki, self.clock, self.rng)
+        served = Settings(
+            service_cidr=IPv4Network(settings.service_network),
+            advertise=settings.api_address_inside,
+            cluster_domain=settings.domain,
+            disabled_admission=frozenset(settings.disabled_admission),
+            node_socket=str(directory.node_socket) if settings.runs("node") else "",
+        )
+        tokens = read_token_file(Path(settings.tokens).read_text("utf-8")) if settings.tokens else {}
+        server = Server(store, self.clock, self.rng, served, static_tokens=tokens, token_key=pki.token_key())
+        listener = Listener(server.handle, served.max_body_bytes)
+        stack.push_async_callback(listener.close)
+        await stack.enter_async_context(server)
+        await listener.listen_unix(directory.api_socket)
+        first = str(IPv4Network(settings.service_network)[1])
+        self._context = server_context(pki, server_names(settings.gateway, first, settings.domain, settings.api_host))
+
+        async def listen(port: int) -> int:
+            return (await listener.listen_tls(settings.api_host, port, self._context))[1]
+
+        port = await Ports(directory).bind("api", settings.api_port, listen)
+        self.url = f"https://{settings.api_host}:{port}"
+        server.discovery.use_address(f"{settings.api_host}:{port}")
+        admin = pki.client("admin", "homeport:admin", MASTERS[:1])
+        write_kubeconfig(directory.kubeconfig, f"homeport-{settings.name}", self.url, pki.ca_pem, admin)
+        self._ca = pki.ca_pem.decode()
+        return server, listener
+
+    async def _bootstrap(self, server: Server) -> None:
+        from homeport.engine.bootstrap import bootstrap
+
+        await bootstrap(self._client(server, "homeport-engine"), self.settings)
+        self.directory.record(
+            "control",
+            os.getpid(),
+            server=self.url,
+            node=self.settings.node_name,
+            kubernetes=server.settings.git_version,
+            homeport=homeport.__version__,
+        )
+
+    def _client(self, server: Server, name: str) -> RestClient:
+        user = User(f"system:{name}", groups=MASTERS)
+        return RestClient(InProcessTransport(server.handle, user), name)
+
+    def _parts(self) -> list[Callable[[Server, Listener], Awaitable[None]]]:
+        settings = self.settings
+        parts: list[Callable[[Server, Listener], Awaitable[None]]] = []
+        if settings.runs("controllers"):
+            parts.append(self._controllers)
+        if settings.runs("scheduler"):
+            parts.append(self._scheduler)
+        if settings.runs("node") or settings.runs("dns") or settings.runs("proxy"):
+            parts.append(self._machine)
+        return parts
+
+    async def _controllers(self, server: Server, _: Listener) -> None:
+        from homeport.controllers.roster import Settings as RosterSettings
+        from homeport.controllers.roster import controllers
+        from homeport.controllers.volumes.directories import Directories
+
+        informers = InformerFactory(self._client(server, "kube-controller-manager"), self.rng)
+        settings = RosterSettings(self._ca, Directories(self.directory.path / "volumes"))
+        roster = controllers(lambda name: self._client(server, name), self.clock, informers, settings)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(informers.run())
+            for controller in roster:
+                group.create_task(controller.run())
+
+    async def _scheduler(self, server: Server, _: Listener) -> None:
+        from homeport.scheduler.controller import Scheduler
+
+        client = self._client(server, "default-scheduler")
+        informers = InformerFactory(client, self.rng)
+        scheduler = Scheduler(client, self.clock, informers, self.rng)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(informers.run())
+            group.create_task(scheduler.run())
+
+    async def _machine(self, _: Server, listener: Listener) -> None:
+        """Start what lives in the cluster's namespaces."""
+        from homeport.engine.machine import Machine
+
+        machine = Machine(self.directory, self.settings)
+        await machine.run(lambda listening: listener.adopt_tls(listening, self._context))
+
+
+def _refusal(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+async def _main(directory: DataDirectory, say: Callable[[dict[str, Any]], None]) -> None:
+    settings = directory.load()
+    if settings is None:
+        raise Refusal(f"{directory.path} holds no cluster; start it with `homeport up`")
+    directory.create()
+    directory.lock()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    control = Control(directory, settings, WallClock(), random.Random())
+    try:
+        await control.run(lambda: say({"ready": True}), stop)
+    finally:
+        directory.forget("control")
+
+
+def main() -> None:
+    """Run the process: `python -m homeport.engine.control --data DIRECTORY [--ready FD]`."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--ready", type=int, help="descriptor on which readiness or the reason against it is told")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    told: list[bool] = []
+
+    def say(message: dict[str, Any]) -> None:
+        if arguments.ready is not None and not told:
+            told.append(True)
+            with open(arguments.ready, "w", encoding="utf-8") as channel:
+                channel.write(json.dumps(message) + "\n")
+
+    import uvloop
+
+    try:
+        uvloop.run(_main(DataDirectory(arguments.data), say))
+    except (Refusal, DirectoryError, SettingsError, PortTaken, StoreError, OSError, ValueError, sqlite3.Error) as error:
+        say({"error": _refusal(error)})
+        _log.error("%s", _refusal(error))
+        raise SystemExit(1) from error
+
+
+if __name__ == "__main__":
+    main()

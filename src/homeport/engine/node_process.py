@@ -1,0 +1,124 @@
+"""The node process: inside the cluster's namespaces, it turns pods into processes and Services into rules."""
+
+import argparse
+import asyncio
+import logging
+import random
+import signal
+from collections.abc import Awaitable
+from contextlib import AsyncExitStack
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
+
+from homeport.clock import WallClock
+from homeport.engine.directory import DataDirectory
+from homeport.engine.settings import ClusterSettings
+from homeport.node.namespaces import enter, find_holder
+
+__all__ = ["main"]
+
+_log = logging.getLogger(__name__)
+
+
+async def serve(directory: DataDirectory, settings: ClusterSettings) -> None:
+    """Serve until cancelled."""
+    from homeport.client.http import HttpTransport
+    from homeport.client.informer import InformerFactory
+    from homeport.client.rest import RestClient
+    from homeport.client.settings import unix_settings
+    from homeport.node import sockets
+    from homeport.node.network.bridge import BridgeNetwork
+    from homeport.node.network.settings import NetworkSettings
+
+    clock = WallClock()
+    network = BridgeNetwork(
+        NetworkSettings(
+            pods=IPv4Network(settings.pod_network),
+            services=IPv4Network(settings.service_network),
+            dns=IPv4Address(settings.dns_address),
+        ),
+        directory.path / "network",
+    )
+    async with AsyncExitStack() as stack:
+        await network.start()
+        stack.push_async_callback(network.close)
+        inside = sockets.listen(*settings.api_address_inside)
+        stack.callback(inside.close)
+        transport = HttpTransport(unix_settings(str(directory.api_socket)))
+        stack.push_async_callback(transport.close)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(sockets.offer(directory.listener_socket, {"api": inside}))
+            if settings.runs("proxy"):
+                informers = InformerFactory(RestClient(transport, "homeport-proxy"), random.Random())
+                group.create_task(_proxy(informers, clock, settings))
+            if settings.runs("node"):
+                group.create_task(_node(directory, settings, RestClient(transport, "kubelet"), clock, network))
+
+
+async def _proxy(informers: Any, clock: WallClock, settings: ClusterSettings) -> None:
+    from homeport.proxy.settings import ProxySettings
+    from homeport.proxy.shell import Proxy
+
+    proxy = Proxy(informers, clock, ProxySettings())
+    async with asyncio.TaskGroup() as group:
+        group.create_task(informers.run())
+        group.create_task(proxy.run())
+
+
+async def _node(
+    directory: DataDirectory, settings: ClusterSettings, client: Any, clock: WallClock, network: Any
+) -> None:
+    from homeport.node.images.aliases import AliasTable
+    from homeport.node.images.local import LocalImages
+    from homeport.node.images.store import ImageStore
+    from homeport.node.main import run_node
+    from homeport.node.runtime.oci import OciRuntime
+    from homeport.node.settings import NodeSettings
+
+    runtime = await OciRuntime.open(directory.path, clock, cluster=settings.name)
+    images = directory.path / "images"
+    try:
+        await run_node(
+            NodeSettings(settings.node_name, directory.path, settings.domain, (settings.dns_address,)),
+            client,
+            clock,
+            runtime,
+            LocalImages(ImageStore(images), AliasTable(images), None),
+            network,
+        )
+    finally:
+        await runtime.close()
+
+
+def main() -> None:
+    """Run the process: `python -m homeport.engine.node_process --data DIRECTORY`."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", type=Path, required=True)
+    directory = DataDirectory(parser.parse_args().data)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = directory.load()
+    holder = find_holder(directory.run)
+    if settings is None or holder is None:
+        raise SystemExit(f"{directory.path}: no cluster runs there")
+    enter(holder)
+    run_until_told(serve(directory, settings))
+
+
+def run_until_told(work: Awaitable[None]) -> None:
+    """Run `work` until it ends or SIGTERM asks for the end."""
+    import uvloop
+
+    async def guarded() -> None:
+        task = asyncio.ensure_future(work)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        try:
+            await task
+        except asyncio.CancelledError:
+            _log.info("told to end")
+
+    uvloop.run(guarded())
+
+
+if __name__ == "__main__":
+    main()
