@@ -66,7 +66,8 @@ async def _print_objects(
             click.echo(f"{resource.group_resource}/{obj['metadata']['name']}")
         return
     tree = found[0] if names and len(found) == 1 else {"apiVersion": "v1", "kind": "List", "items": found}
-    (print_json if output == "json" else print_yaml)(tree)
+    show = print_json if output == "json" else print_yaml
+    show(tree)
 
 
 async def _print_rows(
@@ -193,16 +194,10 @@ async def _logs(pod: str, query: tuple[tuple[str, str], ...], namespace: str, cl
         path = find("Pod").path(namespace, pod, "log")
         response = await client.transport.send(Request("GET", path, query))
         if response.status != 200:
-            body = response.body or b"".join([part async for part in response.stream or _nothing()])
-            raise fail(error_from_status(response.status, json.loads(body)).message)
+            raise fail(error_from_status(response.status, json.loads(response.body)).message)
         out = click.get_binary_stream("stdout")
         out.write(response.body)
         if response.stream is not None:
             async for part in response.stream:
                 out.write(part)
                 out.flush()
-
-
-async def _nothing() -> Any:
-    for part in ():
-        yield part

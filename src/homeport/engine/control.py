@@ -12,7 +12,7 @@ import os
 import random
 import signal
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -114,9 +114,9 @@ class Control:
         user = User(f"system:{name}", groups=MASTERS)
         return RestClient(InProcessTransport(server.handle, user), name)
 
-    def _parts(self) -> list[Callable[[Server, Listener], Awaitable[None]]]:
+    def _parts(self) -> list[Callable[[Server, Listener], Coroutine[Any, Any, None]]]:
         settings = self.settings
-        parts: list[Callable[[Server, Listener], Awaitable[None]]] = []
+        parts: list[Callable[[Server, Listener], Coroutine[Any, Any, None]]] = []
         if settings.runs("controllers"):
             parts.append(self._controllers)
         if settings.runs("scheduler"):

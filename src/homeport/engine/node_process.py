@@ -57,10 +57,17 @@ async def serve(directory: DataDirectory, settings: ClusterSettings) -> None:
 
 
 async def _proxy(informers: Any, clock: WallClock, settings: ClusterSettings) -> None:
-    from homeport.proxy.settings import ProxySettings
+    from homeport.proxy.model import ProxySettings
     from homeport.proxy.shell import Proxy
 
-    proxy = Proxy(informers, clock, ProxySettings())
+    served = ProxySettings(
+        pods=IPv4Network(settings.pod_network),
+        services=IPv4Network(settings.service_network),
+        node_addresses=(IPv4Address(settings.gateway),),
+        real_addresses=(IPv4Address(settings.dns_address),),
+        node=settings.node_name,
+    )
+    proxy = Proxy(informers, clock, served)
     async with asyncio.TaskGroup() as group:
         group.create_task(informers.run())
         group.create_task(proxy.run())
