@@ -13,16 +13,15 @@ ROOT: Final = Path(__file__).parents[1]
 PRIVILEGES: Final = ("root", "ordinary user")
 
 
-def run_isolated(module: str, scenario: str, privilege: str) -> str:
-    """Run `python -m module scenario` inside a fresh network namespace and return what it printed."""
-    command = ["unshare", "--net"]
-    if os.geteuid() != 0:
-        if privilege == "root":
-            pytest.skip("needs root")
-        command.insert(1, "--map-root-user")
-    elif privilege != "root":
-        drop = ["setpriv", f"--reuid={ORDINARY_UID}", f"--regid={ORDINARY_UID}", "--clear-groups"]
-        command = [*drop, "unshare", "--map-root-user", "--net"]
+def run_isolated(module: str, scenario: str, privilege: str, *, unshare: bool = True) -> str:
+    """Run `python -m module scenario` and return what it printed; in a fresh network namespace unless told not to."""
+    command: list[str] = []
+    if os.geteuid() != 0 and privilege == "root":
+        pytest.skip("needs root")
+    if os.geteuid() == 0 and privilege != "root":
+        command += ["setpriv", f"--reuid={ORDINARY_UID}", f"--regid={ORDINARY_UID}", "--clear-groups"]
+    if unshare:
+        command += ["unshare", "--net"] if privilege == "root" else ["unshare", "--map-root-user", "--net"]
     done = subprocess.run(
         [*command, sys.executable, "-X", "dev", "-W", "error", "-m", module, scenario],
         capture_output=True,
