@@ -203,15 +203,24 @@ class LeaderElector:
 
     async def _release(self) -> None:
         """Leave the lease to whoever wants it, if it is still ours; a failure means that it runs out by itself."""
-        record = self._record
-        if record is None or record.holder != self._identity:
-            return
-        stamp = micro_time(self._clock.now())
         try:
             async with asyncio.timeout(self._times.retry):
-                self._observe(await self._write(Record("", 1, stamp, stamp, record.transitions)))
+                while not await self._released():
+                    pass  # a renewal that was cut off landed in between
         except (ApiError, OSError, TimeoutError) as error:
             _log.info("lease %s/%s not released: %s", self._namespace, self._name, error)
+
+    async def _released(self) -> bool:
+        self._observe(await self._read())
+        record = self._record
+        if record is None or record.holder != self._identity:
+            return True
+        stamp = micro_time(self._clock.now())
+        try:
+            self._observe(await self._write(Record("", 1, stamp, stamp, record.transitions)))
+        except Conflict:
+            return False
+        return True
 
     def _tell(self, what: str) -> None:
         _log.info("%s %s of %s/%s", self._identity, what, self._namespace, self._name)
