@@ -97,7 +97,7 @@ class ResourceCache:
         window.append(change)
         while len(window) > WINDOW_MOST or (len(window) > WINDOW_LEAST and now - window[0].at > WINDOW_SECONDS):
             self.floor = window.popleft().revision
-        for observer in self.observers:
+        for observer in tuple(self.observers):
             observer.offer(change)
 
     def since(self, revision: int) -> list[Change]:

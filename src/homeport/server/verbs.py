@@ -43,7 +43,7 @@ class Verbs:
 
     async def watch(self, call: Call) -> Response:
         options = list_options(call.query, watch=True)
-        stream = self._services.watches.open(
+        stream = await self._services.watches.open(
             call.codec, call.target.namespace, call.target.name, options, call.representation
         )
         return Response(200, [("content-type", call.representation.content_type)], stream=stream)

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +17,7 @@ from homeport.server.options import ListOptions
 from homeport.server.representation import bookmark, error_frame, shared_frame, watch_frame
 from homeport.server.selection import Selection
 
-__all__ = ["Watches"]
+__all__ = ["WatchStream", "Watches"]
 
 PENDING_LIMIT: Final = 10_000  # frames a client may leave unread before it is closed
 _BOOKMARK_BEFORE_END: Final = 2.0
@@ -55,176 +55,208 @@ class Scope:
         return "DELETED" if before else None
 
 
-class _Watcher:
-    """Collects frames until the client reads them. Closed, not buffered, when it falls too far behind."""
+class WatchStream:
+    """One client's watch: frames collect here until they are read. An async iterator, closed with `aclose`.
 
-    def __init__(self, scope: Scope, representation: Representation, now: Callable[[], float], after: int) -> None:
-        self.scope, self.representation, self.now = scope, representation, now
-        self.after = after
-        self.pending: list[bytes] = []
-        self.closed = False
-        self.bookmark_due = False
-        self.sent_columns = representation.form is not Form.TABLE
+    Subscribed from the moment it is made, so nothing is missed before the first read. A client that leaves too much
+    unread is closed, not buffered.
+    """
+
+    def __init__(self, watches: "Watches", scope: Scope, representation: Representation, after: int) -> None:
+        self._watches, self._scope, self._representation = watches, scope, representation
+        self._after = after
+        self._pending: list[bytes] = []
+        self._closed = False
+        self._marked = False
+        self._sent_columns = representation.form is not Form.TABLE
         self._wake: asyncio.Future[None] | None = None
+        self._timers: list[asyncio.TimerHandle] = []
+
+    # -- from the cache
 
     def offer(self, change: Change) -> None:
-        if change.revision <= self.after:
+        if change.revision <= self._after or self._closed:
             return
-        kind = self.scope.event(change)
+        kind = self._scope.event(change)
         if kind is None:
             return
-        if len(self.pending) >= PENDING_LIMIT:
-            self.pending.clear()
-            self.close()
+        if len(self._pending) >= PENDING_LIMIT:
+            self._pending.clear()
+            self.end()
             return
-        self.pending.append(self._frame(kind, change))
-        self.wake()
+        self._pending.append(self._frame(kind, change))
+        self._notify()
 
     def _frame(self, kind: str, change: Change) -> bytes:
-        codec = self.scope.codec
-        if not self.sent_columns:
-            self.sent_columns = True
+        codec, now = self._scope.codec, self._watches.now()
+        if not self._sent_columns:
+            self._sent_columns = True
             stored = change.gone if kind == "DELETED" else change.new
             assert stored is not None
-            return watch_frame(kind, codec, stored, self.representation, self.now(), first=True)
-        return shared_frame(kind, codec, change, self.representation, self.now())
+            return watch_frame(kind, codec, stored, self._representation, now, first=True)
+        return shared_frame(kind, codec, change, self._representation, now)
 
-    def initial(self, stored: Stored) -> bytes:
-        """Encode a synthetic ADDED."""
-        first, self.sent_columns = not self.sent_columns, True
-        return watch_frame("ADDED", self.scope.codec, stored, self.representation, self.now(), first=first)
+    # -- set up
 
-    def bookmark(self, revision: int, *, initial: bool = False) -> bytes:
-        first, self.sent_columns = not self.sent_columns, True
-        return bookmark(self.scope.codec, revision, self.representation, self.now(), initial=initial, first=first)
+    def add(self, stored: Stored) -> None:
+        """Put a synthetic ADDED in front of what comes."""
+        first, self._sent_columns = not self._sent_columns, True
+        self._pending.append(
+            watch_frame("ADDED", self._scope.codec, stored, self._representation, self._watches.now(), first=first)
+        )
 
-    def close(self) -> None:
-        self.closed = True
-        self.wake()
+    def bookmark(self, revision: int, *, initial: bool = False) -> None:
+        """Put a BOOKMARK after what is pending."""
+        first, self._sent_columns = not self._sent_columns, True
+        self._pending.append(
+            bookmark(
+                self._scope.codec, revision, self._representation, self._watches.now(), initial=initial, first=first
+            )
+        )
 
-    def mark(self) -> None:
-        self.bookmark_due = True
-        self.wake()
+    def fail(self, error: ApiError) -> None:
+        """Put an ERROR event after what is pending, and end."""
+        self._pending.append(error_frame(error.as_status()))
+        self.end()
 
-    def wake(self) -> None:
+    def schedule(self, seconds: float, bookmark_seconds: float | None) -> None:
+        """End after `seconds`; with bookmarks, send one at every interval and one shortly before the end."""
+        loop = asyncio.get_running_loop()
+        self._timers.append(loop.call_later(seconds, self.end))
+        if bookmark_seconds is not None:
+            self._timers.append(loop.call_later(max(seconds - _BOOKMARK_BEFORE_END, 0.5), self._mark))
+            self._tick(bookmark_seconds)
+
+    def _tick(self, interval: float) -> None:
+        def due() -> None:
+            self._mark()
+            self._tick(interval)
+
+        self._timers[2:] = [asyncio.get_running_loop().call_later(interval, due)]
+
+    def _mark(self) -> None:
+        self._marked = True
+        self._notify()
+
+    def end(self) -> None:
+        """Let the stream end once everything pending is read."""
+        self._closed = True
+        for timer in self._timers:
+            timer.cancel()
+        self._watches.forget(self)
+        self._notify()
+
+    def _notify(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
-    async def wait(self) -> None:
-        """Return when there is something to send or an end."""
-        self._wake = asyncio.get_running_loop().create_future()
-        try:
-            await self._wake
-        finally:
-            self._wake = None
+    # -- to the client
+
+    def __aiter__(self) -> "WatchStream":
+        return self
+
+    async def __anext__(self) -> bytes:
+        while True:
+            if self._marked and not self._closed:
+                self._marked = False
+                self.bookmark(max(self._watches.revision, self._after))
+            if self._pending:
+                frames = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
+                self._pending.clear()
+                return frames
+            if self._closed:
+                raise StopAsyncIteration
+            self._wake = asyncio.get_running_loop().create_future()
+            try:
+                await self._wake
+            finally:
+                self._wake = None
+
+    async def aclose(self) -> None:
+        self._pending.clear()
+        self.end()
+
+    @property
+    def scope(self) -> Scope:
+        return self._scope
 
 
 class Watches:
     """Opens streams. Ends them all, cleanly, on shutdown."""
 
     def __init__(self, hub: Hub, rng: random.Random, now: Callable[[], float], bookmark_seconds: float) -> None:
-        self._hub, self._rng, self._now = hub, rng, now
+        self._hub, self._rng, self.now = hub, rng, now
         self._bookmark_seconds = bookmark_seconds
-        self._open: set[_Watcher] = set()
+        self._open: set[WatchStream] = set()
         self._stopped = False
+
+    @property
+    def revision(self) -> int:
+        return self._hub.revision
 
     def close(self) -> None:
         """End every stream the way a timeout does (10.6)."""
         self._stopped = True
-        for watcher in self._open:
-            watcher.close()
+        for stream in tuple(self._open):
+            stream.end()
 
-    def open(
+    def forget(self, stream: WatchStream) -> None:
+        """Stop telling a stream about changes."""
+        self._hub.cache(stream.scope.codec).observers.discard(stream)
+        self._open.discard(stream)
+
+    async def open(
         self,
         codec: Codec,
         namespace: str | None,
         name: str | None,
         options: ListOptions,
         representation: Representation,
-    ) -> AsyncIterator[bytes]:
+    ) -> WatchStream:
         """Check the request and return its stream. Raises what must be told before a stream starts (10.7)."""
         selection = selection_for(codec, options)
         wanted = _version(options.version_text)
-        if name is not None:
-            scope = Scope(codec, codec.key(namespace, name), True, selection)
-        elif selection.name and (namespace or not codec.resource.namespaced):
-            scope = Scope(codec, codec.key(namespace, selection.name), True, selection)
-        else:
-            scope = Scope(codec, codec.scope(namespace), False, selection)
-        seconds = options.timeout_seconds or self._rng.uniform(*_DEFAULT_SECONDS)
-        return self._stream(scope, options, wanted, representation, seconds)
-
-    async def _stream(
-        self, scope: Scope, options: ListOptions, wanted: int, representation: Representation, seconds: float
-    ) -> AsyncIterator[bytes]:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + seconds
-        cache = self._hub.cache(scope.codec)
+        name = name or (selection.name if namespace or not codec.resource.namespaced else None)
+        prefix = codec.key(namespace, name) if name else codec.scope(namespace)
+        scope = Scope(codec, prefix, bool(name), selection)
         initial = options.initial_events if options.initial_events is not None else wanted == 0
+        stream = WatchStream(self, scope, representation, wanted)
         if initial and wanted and not await self._hub.at_least(wanted, FUTURE_SECONDS):
-            yield error_frame(failures.version_too_large(wanted, self._hub.revision).as_status())
-            return
-        watcher = _Watcher(scope, representation, self._now, wanted)
-        try:
-            start = self._start(watcher, cache, initial, wanted)
-        except ApiError as error:
-            yield error_frame(error.as_status())
-            return
-        ending = options.bookmarks and options.initial_events is True
-        if ending:
-            start.append(watcher.bookmark(self._hub.revision, initial=True))
-        timers = [loop.call_at(deadline, watcher.close)]
-        if options.bookmarks:
-            timers.append(loop.call_at(max(deadline - _BOOKMARK_BEFORE_END, loop.time() + 0.5), watcher.mark))
-            timers.append(loop.call_later(self._bookmark_seconds, watcher.mark))
-        self._open.add(watcher)
-        if self._stopped:
-            watcher.close()
-        try:
-            if start:
-                yield b"".join(start)
-                start.clear()
-            while True:
-                if watcher.pending:
-                    frames = b"".join(watcher.pending)
-                    watcher.pending.clear()
-                    yield frames
-                elif watcher.closed:
-                    return
-                elif watcher.bookmark_due:
-                    watcher.bookmark_due = False
-                    timers[-1] = loop.call_later(self._bookmark_seconds, watcher.mark)
-                    yield watcher.bookmark(max(self._hub.revision, wanted))
-                else:
-                    await watcher.wait()
-        finally:
-            cache.observers.discard(watcher)
-            self._open.discard(watcher)
-            for timer in timers:
-                timer.cancel()
-
-    def _start(self, watcher: _Watcher, cache: ResourceCache, initial: bool, wanted: int) -> list[bytes]:
-        """Subscribe and return the frames to send first; nothing can change between the two. Raises Expired."""
-        scope = watcher.scope
+            stream.fail(failures.version_too_large(wanted, self._hub.revision))
+            return stream
+        cache = self._hub.cache(codec)
         if initial or wanted == 0:
-            watcher.after = self._hub.revision
-            cache.observers.add(watcher)
-            if not initial:
-                return []
-            if scope.exact:
-                one = cache.get(scope.prefix)
-                found = [one] if one is not None else []
-            else:
-                found = list(cache.scan(scope.prefix))
-            return [watcher.initial(stored) for stored in found if scope.selects(stored)]
-        try:
-            changes = cache.since(wanted)
-        except TooOld as error:
-            raise Expired(f"too old resource version: {wanted} ({error.floor})") from error
-        for change in changes:
-            watcher.offer(change)
-        cache.observers.add(watcher)
-        return []
+            stream = WatchStream(self, scope, representation, self._hub.revision)
+            if initial:
+                _add_initial(stream, cache)
+            if options.bookmarks and options.initial_events is True:
+                stream.bookmark(self._hub.revision, initial=True)
+        else:
+            try:
+                for change in cache.since(wanted):
+                    stream.offer(change)
+            except TooOld as error:
+                stream.fail(Expired(f"too old resource version: {wanted} ({error.floor})"))
+                return stream
+        cache.observers.add(stream)
+        self._open.add(stream)
+        seconds = options.timeout_seconds or self._rng.uniform(*_DEFAULT_SECONDS)
+        stream.schedule(seconds, self._bookmark_seconds if options.bookmarks else None)
+        if self._stopped:
+            stream.end()
+        return stream
+
+
+def _add_initial(stream: WatchStream, cache: ResourceCache) -> None:
+    scope = stream.scope
+    if scope.exact:
+        one = cache.get(scope.prefix)
+        found = [one] if one is not None else []
+    else:
+        found = list(cache.scan(scope.prefix))
+    for stored in found:
+        if scope.selects(stored):
+            stream.add(stored)
 
 
 def _version(text: str) -> int:
