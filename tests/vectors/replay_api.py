@@ -261,9 +261,8 @@ class Replay:
                 headers.pop(name.lower(), None)
         answer = await self._send(request["method"], request["path"], headers, body)
         expected = step["response"]
-        if name := request.get("stream") or step.get("stream"):
-            if answer.stream is not None:
-                self._streams[name] = Stream(answer.stream)
+        if (name := request.get("stream") or step.get("stream")) and answer.stream is not None:
+            self._streams[name] = Stream(answer.stream)
         content = answer.body if answer.stream is None or name else b"".join([piece async for piece in answer.stream])
         if answer.status != expected["status"]:
             raise Mismatch(f"status: expected {expected['status']}, got {answer.status}: {content[:300]!r}")

@@ -50,7 +50,9 @@ class Admission:
             self._lifecycle(attempt, tree)
         if resource.group:
             return
-        if resource.kind == "Pod":
+        if resource.kind == "Node" and self._on("TaintNodesByCondition"):
+            _taint(tree["spec"])
+        elif resource.kind == "Pod":
             if self._on("ServiceAccount"):
                 self._service_account(attempt, tree)
             if self._on("Priority"):
@@ -173,6 +175,13 @@ def _token_sources() -> Tree:
         ],
         "defaultMode": 420,
     }
+
+
+def _taint(spec: Tree) -> None:
+    """A new node takes nothing until somebody finds it ready and takes the taint away."""
+    taints = spec.get("taints") or []
+    if all(taint.get("key") != _TAINTS[0] for taint in taints):
+        spec["taints"] = [*taints, {"key": _TAINTS[0], "effect": "NoSchedule"}]
 
 
 def _priority(attempt: Attempt, tree: Tree) -> None:

@@ -40,7 +40,7 @@ def read_object(headers: Mapping[str, str], body: bytes, gvk: Gvk, *, strictness
 
     strictness  `fieldValidation`: with `Ignore` nothing is looked for, with `Strict` findings are an error.
     """
-    tree, findings = read_tree(headers, body, gvk.kind, duplicates=strictness != "Ignore")
+    tree, findings = read_tree(headers, body, gvk.kind)
     kind = check_kind(tree, gvk)
     decoded = decoding.decode(gvk, tree, kind=kind)
     if strictness == "Ignore":
@@ -51,24 +51,29 @@ def read_object(headers: Mapping[str, str], body: bytes, gvk: Gvk, *, strictness
     return Body(decoded.tree, found)
 
 
-def read_tree(headers: Mapping[str, str], body: bytes, kind: str, *, duplicates: bool) -> tuple[Tree, list[str]]:
-    """Parse a body of any supported media type; report duplicate keys when asked."""
+def read_tree(headers: Mapping[str, str], body: bytes, kind: str) -> tuple[Tree, list[str]]:
+    """Parse a body of any supported media type; also return a finding per repeated key."""
     media = media_type(headers)
     if media in ("", "application/json"):
-        return _object(parse_json(body, kind), body, kind, duplicates)
+        return _object(parse_json(body, kind), body, kind)
     if media == "application/yaml":
         if body.lstrip()[:1] == b"{":
-            return _object(parse_json(body, kind), body, kind, duplicates)
+            return _object(parse_json(body, kind), body, kind)
         tree, found = parse_yaml(body, kind)
-        return _checked(tree, body, kind), found if duplicates else []
+        return _checked(tree, body, kind), found
     raise UnsupportedMediaType(
         f"the body of the request was in an unknown format - accepted media types include: {', '.join(_MEDIA)}"
     )
 
 
-def _object(tree: Any, body: bytes, kind: str, duplicates: bool) -> tuple[Tree, list[str]]:
+def _object(tree: Any, body: bytes, kind: str) -> tuple[Tree, list[str]]:
+    """Return the object and a finding per repeated key; the careful parse runs only where keys may not add up."""
     checked = _checked(tree, body, kind)
-    return checked, _duplicates(body, checked) if duplicates else []
+    if len(_KEY.findall(body)) == _keys(checked):
+        return checked, []
+    found: list[str] = []
+    merged: Tree = _merged(json.loads(body, object_pairs_hook=_Pairs), "", found)
+    return (merged, found) if found else (checked, [])
 
 
 def _checked(tree: Any, body: bytes, kind: str) -> Tree:
@@ -141,16 +146,6 @@ def _in_object(before: str) -> bool:
 _KEY: Final = re.compile(rb'"\s*:')
 
 
-def _duplicates(body: bytes, tree: Tree) -> list[str]:
-    """Return a finding per repeated key; the careful parse runs only where the keys may not add up."""
-    if len(_KEY.findall(body)) == _keys(tree):
-        return []
-    found: list[str] = []
-    pairs = json.loads(body, object_pairs_hook=_Pairs)
-    _report(pairs, "", found)
-    return found
-
-
 def _keys(value: Any) -> int:
     if isinstance(value, dict):
         return len(value) + sum([_keys(each) for each in value.values() if each.__class__ in _CONTAINERS])
@@ -164,20 +159,24 @@ class _Pairs(list[tuple[str, Any]]):
     """An object as its pairs, in document order, repeats included."""
 
 
-def _report(value: Any, path: str, found: list[str]) -> None:
+def _merged(value: Any, path: str, found: list[str]) -> Any:
+    """Return the plain value; objects under a repeated key are merged, anything else is the last one's."""
     if isinstance(value, _Pairs):
-        seen: set[str] = set()
+        out: dict[str, Any] = {}
         for key, inner in value:
             inner_path = f"{path}.{key}" if path else key
-            if key in seen:
+            plain = _merged(inner, inner_path, found)
+            if key in out:
                 finding = f'duplicate field "{inner_path}"'
                 if finding not in found:
                     found.append(finding)
-            seen.add(key)
-            _report(inner, inner_path, found)
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            _report(inner, f"{path}[{index}]", found)
+                if isinstance(plain, dict) and isinstance(out[key], dict):
+                    plain = {**out[key], **plain}
+            out[key] = plain
+        return out
+    if isinstance(value, list):
+        return [_merged(inner, f"{path}[{index}]", found) for index, inner in enumerate(value)]
+    return value
 
 
 def check_kind(tree: Tree, gvk: Gvk) -> str:

@@ -87,8 +87,7 @@ class Deleter:
         self._allocator.removed(codec, before)
         if codec.resource.kind == "Service":
             await self._drop_endpoints(namespace, old.name)
-        if graceful:
-            shown = {**shown, "metadata": {**shown["metadata"], "resourceVersion": str(revision)}}
+        shown = {**shown, "metadata": {**shown["metadata"], "resourceVersion": str(revision)}}
         return Deleted(shown, gone=True)
 
     async def _drop_endpoints(self, namespace: str | None, name: str) -> None:

@@ -21,6 +21,7 @@ from homeport.errors import (
 
 __all__ = [
     "already_exists",
+    "bad_version",
     "conflict",
     "expired_list",
     "forbidden",
@@ -29,9 +30,11 @@ __all__ = [
     "invalid_options",
     "method_not_allowed",
     "modified",
+    "namespace_mismatch",
     "no_such_resource",
     "not_found",
     "precondition",
+    "storage_conflict",
     "version_too_large",
 ]
 
@@ -103,6 +106,17 @@ def invalid(kind: str, group: str, name: str, causes: Sequence[Cause]) -> Invali
 def invalid_options(kind: str, *causes: Cause) -> Invalid:
     """Refuse `ListOptions`, `DeleteOptions` and their like (api-machinery 6.5)."""
     return invalid(kind, "meta.k8s.io", "", causes)
+
+
+def storage_conflict(resource: Resource, name: str, namespace: str | None, sent: str, stored: str) -> Conflict:
+    """A uid in the body that is not the object's, told as upstream's storage tells it."""
+    key = "/".join(part for part in ("/registry", resource.plural, namespace, name) if part)
+    return conflict(
+        resource,
+        name,
+        f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "
+        f"Precondition failed: UID in precondition: {sent}, UID in object meta: {stored}",
+    )
 
 
 def expired_list() -> Expired:

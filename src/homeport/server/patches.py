@@ -11,14 +11,14 @@ from homeport.api.patch import apply_json_patch, apply_merge_patch, apply_strate
 from homeport.api.patch.merge_facts import PLAIN, merge_facts
 from homeport.api.resources import Gvk
 from homeport.errors import BadRequest, Cause, Details, Invalid, UnsupportedMediaType
-from homeport.server import bodies
+from homeport.server import bodies, failures
 from homeport.server.golang import go_map
 from homeport.server.objects import Stored, Tree, encode_json
 from homeport.server.options import WriteOptions
 from homeport.server.services import Call
 from homeport.server.writes import fresh
 
-__all__ = ["Patch", "applied", "patched", "read"]
+__all__ = ["Patch", "applied", "check_options", "patched", "read"]
 
 _JSON: Final = "application/json-patch+json"
 _MERGE: Final = "application/merge-patch+json"
@@ -59,19 +59,23 @@ def applied(patch: Patch, tree: Tree, gvk: Gvk, options: WriteOptions, warnings:
         case _:
             result = apply_strategic_patch(tree, patch.body, merge_facts(gvk) or PLAIN)
     wanted = fresh(result)
-    raw = encode_json(wanted) if options.field_validation == "Strict" else b""
-    _check_identity(wanted, tree, gvk)
-    decoded = decoding.decode(gvk, wanted)
+    raw = encode_json(_in_upstream_order(wanted)).decode() if isinstance(wanted, dict) else ""
+    _check_identity(wanted, tree)
+    try:
+        bodies.check_kind(wanted, gvk)
+        decoded = decoding.decode(gvk, wanted)
+    except BadRequest as error:
+        raise _refused(patch, raw, error.message.partition(": ")[2] or error.message) from error
     findings = (*_patch_findings(patch), *decoded.findings)
     if findings and options.field_validation == "Strict":
-        raise _strict(patch, raw, findings)
+        raise _refused(patch, raw, f"strict decoding error: {', '.join(findings)}")
     if options.field_validation != "Ignore":
         warnings.extend(findings)
     apply_defaults(gvk, decoded.tree)
     return decoded.tree
 
 
-def _check_identity(wanted: Tree, tree: Tree, gvk: Gvk) -> None:
+def _check_identity(wanted: Tree, tree: Tree) -> None:
     """Refuse a patch that makes another kind, name or namespace of the object (11.4)."""
     metadata = wanted.get("metadata")
     if not isinstance(metadata, dict):
@@ -84,7 +88,6 @@ def _check_identity(wanted: Tree, tree: Tree, gvk: Gvk) -> None:
         raise BadRequest(f"the name of the object ({named}) does not match the name on the URL ({name})")
     if metadata.get("namespace") != namespace and metadata.get("namespace"):
         raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
-    bodies.check_kind(wanted, gvk)
 
 
 _KNOWN: Final = frozenset({"op", "path", "from", "value"})
@@ -101,7 +104,27 @@ def _patch_findings(patch: Patch) -> list[str]:
     ]
 
 
-def _strict(patch: Patch, raw: bytes, findings: tuple[str, ...]) -> Invalid:
-    shown = go_map(patch.body) if patch.media == _STRATEGIC else raw.decode()
-    message = f"Invalid value: {encode_json(shown).decode()}: strict decoding error: {', '.join(findings)}"
+def check_options(options: WriteOptions) -> None:
+    """Refuse what only an apply may ask for. Raises Invalid."""
+    if options.force:
+        cause = Cause("FieldValueForbidden", "Forbidden: may not be specified for non-apply patch", "force")
+        raise failures.invalid_options("PatchOptions", cause)
+
+
+def _refused(patch: Patch, raw: str, why: str) -> Invalid:
+    """A patch whose result is no object of the kind: told by the result, or by a strategic patch itself."""
+    shown = go_map(patch.body) if patch.media == _STRATEGIC else raw
+    message = f"Invalid value: {encode_json(shown).decode()}: {why}"
     return Invalid(f' "" is invalid: patch: {message}', Details(causes=(Cause("FieldValueInvalid", message, "patch"),)))
+
+
+_METADATA_ORDER: Final = ("name", "generateName", "namespace", "uid", "resourceVersion", "generation")
+
+
+def _in_upstream_order(tree: Tree) -> Tree:
+    """Return the object with its keys in the order upstream prints a patched object's."""
+    ordered = {key: tree[key] for key in sorted(tree)}
+    if isinstance(metadata := tree.get("metadata"), dict):
+        first = {key: metadata[key] for key in (*_METADATA_ORDER, "creationTimestamp") if key in metadata}
+        ordered["metadata"] = {**first, **metadata}
+    return ordered

@@ -1,10 +1,11 @@
 """Objects, lists and watch events in the form a client asked for: plain, Table or metadata alone; JSON or YAML."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from homeport.api import decode as decoding
 from homeport.api.resources import Gvk
 from homeport.errors import BadRequest
 from homeport.server import rules
@@ -124,7 +125,7 @@ def list_bytes(
                 "kind": "PartialObjectMetadataList",
                 "apiVersion": f"meta.k8s.io/{representation.version}",
                 "metadata": metadata,
-                "items": [partial(tree, representation) for tree in trees],
+                "items": [partial(tree, representation) for tree in trees] or None,  # null when empty, as upstream
             }
         case _:
             document = {
@@ -181,7 +182,7 @@ def bookmark(
     if initial:
         metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
     resource = codec.resource
-    tree: Tree = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}
+    tree = _empty(resource.gvk, metadata)
     match representation.form:
         case Form.PLAIN:
             document = tree
@@ -190,6 +191,17 @@ def bookmark(
         case _:
             document = partial(tree, representation)
     return b'{"type":"BOOKMARK","object":%b}\n' % encode_json(document)
+
+
+def _empty(gvk: Gvk, metadata: Tree) -> Tree:
+    """Return an object of a kind with nothing in it but what is always written."""
+    if gvk not in _EMPTY:
+        _EMPTY[gvk] = decoding.decode(gvk, {"metadata": {}}).tree
+    tree = dict(_EMPTY[gvk])
+    return {"kind": tree.pop("kind"), "apiVersion": tree.pop("apiVersion"), **tree, "metadata": metadata}
+
+
+_EMPTY: Final[dict[Gvk, Tree]] = {}
 
 
 def error_frame(status: Tree) -> bytes:

@@ -39,7 +39,7 @@ def served_prefix(path: str) -> bool:
     """Tell whether an unknown path is below a served group or version, which decides the form of its 404 (1.6)."""
     parts = path.strip("/").split("/")
     if parts[0] == "api":
-        return len(parts) > 2 and parts[1] == "v1"
+        return len(parts) > 1
     return parts[0] == "apis" and len(parts) > 2 and parts[1] in _GROUPS
 
 
@@ -80,7 +80,7 @@ def classify(request: Request, query: Query) -> Target | None:
     if resource.plural == "namespaces" and group == "":
         namespace = name
     verb = _verb(request.method, name, watch_prefix or (name is None and truthy(query.get("watch"))))
-    _check(verb, resource, namespace, name, subresource)
+    _check(request.method, verb, resource, namespace, name, subresource)
     return Target(verb, resource, namespace, name, subresource, tail)
 
 
@@ -94,7 +94,9 @@ def _verb(method: str, name: str | None, watch: bool) -> str:
             return _VERBS.get(method, method.lower())
 
 
-def _check(verb: str, resource: Resource, namespace: str | None, name: str | None, subresource: str) -> None:
+def _check(
+    method: str, verb: str, resource: Resource, namespace: str | None, name: str | None, subresource: str
+) -> None:
     """Refuse what the resource does not answer to: unknown verbs, writes on a view over all namespaces."""
     if subresource:
         allowed = next(sub.verbs for sub in resource.subresources if sub.name == subresource)
@@ -104,5 +106,5 @@ def _check(verb: str, resource: Resource, namespace: str | None, name: str | Non
         verb in ("update", "patch") and name is None
     )
     everywhere = resource.namespaced and namespace is None and verb in ("create", "deletecollection")
-    if verb not in allowed or wrong_place or everywhere:
+    if verb not in allowed or wrong_place or everywhere or method == "HEAD":
         raise failures.method_not_allowed()

@@ -11,6 +11,7 @@ _SERVICE_CIDR: Final = IPv4Network("10.96.0.0/16")
 ADMISSION_PLUGINS: Final = (
     "NamespaceLifecycle",
     "ServiceAccount",
+    "TaintNodesByCondition",
     "Priority",
     "DefaultTolerationSeconds",
     "DefaultStorageClass",
@@ -28,7 +29,8 @@ class Settings:
     node_ports          first and last NodePort
     advertise           address and port published as the endpoint of the `kubernetes` Service; never loopback
     server_address      `host:port` shown in legacy discovery, or "" until the listener has bound
-    disabled_admission  plugins of `ADMISSION_PLUGINS` left out
+    disabled_admission  plugins of `ADMISSION_PLUGINS` left out; the taint of new nodes needs a controller that
+                        takes it away
     node_socket         unix socket of the node agent, for logs and streams; "" when there is none
     anonymous           whether a request without credentials is `system:anonymous` rather than refused
     """
@@ -39,7 +41,7 @@ class Settings:
     server_address: str = ""
     cluster_domain: str = "cluster.local"
     issuer: str = "https://kubernetes.default.svc"
-    disabled_admission: frozenset[str] = frozenset()
+    disabled_admission: frozenset[str] = frozenset({"TaintNodesByCondition"})
     node_socket: str = ""
     anonymous: bool = True
     git_version: str = "v1.36.2"

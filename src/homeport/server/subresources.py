@@ -211,12 +211,8 @@ def _scaled(call: Call, old: Stored, wanted: Tree, before: Tree) -> Tree:
     if metadata.get("resourceVersion") and metadata["resourceVersion"] != str(old.revision):
         raise failures.modified(resource, old.name)
     if metadata.get("uid") and metadata["uid"] != before["metadata"]["uid"]:
-        raise failures.conflict(
-            resource,
-            old.name,
-            f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object meta: "
-            f"{before['metadata']['uid']}",
-        )
+        stored = before["metadata"]["uid"]
+        raise failures.storage_conflict(resource, old.name, call.target.namespace, metadata["uid"], stored)
     replicas = wanted.get("spec", {}).get("replicas", 0)
     if replicas < 0:
         cause = Cause(

@@ -96,6 +96,7 @@ class Verbs:
         assert target.name is not None
         patch = patches.read(call)
         options = write_options(call.query, call.repeated, "PatchOptions")
+        patches.check_options(options)
         warned: list[str] = []
 
         def build(old: Stored) -> Tree:
@@ -173,19 +174,14 @@ def check_place(tree: Tree, name: str) -> None:
 def _check_uid(call: Call, old: Stored, wanted: Tree) -> None:
     uid, stored = wanted["metadata"].get("uid", ""), old.tree["metadata"]["uid"]
     if uid and uid != stored:
-        raise failures.conflict(
-            call.codec.resource,
-            old.name,
-            f"StorageError: invalid object, Code: 4, Key: {old.key}, ResourceVersion: 0, AdditionalErrorMsg: "
-            f"Precondition failed: UID in precondition: {uid}, UID in object meta: {stored}",
-        )
+        raise failures.storage_conflict(call.codec.resource, old.name, call.target.namespace, uid, stored)
 
 
 def delete_body(call: Call) -> Tree | None:
     """Return the DeleteOptions document of a request, or None when there is no body."""
     if not call.request.body:
         return None
-    tree, _ = bodies.read_tree(call.request.headers, call.request.body, "DeleteOptions", duplicates=False)
+    tree, _ = bodies.read_tree(call.request.headers, call.request.body, "DeleteOptions")
     kind = tree.get("kind")
     if kind and kind != "DeleteOptions":
         version = tree.get("apiVersion", "")

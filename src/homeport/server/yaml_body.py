@@ -49,6 +49,11 @@ _JsonLoader.yaml_implicit_resolvers = {
 _JsonLoader.add_constructor("tag:yaml.org,2002:map", _JsonLoader.mapping)
 
 
+def _line(index: int, body: bytes) -> int:
+    """Return the line to name, from 1; an end of the text belongs to its last line."""
+    return min(index + 1, len(body.splitlines()) or 1)
+
+
 def parse(body: bytes) -> tuple[Any, list[str]]:
     """Return the first document's value and a finding per repeated key. Raises Broken."""
     loader = None
@@ -58,7 +63,7 @@ def parse(body: bytes) -> tuple[Any, list[str]]:
         return value, loader.findings
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        line = f"line {mark.line + 1}: " if mark is not None else ""
+        line = f"line {_line(mark.line, body)}: " if mark is not None else ""
         raise Broken(f"{line}{getattr(error, 'problem', None) or error}") from error
     finally:
         if loader is not None:
