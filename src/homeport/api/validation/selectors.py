@@ -1,13 +1,12 @@
-"""Rules of label selectors and node selectors, and whether a label selector picks a set of labels."""
+"""Rules of label selectors and node selectors."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from homeport.api.validation import names
 from homeport.api.validation.errors import FieldError, forbidden, refused, required
 from homeport.api.validation.metadata import validate_labels
 
-__all__ = ["matches", "validate_label_selector", "validate_node_selector", "validate_node_selector_term"]
+__all__ = ["validate_label_selector", "validate_node_selector", "validate_node_selector_term"]
 
 Tree = dict[str, Any]
 
@@ -34,27 +33,6 @@ def validate_label_selector(selector: Tree, path: str) -> list[FieldError]:
             for problem in names.label_value(value)
         ]
     return errors
-
-
-def matches(selector: Tree, labels: Mapping[str, str]) -> bool:
-    """Return whether a valid selector picks these labels; an empty one picks all."""
-    for key, value in selector.get("matchLabels", {}).items():
-        if labels.get(key) != value:
-            return False
-    for expression in selector.get("matchExpressions", ()):
-        key, values = expression.get("key", ""), expression.get("values", ())
-        match expression.get("operator"):
-            case "In":
-                picked = key in labels and labels[key] in values
-            case "NotIn":
-                picked = key not in labels or labels[key] not in values
-            case "Exists":
-                picked = key in labels
-            case _:
-                picked = key not in labels
-        if not picked:
-            return False
-    return True
 
 
 def validate_node_selector(selector: Tree, path: str) -> list[FieldError]:

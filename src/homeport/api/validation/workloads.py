@@ -3,6 +3,7 @@
 import re
 from typing import Any, Final
 
+from homeport.api.selectors import label_selector_from_object
 from homeport.api.validation import names
 from homeport.api.validation.claims import validate_claim_spec
 from homeport.api.validation.errors import FieldError, GoStruct, forbidden, not_supported, refused, required
@@ -14,7 +15,8 @@ from homeport.api.validation.metadata import (
     validate_metadata_update,
 )
 from homeport.api.validation.pods import validate_pod_spec
-from homeport.api.validation.selectors import matches, validate_label_selector
+from homeport.api.validation.selectors import validate_label_selector
+from homeport.errors import BadRequest
 
 __all__ = [
     "validate_deployment",
@@ -72,8 +74,7 @@ def _template(spec: Tree, kind: str, *, pod_spec: Tree | None = None) -> list[Fi
     metadata = template.get("metadata") or {}
     labels = metadata.get("labels", {})
     errors: list[FieldError] = []
-    selector = spec.get("selector")
-    if selector is None or not matches(selector, labels):
+    if not _selects(spec.get("selector"), labels):
         shown = dict(sorted(labels.items())) if labels else None
         text = "`selector` does not match template `labels`"
         errors.append(refused(f"{path}.metadata.labels", shown, text))
@@ -90,6 +91,14 @@ def _template(spec: Tree, kind: str, *, pod_spec: Tree | None = None) -> list[Fi
         text = f"activeDeadlineSeconds in {kind} is not Supported"
         errors.append(forbidden(f"{path}.spec.activeDeadlineSeconds", text))
     return errors
+
+
+def _selects(selector: Tree | None, labels: dict[str, str]) -> bool:
+    """Return whether a selector picks these labels; one that is not valid has been reported as such."""
+    try:
+        return label_selector_from_object(selector).matches(labels)
+    except (BadRequest, KeyError):
+        return True
 
 
 def _int_or_percent(value: int | str | None, path: str) -> list[FieldError]:
