@@ -123,6 +123,8 @@ class Netlink:
             self._sequence += 1
             pending[self._sequence] = request
             batch += self._encode(request, request.flags | ACK, self._sequence)
+        if not batch:
+            return  # the kernel answers an empty datagram with ENODATA
         self._socket.send(batch)
         failure: NetlinkError | None = None
         while pending:
