@@ -1,26 +1,30 @@
 """Durable writes per second, by number of writers, against a bare SQLite loop on the same disk.
 
-    python bench/store.py [--seconds 2] [--directory DIR]
+    python -m bench.store [--seconds 2] [--rounds 3] [--directory DIR]
 
-Prints one JSON object. `baseline` commits single statements with the same settings and no store around it.
+`baseline` commits single statements with the same settings and no store around it. Rounds interleave, so that a
+neighbour's noise falls on all of them; the figures are medians.
 """
 
 import argparse
 import asyncio
-import json
 import sqlite3
 import tempfile
 import time
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 import uvloop
 
+from bench.report import median, write
 from homeport.store.contract import Revision
 from homeport.store.log import LogStore
 from homeport.store.memory import MemoryStore
 from homeport.store.sqlite import SqliteStore
 
 VALUE = b"x" * 1024
+WRITERS = (1, 64)
 
 
 def baseline(path: Path, seconds: float) -> float:
@@ -37,8 +41,8 @@ def baseline(path: Path, seconds: float) -> float:
     return count / seconds
 
 
-async def write(store: LogStore, writers: int, seconds: float) -> dict[str, float]:
-    """Return puts per second and the median and 99th percentile latency in milliseconds."""
+async def measure(store: LogStore, writers: int, seconds: float) -> Mapping[str, float]:
+    """Return puts per second, and their median and 99th percentile latency in milliseconds."""
     end = time.perf_counter() + seconds
     latencies: list[float] = []
 
@@ -51,33 +55,38 @@ async def write(store: LogStore, writers: int, seconds: float) -> dict[str, floa
     begun = time.perf_counter()
     await asyncio.gather(*(writer(number) for number in range(writers)))
     elapsed = time.perf_counter() - begun
+    await store.close()
     latencies.sort()
     return {
-        "puts_per_second": round(len(latencies) / elapsed),
-        "p50_ms": round(latencies[len(latencies) // 2] * 1000, 3),
-        "p99_ms": round(latencies[len(latencies) * 99 // 100] * 1000, 3),
+        "puts_per_second": len(latencies) / elapsed,
+        "median_ms": latencies[len(latencies) // 2] * 1000,
+        "p99_ms": latencies[len(latencies) * 99 // 100] * 1000,
     }
 
 
-async def measure(directory: Path, seconds: float) -> dict[str, object]:
-    result: dict[str, object] = {"baseline_commits_per_second": round(baseline(directory / "baseline.db", seconds))}
-    for writers in (1, 64):
-        memory = MemoryStore()
-        result[f"memory_{writers}"] = await write(memory, writers, seconds)
-        await memory.close()
-        stored = await SqliteStore.open(directory / f"{writers}.db")
-        result[f"sqlite_{writers}"] = await write(stored, writers, seconds)
-        await stored.close()
-    return result
+async def one_round(directory: Path, seconds: float) -> Mapping[str, Mapping[str, float]]:
+    found = {"baseline": {"commits_per_second": baseline(directory / "baseline.db", seconds)}}
+    for writers in WRITERS:
+        found[f"memory, writers: {writers}"] = dict(await measure(MemoryStore(), writers, seconds))
+        store = await SqliteStore.open(directory / f"{writers}.db")
+        found[f"sqlite, writers: {writers}"] = dict(await measure(store, writers, seconds))
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--directory", help="on the disk to measure; a temporary one by default")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.directory) as directory:
-        print(json.dumps(uvloop.run(measure(Path(directory), options.seconds)), indent=2))
+    rounds: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for _ in range(options.rounds):
+        with tempfile.TemporaryDirectory(dir=options.directory) as directory:
+            for side, figures in uvloop.run(one_round(Path(directory), options.seconds)).items():
+                for name, figure in figures.items():
+                    rounds[side][name].append(figure)
+    medians = {side: {name: median(all_) for name, all_ in figures.items()} for side, figures in rounds.items()}
+    write("store", {"value_bytes": len(VALUE), "rounds": options.rounds, **medians})
 
 
 if __name__ == "__main__":
