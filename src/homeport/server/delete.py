@@ -48,10 +48,9 @@ class Deleter:
             try:
                 return await self._attempt(codec, namespace, old, options)
             except Mismatch as error:
-                if error.current is not None:
-                    await storage.catch_up(error.current.revision)
-                else:
-                    await storage.catch_up(storage.revision)
+                if error.current is None:
+                    raise failures.not_found(codec.resource, name) from error  # gone, and the cache is behind
+                await storage.catch_up(error.current.revision)
 
     async def _attempt(self, codec: Codec, namespace: str | None, old: Stored, options: DeleteOptions) -> Deleted:
         before = codec.tree(old)

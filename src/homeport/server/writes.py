@@ -169,8 +169,9 @@ class Writer:
             except Mismatch as error:
                 if not retry:
                     raise failures.modified(codec.resource, name) from error
-                if error.current is not None:
-                    await services.storage.catch_up(error.current.revision)
+                if error.current is None:
+                    raise failures.not_found(codec.resource, name) from error  # gone, and the cache is behind
+                await services.storage.catch_up(error.current.revision)
 
     async def _settle(
         self,
