@@ -1,0 +1,51 @@
+"""How much of each resource a pod asks for.
+
+Source: node 3.2 and 16.5 of the specification.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from homeport.api.quantity import parse_quantity
+
+__all__ = ["amounts", "pod_requests"]
+
+
+def amounts(resources: Mapping[str, Any] | None) -> dict[str, int]:
+    """Return quantities as whole numbers: `cpu` in thousandths, all else in units, rounded up."""
+    parsed = {name: parse_quantity(str(text)) for name, text in (resources or {}).items()}
+    return {name: quantity.milli if name == "cpu" else quantity.value for name, quantity in parsed.items()}
+
+
+def pod_requests(spec: Mapping[str, Any], defaults: Mapping[str, int] | None = None) -> dict[str, int]:
+    """Return what a pod needs at its hungriest moment, overhead included.
+
+    Init containers run one after the other, each beside the sidecars started before it; pod-level requests replace
+    those of the containers. `defaults` stand in for what a container does not say.
+    """
+    regular = _sum(_container(c, defaults) for c in spec.get("containers") or ())
+    sidecars: dict[str, int] = {}
+    peaks: list[dict[str, int]] = []
+    for container in spec.get("initContainers") or ():
+        wanted = _container(container, defaults)
+        if container.get("restartPolicy") == "Always":
+            sidecars = _sum((sidecars, wanted))
+        else:
+            peaks.append(_sum((sidecars, wanted)))
+    total = _sum((regular, sidecars))
+    for peak in peaks:
+        total |= {name: max(amount, total.get(name, 0)) for name, amount in peak.items()}
+    total |= amounts((spec.get("resources") or {}).get("requests"))
+    return _sum((total, amounts(spec.get("overhead"))))
+
+
+def _container(container: Mapping[str, Any], defaults: Mapping[str, int] | None) -> dict[str, int]:
+    return {**(defaults or {}), **amounts((container.get("resources") or {}).get("requests"))}
+
+
+def _sum(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for part in parts:
+        for name, amount in part.items():
+            total[name] = total.get(name, 0) + amount
+    return total
