@@ -1,0 +1,202 @@
+"""Nodes and pods as the scheduler sees them, and the snapshot it decides on.
+
+Amounts are whole numbers: cpu in thousandths, everything else in units. Source: node 16 of the specification.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from homeport.api.selectors import LabelSelector
+
+__all__ = [
+    "AffinityTerm",
+    "HostPort",
+    "Node",
+    "NodeState",
+    "Pod",
+    "Snapshot",
+    "SpreadConstraint",
+    "Taint",
+    "Toleration",
+    "WeightedTerm",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Taint:
+    key: str
+    value: str
+    effect: str
+
+
+@dataclass(frozen=True, slots=True)
+class Toleration:
+    """An empty `key` with `Exists` tolerates everything, an empty `effect` every effect."""
+
+    key: str
+    operator: str
+    value: str
+    effect: str
+
+    def tolerates(self, taint: Taint) -> bool:
+        if self.effect and self.effect != taint.effect:
+            return False
+        if self.key and self.key != taint.key:
+            return False
+        match self.operator or "Equal":
+            case "Exists":
+                return True
+            case "Equal":
+                return bool(self.key) and self.value == taint.value
+            case "Gt" | "Lt":
+                return bool(self.key) and _compared(taint.value, self.value, self.operator)
+            case _:
+                return False
+
+
+def _compared(actual: str, threshold: str, operator: str) -> bool:
+    try:
+        return int(actual) > int(threshold) if operator == "Gt" else int(actual) < int(threshold)
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """A port on the node itself; address `0.0.0.0` stands for all of its addresses."""
+
+    address: str
+    protocol: str
+    port: int
+
+    def conflicts(self, other: "HostPort") -> bool:
+        if (self.protocol, self.port) != (other.protocol, other.port):
+            return False
+        return "0.0.0.0" in (self.address, other.address) or self.address == other.address
+
+
+@dataclass(frozen=True, slots=True)
+class AffinityTerm:
+    """A required term of pod (anti-)affinity. Empty `namespaces` with no selector means the pod's own."""
+
+    topology_key: str
+    selector: LabelSelector
+    namespaces: frozenset[str]
+    namespace_selector: LabelSelector | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedTerm:
+    weight: int
+    term: AffinityTerm
+
+
+@dataclass(frozen=True, slots=True)
+class SpreadConstraint:
+    topology_key: str
+    max_skew: int
+    selector: LabelSelector
+    required: bool
+    min_domains: int = 1
+    honor_affinity: bool = True
+    honor_taints: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    name: str
+    labels: Mapping[str, str]
+    taints: tuple[Taint, ...]
+    unschedulable: bool
+    allocatable: Mapping[str, int]
+    images: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """Facts of a pod that matter to where it, or another one, may run.
+
+    scored_requests  `requests`, with 100m and 200Mi in place of nothing: for scores only
+    affinity, anti_affinity    required terms; `preferred` and `avoided` are their weighted kin
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    node: str = ""
+    priority: int = 0
+    created: str = ""
+    start_time: str = ""
+    terminating: bool = False
+    may_preempt: bool = True
+    requests: Mapping[str, int] = field(default_factory=dict)
+    scored_requests: Mapping[str, int] = field(default_factory=dict)
+    host_ports: tuple[HostPort, ...] = ()
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    node_affinity: Mapping[str, Any] | None = None
+    preferred_nodes: tuple[tuple[int, Mapping[str, Any]], ...] = ()
+    tolerations: tuple[Toleration, ...] = ()
+    affinity: tuple[AffinityTerm, ...] = ()
+    anti_affinity: tuple[AffinityTerm, ...] = ()
+    preferred: tuple[WeightedTerm, ...] = ()
+    avoided: tuple[WeightedTerm, ...] = ()
+    spread: tuple[SpreadConstraint, ...] = ()
+    claims: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    wanted_node: str = ""
+    nominated_node: str = ""
+
+    def tolerates(self, taint: Taint) -> bool:
+        return any(toleration.tolerates(taint) for toleration in self.tolerations)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """A node and the pods on it, with their sum kept beside them."""
+
+    node: Node
+    pods: Mapping[str, Pod] = field(default_factory=dict)
+    requested: Mapping[str, int] = field(default_factory=dict)
+    scored: Mapping[str, int] = field(default_factory=dict)
+
+    def with_pod(self, pod: Pod) -> "NodeState":
+        base = self.without_pod(pod.uid)
+        return replace(
+            base,
+            pods={**base.pods, pod.uid: pod},
+            requested=_add(base.requested, pod.requests, 1),
+            scored=_add(base.scored, pod.scored_requests, 1),
+        )
+
+    def without_pod(self, uid: str) -> "NodeState":
+        pod = self.pods.get(uid)
+        if pod is None:
+            return self
+        return replace(
+            self,
+            pods={key: other for key, other in self.pods.items() if key != uid},
+            requested=_add(self.requested, pod.requests, -1),
+            scored=_add(self.scored, pod.scored_requests, -1),
+        )
+
+
+def _add(total: Mapping[str, int], amounts: Mapping[str, int], sign: int) -> dict[str, int]:
+    return {**total, **{name: total.get(name, 0) + sign * amount for name, amount in amounts.items()}}
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The cluster at the moment of a decision. `namespaces` holds the labels of each."""
+
+    nodes: Mapping[str, NodeState]
+    namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def pods(self) -> Iterable[tuple[NodeState, Pod]]:
+        for state in self.nodes.values():
+            for pod in state.pods.values():
+                yield state, pod
+
+    def with_state(self, state: NodeState) -> "Snapshot":
+        return replace(self, nodes={**self.nodes, state.node.name: state})
