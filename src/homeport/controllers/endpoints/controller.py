@@ -1,0 +1,95 @@
+"""The shell: caches in, requests out. No rule about subsets lives here."""
+
+import asyncio
+
+from homeport.api.resources import find
+from homeport.client.contract import Client, Object
+from homeport.client.events import EventRecorder
+from homeport.client.informer import InformerFactory, Key, key_of
+from homeport.client.queue import WorkQueue
+from homeport.clock import Clock
+from homeport.controllers.backend_caches import ServicePods
+from homeport.controllers.backends import TriggerTimes, decode_service, observe_trigger
+from homeport.controllers.endpoints.codec import decode_content, encode
+from homeport.controllers.endpoints.reconcile import MANAGED_BY_LABEL, MANAGER, desired
+from homeport.controllers.outcome import namespace_is_terminating
+from homeport.controllers.own_writes import OwnWrites
+from homeport.errors import ApiError, Conflict, NotFound
+
+__all__ = ["EndpointsController"]
+
+SERVICES = find("Service")
+PODS = find("Pod")
+ENDPOINTS = find("Endpoints")
+
+
+class EndpointsController:
+    """Keeps the Endpoints of every Service with a selector. Services are its keys."""
+
+    component = "endpoint-controller"
+
+    def __init__(self, client: Client, clock: Clock, informers: InformerFactory) -> None:
+        self._client = client
+        self._services = informers.informer(SERVICES)
+        self._pods = informers.informer(PODS)
+        self._endpoints = informers.informer(ENDPOINTS)
+        self._events = EventRecorder(client, clock, self.component)
+        self._queue: WorkQueue[Key] = WorkQueue(self.component)
+        self._writes: OwnWrites[Key] = OwnWrites(self._queue.add)
+        self._writes.watch(self._endpoints)
+        self._triggers: dict[Key, TriggerTimes] = {}
+        self._backends = ServicePods(self._services, self._pods, self._queue.add)
+        self._services.on_change(lambda service: self._queue.add(key_of(service)))
+        self._endpoints.on_change(lambda endpoints: self._queue.add(key_of(endpoints)))
+
+    async def run(self) -> None:
+        """Keep Endpoints right; ends by cancellation only."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._events.run())
+            for informer in (self._services, self._pods, self._endpoints):
+                await informer.synced.wait()
+            await self._queue.process(self.sync, workers=5)
+
+    async def sync(self, key: Key) -> None:
+        """Bring the Endpoints of one Service up to date. Raises ApiError to be called again."""
+        raw, current = self._services.get(*key), self._endpoints.get(*key)
+        if raw is None:
+            self._triggers.pop(key, None)
+            if current is not None and _is_ours(current):
+                await self._delete(current)
+            return
+        service = decode_service(raw)
+        if not service.managed or service.selector is None or self._writes.behind(key):
+            return
+        pods = self._backends.of(key[0], service.selector)
+        content = desired(service, pods)
+        self._triggers[key], trigger_time = observe_trigger(self._triggers.get(key), service, pods)
+        if current is not None and decode_content(current) == content:
+            return
+        body = encode(service, content, trigger_time, current)
+        try:
+            if current is None:
+                written = await self._client.create(ENDPOINTS, body)
+            else:
+                written = await self._client.update(ENDPOINTS, body)
+        except ApiError as error:
+            if namespace_is_terminating(error):
+                return
+            if not isinstance(error, Conflict):
+                reason = "FailedToCreateEndpoint" if current is None else "FailedToUpdateEndpoint"
+                verb = "create" if current is None else "update"
+                self._events.warning(raw, reason, f"Failed to {verb} endpoint {key[0]}/{key[1]}: {error}")
+            raise
+        self._writes.wrote(key, self._endpoints, written)
+
+    async def _delete(self, endpoints: Object) -> None:
+        meta = endpoints["metadata"]
+        try:
+            await self._client.delete(ENDPOINTS, meta["namespace"], meta["name"], uid=meta["uid"])
+        except NotFound:
+            return  # somebody was faster
+
+
+def _is_ours(endpoints: Object) -> bool:
+    """Whether this controller made it: objects others keep (leader election, by hand) stay."""
+    return bool((endpoints["metadata"].get("labels") or {}).get(MANAGED_BY_LABEL) == MANAGER)

@@ -1,0 +1,161 @@
+"""The shell: lists and deletes what a terminating namespace holds, again whenever something in it goes away.
+
+Pods go first and the rest waits for them, because what runs may still need what it refers to.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from homeport.api.resources import RESOURCES, Resource, find
+from homeport.client.contract import Client, Object
+from homeport.client.informer import InformerFactory
+from homeport.client.queue import WorkQueue
+from homeport.clock import Clock, rfc3339
+from homeport.controllers.garbagecollector import collectable
+from homeport.controllers.namespace.reconcile import Condition, Failure, Remains, conditions, merge_conditions
+from homeport.errors import ApiError, Conflict, NotFound
+
+__all__ = ["NamespaceController"]
+
+NAMESPACES = find("Namespace")
+PODS = find("Pod")
+FINALIZER = "kubernetes"
+
+
+class NamespaceController:
+    """Empties terminating namespaces and lets them go. Their names are its keys."""
+
+    component = "namespace-controller"
+
+    def __init__(
+        self, client: Client, clock: Clock, informers: InformerFactory, resources: Sequence[Resource] = RESOURCES
+    ) -> None:
+        self._client, self._clock = client, clock
+        self._queue: WorkQueue[str] = WorkQueue(self.component)
+        self._resources = [r for r in resources if r.namespaced and {"list", "delete"} <= set(r.verbs)]
+        self._namespaces = informers.informer(NAMESPACES)
+        self._namespaces.on_change(self._namespace_changed)
+        for resource in collectable(self._resources):
+            informers.informer(resource).add_handler(delete=self._content_gone)
+
+    async def run(self) -> None:
+        """Finish deletions; ends by cancellation only."""
+        await self._namespaces.synced.wait()
+        await self._queue.process(self.sync, workers=5)
+
+    async def sync(self, name: str) -> None:
+        """Take one namespace a step further. Raises ApiError to be called again."""
+        namespace = self._namespaces.get(None, name)
+        if namespace is None or not _is_terminating(namespace):
+            return
+        if FINALIZER not in (namespace.get("spec") or {}).get("finalizers", ()):
+            return  # ours is done: what else holds it is somebody else's
+        remains = await self._empty(name, [PODS])
+        pods_are_gone = not remains.instances and not remains.failures
+        if pods_are_gone:
+            remains = await self._empty(name, [r for r in self._resources if r is not PODS])
+        else:
+            remains = Remains({}, {}, remains.failures)  # the rest has not been asked yet
+        await self._report(namespace, remains)
+        if remains.failures:
+            raise ContentRemains(remains)
+        if pods_are_gone and not remains.instances:
+            await self._finalize(name)
+
+    async def _empty(self, namespace: str, resources: Sequence[Resource]) -> Remains:
+        """Ask for the deletion of everything and return what is still there afterwards."""
+        instances: dict[str, int] = {}
+        finalizers: dict[str, int] = {}
+        failures: list[Failure] = []
+        for resource in resources:
+            try:
+                left = await self._delete_all(resource, namespace)
+            except ApiError as error:
+                failures.append(Failure(resource.group_resource, str(error)))
+                continue
+            if left:
+                instances[f"{resource.plural}.{resource.group}"] = len(left)
+            for obj in left:
+                for finalizer in obj["metadata"].get("finalizers") or ():
+                    finalizers[finalizer] = finalizers.get(finalizer, 0) + 1
+        return Remains(instances, finalizers, failures)
+
+    async def _delete_all(self, resource: Resource, namespace: str) -> Sequence[Object]:
+        listing = await self._client.list(resource, namespace)
+        waiting = [obj for obj in listing.items if not _is_terminating(obj)]
+        for obj in waiting:
+            meta = obj["metadata"]
+            try:
+                await self._client.delete(resource, namespace, meta["name"], uid=meta["uid"], propagation="Background")
+            except (NotFound, Conflict):
+                continue  # gone, or replaced: the next listing tells
+        if not waiting:
+            return listing.items
+        return (await self._client.list(resource, namespace)).items
+
+    async def _report(self, namespace: Object, remains: Remains) -> None:
+        status = namespace.get("status") or {}
+        current = [_decode_condition(raw) for raw in status.get("conditions") or ()]
+        merged = merge_conditions(current, conditions(remains), rfc3339(self._clock.now()))
+        if merged is None and status.get("phase") == "Terminating":
+            return
+        patch: dict[str, Any] = {"phase": "Terminating"}
+        if merged is not None:
+            patch["conditions"] = [_encode_condition(condition) for condition in merged]
+        await self._client.patch(
+            NAMESPACES, None, namespace["metadata"]["name"], {"status": patch}, subresource="status"
+        )
+
+    async def _finalize(self, name: str) -> None:
+        try:
+            latest = await self._client.get(NAMESPACES, None, name)
+            spec = latest.get("spec") or {}
+            kept = [finalizer for finalizer in spec.get("finalizers") or () if finalizer != FINALIZER]
+            await self._client.update(
+                NAMESPACES, {**latest, "spec": {**spec, "finalizers": kept}}, subresource="finalize"
+            )
+        except NotFound:
+            return  # it has gone already
+
+    def _namespace_changed(self, namespace: Object) -> None:
+        if _is_terminating(namespace):
+            self._queue.add(namespace["metadata"]["name"])
+
+    def _content_gone(self, obj: Object) -> None:
+        name = obj["metadata"].get("namespace", "")
+        namespace = self._namespaces.get(None, name)
+        if namespace is not None and _is_terminating(namespace):
+            self._queue.add(name)
+
+
+class ContentRemains(ApiError):
+    """Some content could not be deleted: try again with back-off."""
+
+    code, reason = 500, "InternalError"
+
+    def __init__(self, remains: Remains) -> None:
+        super().__init__("; ".join(f"{f.resource}: {f.message}" for f in remains.failures))
+
+
+def _is_terminating(obj: Object) -> bool:
+    return "deletionTimestamp" in obj["metadata"]
+
+
+def _decode_condition(raw: Object) -> Condition:
+    return Condition(
+        raw["type"],
+        raw.get("status") == "True",
+        raw.get("reason", ""),
+        raw.get("message", ""),
+        raw.get("lastTransitionTime", ""),
+    )
+
+
+def _encode_condition(condition: Condition) -> dict[str, str]:
+    return {
+        "type": condition.type,
+        "status": "True" if condition.status else "False",
+        "lastTransitionTime": condition.since,
+        "reason": condition.reason,
+        "message": condition.message,
+    }

@@ -1,0 +1,66 @@
+"""The controllers of a cluster, written out in one place, to be run side by side in one task group."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from homeport.client.contract import Client
+from homeport.client.informer import InformerFactory
+from homeport.clock import Clock
+from homeport.controllers.endpoints import EndpointsController
+from homeport.controllers.endpointslice import EndpointSliceController
+from homeport.controllers.garbagecollector import GarbageCollector
+from homeport.controllers.namespace import NamespaceController
+from homeport.controllers.serviceaccount import NamespaceFurnisher
+from homeport.controllers.statefulset import StatefulSetController
+from homeport.controllers.volumes import ClaimProtection, LocalProvisioner, VolumeBinder, VolumeProtection
+from homeport.controllers.volumes.directories import Directories
+
+__all__ = ["Controller", "Settings", "controllers"]
+
+
+class Controller(Protocol):
+    """What runs until it is cancelled."""
+
+    async def run(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What controllers must be told.
+
+    ca_bundle    PEM text of the certificates that signed the API server's, for `kube-root-ca.crt`
+    directories  where local volumes live; None runs no provisioner
+    """
+
+    ca_bundle: str
+    directories: Directories | None = None
+
+
+def controllers(
+    client_for: Callable[[str], Client], clock: Clock, informers: InformerFactory, settings: Settings
+) -> Sequence[Controller]:
+    """Return every controller, ready to run.
+
+    client_for  a client by component name, which becomes the user agent and so the field manager
+    informers   shared by all of them; whoever owns the factory runs it
+    """
+
+    def client(component: str) -> Client:
+        return client_for(component)
+
+    running: list[Controller] = [
+        StatefulSetController(client("statefulset-controller"), clock, informers),
+        EndpointSliceController(client("endpointslice-controller"), clock, informers),
+        EndpointsController(client("endpoint-controller"), clock, informers),
+        GarbageCollector(client("generic-garbage-collector"), clock, informers),
+        NamespaceController(client("namespace-controller"), clock, informers),
+        NamespaceFurnisher(client("service-account-controller"), informers, settings.ca_bundle),
+        VolumeBinder(client("persistent-volume-binder"), clock, informers),
+        ClaimProtection(client("pvc-protection-controller"), informers),
+        VolumeProtection(client("pv-protection-controller"), informers),
+    ]
+    if settings.directories is not None:
+        provisioner = client("local-provisioner")
+        running.append(LocalProvisioner(provisioner, clock, informers, settings.directories))
+    return running

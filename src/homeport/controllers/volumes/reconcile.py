@@ -1,0 +1,257 @@
+"""The two-way pointer between claims and volumes, one decision per claim and one per volume.
+
+Each pass returns the writes in the order in which they must happen: the volume's pointer first, because it decides who
+wins; then the volume's phase; then the claim. A crash between two of them leaves a state from which the next pass goes
+on. Source: workloads 17.1, 17.2 and 17.4 of the specification.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from homeport.controllers.volumes.model import NO_PROVISIONER, Claim, StorageClass, Volume
+
+__all__ = [
+    "Action",
+    "AnnounceProvisioner",
+    "AssignClass",
+    "BindClaim",
+    "BindVolume",
+    "Notice",
+    "ReleaseVolume",
+    "SetClaimPhase",
+    "SetVolumePhase",
+    "best_match",
+    "default_class",
+    "mismatch",
+    "reconcile_claim",
+    "reconcile_volume",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class BindVolume:
+    """Point the volume at the claim; `by_controller` marks that nobody else had chosen it."""
+
+    volume: Volume
+    claim: Claim
+    by_controller: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseVolume:
+    """Take the pointer back; `whole` False leaves the reservation a user made, without the uid."""
+
+    volume: Volume
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SetVolumePhase:
+    volume: Volume
+    phase: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BindClaim:
+    """Point the claim at the volume and mark the binding complete."""
+
+    claim: Claim
+    volume: Volume
+
+
+@dataclass(frozen=True, slots=True)
+class SetClaimPhase:
+    """`volume` given: its capacity and access modes become the claim's."""
+
+    claim: Claim
+    phase: str
+    volume: Volume | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AssignClass:
+    """Give a claim without class the default one."""
+
+    claim: Claim
+    class_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceProvisioner:
+    """Tell an external provisioner that the claim is its to serve."""
+
+    claim: Claim
+    provisioner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An event about the claim or volume the pass is for."""
+
+    reason: str
+    message: str
+    warning: bool = False
+
+
+Action = (
+    BindVolume | ReleaseVolume | SetVolumePhase | BindClaim | SetClaimPhase | AssignClass | AnnounceProvisioner | Notice
+)
+
+
+def reconcile_claim(
+    claim: Claim,
+    volumes: Mapping[str, Volume],
+    classes: Mapping[str, StorageClass],
+    consumer: str = "",
+) -> list[Action]:
+    """Return what moves a claim on.
+
+    volumes   all of the cluster's, by name
+    consumer  name of an unscheduled pod that uses the claim, "" when there is none
+    """
+    if claim.bind_completed:
+        return _bound_claim(claim, volumes)
+    if claim.volume_name:
+        return _requested_volume(claim, volumes.get(claim.volume_name))
+    chosen = default_class(classes.values()) if claim.class_name is None else None
+    if chosen is not None:
+        return [AssignClass(claim, chosen.name)]
+    storage_class = classes.get(claim.class_name or "")
+    waits = storage_class is not None and storage_class.waits_for_consumer and not claim.selected_node
+    volume = best_match(claim, volumes.values(), reserved_only=waits)
+    if volume is not None:
+        return _bind(claim, volume)
+    return [*_phase(claim, "Pending"), *_unmatched(claim, storage_class, waits, consumer)]
+
+
+def _unmatched(claim: Claim, storage_class: StorageClass | None, waits: bool, consumer: str) -> list[Action]:
+    if waits and consumer:
+        return [Notice("WaitForPodScheduled", f"waiting for pod {consumer} to be scheduled")]
+    if waits:
+        return [Notice("WaitForFirstConsumer", "waiting for first consumer to be created before binding")]
+    if not claim.class_name:
+        message = "no persistent volumes available for this claim and no storage class is set"
+        return [Notice("FailedBinding", message)]
+    if storage_class is None:
+        message = f'storageclass.storage.k8s.io "{claim.class_name}" not found'
+        return [Notice("ProvisioningFailed", message, warning=True)]
+    provisioner = storage_class.provisioner
+    if provisioner == NO_PROVISIONER:
+        message = f"no volume plugin matched name: {provisioner}"
+        return [Notice("ProvisioningFailed", message, warning=True)]
+    waiting = Notice(
+        "ExternalProvisioning",
+        f"Waiting for a volume to be created either by the external provisioner '{provisioner}' or manually by the "
+        "system administrator. If volume creation is delayed, please verify that the provisioner is running and "
+        "correctly registered.",
+    )
+    return [AnnounceProvisioner(claim, provisioner), waiting]
+
+
+def _requested_volume(claim: Claim, volume: Volume | None) -> list[Action]:
+    """A claim that names its volume takes that one or none."""
+    if volume is None:
+        return _phase(claim, "Pending")
+    if volume.claim is None:
+        reason = mismatch(claim, volume)
+        if reason:
+            message = f'Cannot bind to requested volume "{volume.name}": {reason}'
+            return [Notice("VolumeMismatch", message, warning=True), *_phase(claim, "Pending")]
+        return _bind(claim, volume)
+    if volume.is_for(claim):
+        return _bind(claim, volume)
+    message = f'volume "{volume.name}" already bound to a different claim.'
+    return [Notice("FailedBinding", message, warning=True), *_phase(claim, "Pending")]
+
+
+def _bound_claim(claim: Claim, volumes: Mapping[str, Volume]) -> list[Action]:
+    volume = volumes.get(claim.volume_name)
+    if volume is None:
+        if claim.phase == "Lost":
+            return []
+        message = "Bound claim has lost its PersistentVolume. Data on the volume is lost!"
+        if not claim.volume_name:
+            message = "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!"
+        return [Notice("ClaimLost", message, warning=True), SetClaimPhase(claim, "Lost")]
+    if volume.claim is None or volume.is_for(claim):
+        return _bind(claim, volume)
+    if claim.phase == "Lost":
+        return []
+    message = "Two claims are bound to the same volume, this one is bound incorrectly"
+    return [Notice("ClaimMisbound", message, warning=True), SetClaimPhase(claim, "Lost")]
+
+
+def _bind(claim: Claim, volume: Volume) -> list[Action]:
+    """Return the steps of a binding that are still missing."""
+    actions: list[Action] = []
+    if volume.claim is None:
+        actions.append(BindVolume(volume, claim, by_controller=True))
+    elif not volume.claim.uid:
+        actions.append(BindVolume(volume, claim, by_controller=False))
+    if volume.phase != "Bound":
+        actions.append(SetVolumePhase(volume, "Bound"))
+    if claim.volume_name != volume.name or not claim.bind_completed:
+        actions.append(BindClaim(claim, volume))
+    if claim.phase != "Bound":
+        actions.append(SetClaimPhase(claim, "Bound", volume))
+    return actions
+
+
+def _phase(claim: Claim, phase: str) -> list[Action]:
+    return [] if claim.phase == phase else [SetClaimPhase(claim, phase)]
+
+
+def best_match(claim: Claim, volumes: Iterable[Volume], *, reserved_only: bool = False) -> Volume | None:
+    """Return the volume reserved for the claim, else the smallest available one that satisfies it, else None."""
+    fitting = []
+    for volume in volumes:
+        if volume.terminating:
+            continue
+        if volume.is_for(claim):
+            if volume.claim is not None and volume.claim.uid:
+                return volume  # the binding had begun
+            if not mismatch(claim, volume):
+                return volume
+        elif volume.claim is None and volume.phase == "Available" and not mismatch(claim, volume):
+            fitting.append(volume)
+    if reserved_only:
+        return None
+    return min(fitting, key=lambda volume: (volume.capacity, volume.name), default=None)
+
+
+def mismatch(claim: Claim, volume: Volume) -> str:
+    """Return why a volume cannot serve a claim, "" when it can."""
+    if volume.capacity < claim.requested:
+        return "requested PV is too small"
+    if volume.class_name != (claim.class_name or ""):
+        return "storageClassName does not match"
+    if volume.volume_mode != claim.volume_mode:
+        return "incompatible volumeMode"
+    if not claim.access_modes <= volume.access_modes:
+        return "incompatible accessMode"
+    if claim.selector is not None and not claim.selector.matches(volume.labels):
+        return "selector does not match"
+    return ""
+
+
+def default_class(classes: Iterable[StorageClass]) -> StorageClass | None:
+    """Return the class claims without one get: of several marked ones the newest, by name among equals."""
+    marked = sorted((c for c in classes if c.default), key=lambda c: c.name)
+    return max(marked, key=lambda c: c.created, default=None)
+
+
+def reconcile_volume(volume: Volume, claim: Claim | None) -> list[Action]:
+    """Return what moves a volume on; `claim` is the one its pointer names, None when the server has none."""
+    ref = volume.claim
+    if ref is None or not ref.uid:
+        return [] if volume.phase == "Available" else [SetVolumePhase(volume, "Available")]
+    if claim is None or claim.uid != ref.uid:
+        return [] if volume.phase in ("Released", "Failed") else [SetVolumePhase(volume, "Released")]
+    if claim.volume_name == volume.name:
+        return [] if volume.phase == "Bound" else [SetVolumePhase(volume, "Bound")]
+    if not claim.volume_name:
+        return []  # half bound: the claim's pass completes it
+    if volume.provisioned_by and volume.reclaim == "Delete":
+        return [] if volume.phase in ("Released", "Failed") else [SetVolumePhase(volume, "Released")]
+    return [ReleaseVolume(volume, whole=volume.bound_by_controller)]
