@@ -12,6 +12,7 @@ from homeport.api import decode as decoding
 from homeport.api import schema
 from homeport.api.resources import Gvk
 from homeport.errors import BadRequest, UnsupportedMediaType
+from homeport.server import protobuf
 from homeport.server.objects import Tree
 
 __all__ = ["Body", "check_kind", "json_complaint", "media_type", "parse_json", "parse_yaml", "read_object", "read_tree"]
@@ -61,6 +62,11 @@ def read_tree(headers: Mapping[str, str], body: bytes, kind: str) -> tuple[Tree,
             return _object(parse_json(body, kind), body, kind)
         tree, found = parse_yaml(body, kind)
         return _checked(tree, body, kind), found
+    if media == protobuf.MEDIA_TYPE:
+        try:
+            return protobuf.decode(body), []
+        except protobuf.Undecodable as error:
+            raise _unrecognized(kind, str(error), body) from error
     raise UnsupportedMediaType(
         f"the body of the request was in an unknown format - accepted media types include: {', '.join(_MEDIA)}"
     )
