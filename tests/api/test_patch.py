@@ -160,6 +160,7 @@ def test_strategic_merge_of_containers(patch: Any, expected: str | None) -> None
     [
         ({"spec": {"replicas": 2}}, {"spec": {"replicas": None}}, {"spec": {}}),
         ({"spec": {"a": 1}}, {"spec": {"$patch": "replace", "b": 2}}, {"spec": {"b": 2}}),
+        ({"spec": {"a": 1}}, {"spec": {"$patch": "merge", "b": 2}}, {"spec": {"a": 1, "b": 2}}),
         (
             {"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {}}}},
             {"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}},

@@ -32,6 +32,7 @@ class ScriptedServer:
         self.failures: deque[Exception] = deque()
         self.watches: set[asyncio.Queue[tuple[str, dict[str, Any]] | None]] = set()
         self.closed_watches = 0
+        self.watch_closed = asyncio.Event()
 
     def fail_next(self, error: Exception, times: int = 1) -> None:
         self.failures.extend([error] * times)
@@ -112,3 +113,4 @@ class ScriptedServer:
         finally:
             self.watches.discard(watch)
             self.closed_watches += 1
+            self.watch_closed.set()

@@ -129,9 +129,8 @@ async def test_a_watch_streams_and_ends_with_its_block(reach: Reach) -> None:
                 event = await anext(events)
                 assert (event.kind, event.object["data"]["v"]) == ("MODIFIED" if n else "ADDED", str(n))
             assert len(server.watches) == 1
-        async with asyncio.timeout(10):
-            while server.watches:  # noqa: ASYNC110
-                await asyncio.sleep(0.001)
+        await asyncio.wait_for(server.watch_closed.wait(), 10)
+        assert not server.watches
         await client.list(CONFIG_MAPS, "default")
 
 

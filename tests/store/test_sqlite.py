@@ -90,6 +90,19 @@ async def test_history_trims_itself_while_writing(tmp_path: Path) -> None:
     assert rows < 3000
 
 
+async def test_compactions_that_overlap_agree(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    store = await SqliteStore.open(path)
+    for _ in range(20):
+        first = store.revision + 1
+        await store.transact([Put("/a", b"", R(first + n - 1)) for n in range(100)])
+    await asyncio.gather(store.compact(R(1900)), store.compact(R(1200)), store.compact(R(700)))
+    await store.close()
+    again = await SqliteStore.open(path)
+    assert (again.oldest, again.revision) == (1900, 2000)
+    await again.close()
+
+
 async def test_a_second_engine_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     store = await SqliteStore.open(path)

@@ -245,7 +245,7 @@ def _forget(database: sqlite3.Connection, since: int, before: int) -> None:
             "DELETE FROM log WHERE revision IN (SELECT previous FROM log WHERE revision >= ? AND revision < ?)", span
         )
         database.execute("DELETE FROM log WHERE revision >= ? AND revision < ? AND created = 0", span)
-        database.execute("UPDATE meta SET oldest = ?", (before,))
+        database.execute("UPDATE meta SET oldest = max(oldest, ?)", (before,))
         database.execute("COMMIT")
     except BaseException:
         if database.in_transaction:

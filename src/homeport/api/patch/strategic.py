@@ -44,14 +44,14 @@ def apply_strategic_patch(tree: Tree, patch: Any, facts: MergeFacts) -> Tree:
 
 
 def _merge_map(original: Tree, patch: Tree, facts: MergeFacts) -> Tree:
-    if _DIRECTIVE in patch:
+    if patch.get(_DIRECTIVE, "merge") != "merge":
         return _whole_map(patch)
     merged = _retain(original, patch) if _RETAIN in patch else dict(original)
     ordered = {key.removeprefix(_ORDER): order for key, order in patch.items() if key.startswith(_ORDER)}
     for name, order in ordered.items():
         _merge_ordered(merged, patch, name, order, facts)
     for key, value in patch.items():
-        if key == _RETAIN or key.startswith(_ORDER) or (key in ordered and isinstance(value, list)):
+        if key in (_RETAIN, _DIRECTIVE) or key.startswith(_ORDER) or (key in ordered and isinstance(value, list)):
             continue
         if key.startswith(_DELETE_FROM):
             _delete_from(merged, key.removeprefix(_DELETE_FROM), value)
