@@ -103,4 +103,4 @@ REPLICA_SET: Final = Printer(
     _replica_set,
 )
 CONTROLLER_REVISION: Final = Printer((NAME, narrow("Controller"), narrow("Revision"), AGE), _controller_revision)
-SCALE: Final = Printer((NAME, narrow("Desired", "integer"), narrow("Available", "integer"), AGE), _scale)
+SCALE: Final = Printer((narrow("Name"), narrow("Desired", "integer"), narrow("Available", "integer"), AGE), _scale)

@@ -10,10 +10,11 @@ from homeport.api.resources import Gvk
 from homeport.api.validation import claims, endpoints, objects, pod_updates, pods, services, storage, workloads
 from homeport.api.validation.errors import FieldError, invalid
 from homeport.api.validation.metadata import validate_metadata, validate_metadata_update
-from homeport.api.validation.warnings import warnings_for
+from homeport.api.validation.warnings import deprecation, warnings_for
 
 __all__ = [
     "FieldError",
+    "deprecation",
     "invalid",
     "validate_create",
     "validate_metadata",
@@ -84,5 +85,11 @@ def validate_create(gvk: Gvk, tree: Tree) -> list[FieldError]:
 
 
 def validate_update(gvk: Gvk, new: Tree, old: Tree, subresource: str = "") -> list[FieldError]:
-    """Return what is wrong with replacing `old` by the prepared `new` through a subresource ("" is the object)."""
-    return _UPDATE.get((gvk.group, gvk.kind, subresource), objects.validate_plain_update)(new, old)
+    """Return what is wrong with replacing `old` by the prepared `new` through a subresource ("" is the object).
+
+    Violations of metadata rules come twice: once of every object, once of the kind, as upstream reports them.
+    """
+    errors = _UPDATE.get((gvk.group, gvk.kind, subresource), objects.validate_plain_update)(new, old)
+    if errors and any(error.field.startswith("metadata.") for error in errors):
+        return validate_metadata_update(new["metadata"], old["metadata"]) + errors
+    return errors

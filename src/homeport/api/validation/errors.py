@@ -141,15 +141,19 @@ def _shown(value: Any) -> str:
             return _quoted(value)
         case bool():
             return "true" if value else "false"
-        case GoStruct():
-            return json.dumps(_go_form(value.type_name, value.tree), separators=(",", ":"), ensure_ascii=False)
         case _:
-            return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+            return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_go_struct)
 
 
 def _quoted(text: str) -> str:
     """Quote as Go's %q does."""
     return json.dumps(text, ensure_ascii=False).replace("\\u00", "\\x").replace("\x7f", "\\x7f")
+
+
+def _go_struct(value: object) -> Any:
+    if isinstance(value, GoStruct):
+        return _go_form(value.type_name, value.tree)
+    raise TypeError(f"not to be shown: {value!r}")
 
 
 def _go_form(type_name: str, tree: Any) -> Any:

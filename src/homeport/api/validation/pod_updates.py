@@ -3,7 +3,8 @@
 from typing import Any, Final
 
 from homeport.api.qos import qos_class
-from homeport.api.validation.errors import FieldError, forbidden, refused
+from homeport.api.validation import addresses
+from homeport.api.validation.errors import FieldError, GoStruct, forbidden, refused
 from homeport.api.validation.metadata import validate_metadata_update
 from homeport.api.validation.pods import validate_pod_spec
 
@@ -21,6 +22,7 @@ _FROZEN: Final = (
     "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
     "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
 )
+_COUNTED: Final = ("cpu", "memory")
 _FREE: Final = ("activeDeadlineSeconds", "tolerations", "schedulingGates")
 
 
@@ -93,19 +95,33 @@ def _tolerations(after: list[Tree], before: list[Tree]) -> list[FieldError]:
 
 
 def validate_pod_status(new: Tree, old: Tree) -> list[FieldError]:
-    """Check a write to the status subresource: restart counts never fall, a bound pod stays where it is."""
+    """Check a write to the status subresource: addresses, and that a container that ended for good stays so."""
     errors = validate_metadata_update(new["metadata"], old["metadata"])
     after, before = new.get("status", {}), old.get("status", {})
-    if (nominated := after.get("nominatedNodeName")) is not None and nominated == "":
-        return errors
     restart = new["spec"].get("restartPolicy", "")
     for group in ("containerStatuses", "initContainerStatuses"):
         errors += _ended_stay_ended(
             after.get(group, []), before.get(group, []), restart, f"status.{group}", new["spec"]
         )
+    for field, type_name in (("podIPs", "core.v1.PodIP"), ("hostIPs", "core.v1.HostIP")):
+        errors += _address_list(after.get(field, []), type_name, f"status.{field}")
     if before.get("qosClass") and after.get("qosClass") and after["qosClass"] != before["qosClass"]:
         errors.append(refused("status.qosClass", after["qosClass"], "field is immutable"))
     return errors
+
+
+def _address_list(listed: list[Tree], type_name: str, path: str) -> list[FieldError]:
+    errors = [
+        refused(f"{path}[{index}]", address.get("ip", ""), problem)
+        for index, address in enumerate(listed)
+        for problem in addresses.ip(address.get("ip", ""))
+    ]
+    if errors or len(listed) < 2:
+        return errors
+    if len({addresses.family(address["ip"]) for address in listed}) < len(listed):
+        shown = [GoStruct(type_name, address) for address in listed]
+        return [refused(path, shown, "may specify no more than one IP for each IP family")]
+    return []
 
 
 def _ended_stay_ended(after: list[Tree], before: list[Tree], restart: str, path: str, spec: Tree) -> list[FieldError]:
@@ -145,28 +161,34 @@ def validate_ephemeral_update(new: Tree, old: Tree) -> list[FieldError]:
 
 
 def validate_resize(new: Tree, old: Tree) -> list[FieldError]:
-    """Check a write to `resize`: cpu and memory only, the quality-of-service class stays (node 11.5)."""
-    errors = validate_pod_spec(new["spec"], "spec")
-    if qos_class(new["spec"]) != qos_class(old["spec"]):
-        shown = qos_class(new["spec"])
-        errors.append(refused("spec", shown, "Pod QOS Class may not change as a result of resizing"))
+    """Check a write to `resize`: cpu and memory only, nothing taken away, the class stays (node 11.5)."""
+    if errors := validate_pod_spec(new["spec"], "spec"):
+        return errors
+    before_class = qos_class(old["spec"])
+    if qos_class(new["spec"]) != before_class:
+        text = "Pod QOS Class may not change as a result of resizing"
+        errors.append(refused("spec", before_class, text))
+    other = False
     for group in ("containers", "initContainers"):
-        for index, (after, before) in enumerate(
-            zip(new["spec"].get(group) or (), old["spec"].get(group) or (), strict=False)
-        ):
-            errors += _resized(after["resources"], before["resources"], f"spec.{group}[{index}].resources")
+        pairs = zip(new["spec"].get(group) or (), old["spec"].get(group) or (), strict=False)
+        for index, (after, before) in enumerate(pairs):
+            errors += _removed(after["resources"], before["resources"], f"spec.{group}[{index}].resources")
+            other |= _uncounted(after["resources"]) != _uncounted(before["resources"])
+    if other:
+        errors.append(forbidden("spec", "only cpu and memory resources are mutable"))
     return errors
 
 
-def _resized(after: Tree, before: Tree, path: str) -> list[FieldError]:
-    errors: list[FieldError] = []
-    for kind in ("limits", "requests"):
-        now, was = after.get(kind, {}), before.get(kind, {})
-        errors += [
-            forbidden(f"{path}.{kind}", f"resource {kind} cannot be removed")
-            for name in was
-            if name in ("cpu", "memory") and name not in now
-        ]
-        if any(now.get(name) != was.get(name) for name in now.keys() | was.keys() if name not in ("cpu", "memory")):
-            errors.append(forbidden(path, "only cpu and memory resources are mutable"))
-    return errors
+def _removed(after: Tree, before: Tree, path: str) -> list[FieldError]:
+    return [
+        forbidden(f"{path}.{kind}", f"resource {kind} cannot be removed")
+        for kind in ("limits", "requests")
+        if any(name not in after.get(kind, {}) for name in before.get(kind, {}) if name in _COUNTED)
+    ]
+
+
+def _uncounted(resources: Tree) -> Tree:
+    return {
+        kind: {name: amount for name, amount in resources.get(kind, {}).items() if name not in _COUNTED}
+        for kind in ("limits", "requests")
+    }

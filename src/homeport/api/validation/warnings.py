@@ -1,12 +1,13 @@
 """What a client is told although its write succeeds: texts of `Warning` headers (services-dns 2.3, workloads 1.2)."""
 
+import base64
 from collections.abc import Iterator
 from typing import Any, Final
 
 from homeport.api.resources import Gvk
 from homeport.api.validation import addresses, names
 
-__all__ = ["warnings_for"]
+__all__ = ["deprecation", "warnings_for"]
 
 Tree = dict[str, Any]
 
@@ -14,7 +15,13 @@ ENDPOINTS_DEPRECATED: Final = "v1 Endpoints is deprecated in v1.33+; use discove
 _NEGATIVE_HISTORY: Final = (
     "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended"
 )
+_BETA_CLASS: Final = "volume.beta.kubernetes.io/storage-class"
 _HINTS: Final = "service.kubernetes.io/topology-aware-hints"
+
+
+def deprecation(gvk: Gvk) -> str:
+    """Return the warning every answer about a kind carries, reads and refusals included; mostly the empty string."""
+    return ENDPOINTS_DEPRECATED if (gvk.group, gvk.kind) == ("", "Endpoints") else ""
 
 
 def warnings_for(gvk: Gvk, new: Tree, old: Tree | None = None) -> list[str]:
@@ -24,8 +31,10 @@ def warnings_for(gvk: Gvk, new: Tree, old: Tree | None = None) -> list[str]:
             found = _pod(new, old)
         case "", "Service":
             found = _service(new)
-        case "", "Endpoints":
-            found = iter([ENDPOINTS_DEPRECATED])
+        case "", "PersistentVolumeClaim":
+            found = _claim(new)
+        case "", "Secret":
+            found = _secret(new)
         case "apps", "StatefulSet" | "Deployment" | "ReplicaSet":
             found = _workload(gvk.kind, new, old)
         case "discovery.k8s.io", "EndpointSlice":
@@ -95,9 +104,8 @@ def _container(container: Tree, path: str) -> Iterator[str]:
         seen.add(name)
     for kind in ("requests", "limits"):
         for name, amount in container.get("resources", {}).get(kind, {}).items():
-            if name in ("memory", "ephemeral-storage", "storage") and amount.endswith("m"):
-                text = f'fractional byte value "{amount}" is invalid, must be an integer'
-                yield f"{path}.resources.{kind}[{name}]: {text}"
+            if name in ("memory", "ephemeral-storage", "storage"):
+                yield from _fraction(amount, f"{path}.resources.{kind}[{name}]")
     ports: set[tuple[Any, Any, Any]] = set()
     for index, port in enumerate(container.get("ports", ())):
         key = (port.get("containerPort"), port.get("protocol"), port.get("hostPort"))
@@ -182,6 +190,29 @@ def _spelling(address: str, path: str) -> Iterator[str]:
     canonical = addresses.canonical_ip(address)
     if ":" in address and canonical != address:
         yield f'{path}: IPv6 address "{address}" should be in RFC 5952 canonical format ("{canonical}")'
+
+
+def _claim(new: Tree) -> Iterator[str]:
+    if _BETA_CLASS in new["metadata"].get("annotations", {}):
+        yield f'metadata.annotations[{_BETA_CLASS}]: deprecated since v1.8; use "storageClassName" attribute instead'
+    for kind, amounts in new["spec"].get("resources", {}).items():
+        if amount := amounts.get("storage", ""):
+            yield from _fraction(amount, f"spec.resources.{kind}[storage]")
+
+
+def _fraction(amount: str, path: str) -> Iterator[str]:
+    if amount.endswith("m"):
+        yield f'{path}: fractional byte value "{amount}" is invalid, must be an integer'
+
+
+def _secret(new: Tree) -> Iterator[str]:
+    """Warn of a key pair that cannot be one; whether a well-formed one fits together is not looked at."""
+    if new.get("type") != "kubernetes.io/tls":
+        return
+    for key, what in (("tls.crt", "certificate"), ("tls.key", "key")):
+        if b"-----BEGIN " not in base64.b64decode(new.get("data", {}).get(key, "")):
+            yield f"tls: failed to find any PEM data in {what} input"
+            return
 
 
 def _slice(new: Tree) -> Iterator[str]:
