@@ -1,5 +1,5 @@
 """ReplicaSets: a number of pods, any of which will do."""
 
-from homeport.controllers.replicaset.shell import ReplicaSetController
+from homeport.controllers.replicaset.controller import ReplicaSetController
 
 __all__ = ["ReplicaSetController"]

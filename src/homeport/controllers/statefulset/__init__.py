@@ -1,5 +1,5 @@
 """StatefulSets: pods that keep their name, their claims and their order."""
 
-from homeport.controllers.statefulset.shell import StatefulSetController
+from homeport.controllers.statefulset.controller import StatefulSetController
 
 __all__ = ["StatefulSetController"]

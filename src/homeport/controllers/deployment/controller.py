@@ -93,7 +93,7 @@ class DeploymentController:
         obj = self._deployments.get(*key)
         if obj is None or self._writes.behind(key):
             return  # gone, or too early: the caches' progress brings it back
-        selection = selection_of(obj["spec"].get("selector") or {})
+        selection = selection_of(obj["spec"].get("selector"))
         if selection is None:
             _log.error("Deployment %s/%s has a selector that cannot be read", *key)
             return

@@ -68,7 +68,7 @@ class ReplicaSetController:
         obj = self._sets.get(*key)
         if obj is None or self._writes.behind(key):
             return  # gone, or too early: the caches' progress brings it back
-        selection = selection_of(obj["spec"].get("selector") or {})
+        selection = selection_of(obj["spec"].get("selector"))
         if selection is None:
             _log.error("ReplicaSet %s/%s has a selector that cannot be read", *key)
             return

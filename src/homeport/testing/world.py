@@ -1,0 +1,111 @@
+"""A whole control plane in one process and in virtual time: store, API server, controllers and a fake kubelet.
+
+async def scenario() -> None:
+    async with World(seed=7) as world:
+        await world.client("test").create(STATEFUL_SETS, manifest)
+        await world.pass_time(1.0)
+
+run_virtual(scenario)
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from typing import Final, Protocol
+
+from homeport.api.exchange import User
+from homeport.api.resources import find
+from homeport.client.contract import Client
+from homeport.client.informer import InformerFactory
+from homeport.client.inprocess import InProcessTransport
+from homeport.client.rest import RestClient
+from homeport.clock import Clock
+from homeport.controllers.deployment import DeploymentController
+from homeport.controllers.replicaset import ReplicaSetController
+from homeport.controllers.statefulset import StatefulSetController
+from homeport.server.app import Server
+from homeport.server.settings import Settings
+from homeport.store.memory import MemoryStore
+from homeport.testing.kubelet import FakeKubelet
+from homeport.testing.loop import VirtualClock
+
+__all__ = ["ADMIN", "Runner", "World", "workloads"]
+
+ADMIN: Final = User("admin", groups=("system:masters", "system:authenticated"))
+NODES: Final = find("Node")
+
+
+class Runner(Protocol):
+    """What runs until it is cancelled."""
+
+    async def run(self) -> None: ...
+
+
+def workloads(client_for: Callable[[str], Client], clock: Clock, informers: InformerFactory) -> Sequence[Runner]:
+    """Return the controllers of StatefulSets, ReplicaSets and Deployments."""
+    return [
+        StatefulSetController(client_for("statefulset-controller"), clock, informers),
+        ReplicaSetController(client_for("replicaset-controller"), clock, informers),
+        DeploymentController(client_for("deployment-controller"), clock, informers),
+    ]
+
+
+class World:
+    """Starts with `async with`, on a virtual loop; everything ends with the block.
+
+    seed         where all randomness comes from: a world repeats itself
+    controllers  makes the controllers to run; those of workloads when not told
+    nodes        names of the nodes the fake kubelet plays
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        controllers: Callable[[Callable[[str], Client], Clock, InformerFactory], Sequence[Runner]] = workloads,
+        nodes: Sequence[str] = ("node-1", "node-2", "node-3"),
+        settings: Settings | None = None,
+    ) -> None:
+        self.clock = VirtualClock()
+        self.rng = random.Random(seed)
+        self.server = Server(MemoryStore(), self.clock, self.rng, settings)
+        self.transport = InProcessTransport(self.server.handle, ADMIN)
+        self.informers = InformerFactory(self.client("controllers"), self.rng)
+        self.nodes = nodes
+        self.kubelet = FakeKubelet(self.client("kubelet"), self.clock, self.informers, nodes)
+        self._controllers = controllers(self.client, self.clock, self.informers)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._group: asyncio.TaskGroup | None = None
+        self._stack = AsyncExitStack()
+
+    def client(self, user_agent: str) -> RestClient:
+        """Return a client of its own name, as administrator."""
+        return RestClient(self.transport, user_agent)
+
+    async def __aenter__(self) -> "World":
+        await self._stack.enter_async_context(self.server)
+        self._group = await self._stack.enter_async_context(asyncio.TaskGroup())
+        admin = self.client("world")
+        for name in self.nodes:
+            await admin.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
+        for runner in (self.informers, *self._controllers, self.kubelet):
+            self.start(runner)
+        await self.informers.synced()
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        for task in reversed(self._tasks):
+            task.cancel()
+        await self._stack.aclose()
+
+    def start(self, runner: Runner) -> asyncio.Task[None]:
+        """Run something more until the world ends."""
+        assert self._group is not None
+        task = self._group.create_task(runner.run(), name=type(runner).__name__)
+        self._tasks.append(task)
+        return task
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let virtual time go on; everything that is due in between happens."""
+        await asyncio.sleep(seconds)

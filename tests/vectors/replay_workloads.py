@@ -1,0 +1,497 @@
+"""Replay the recorded workload scenarios in virtual time and compare what came of every step.
+
+    python tests/vectors/replay_workloads.py [--topic T] [--name N] [-v] [--write]
+
+Each scenario runs in a world of its own: memory store, API server, the real controllers, a fake kubelet.
+"""
+
+import argparse
+import json
+import logging
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from homeport.api.exchange import Request
+from homeport.api.resources import RESOURCES, Resource
+from homeport.client.informer import InformerFactory
+from homeport.server.settings import Settings
+from homeport.testing.loop import run_virtual
+from homeport.testing.world import World
+from tests.vectors.load import load, topics
+from tests.vectors.scores import SCORES
+from tests.vectors.workload_facts import NAMESPACE, STATE, Names, facts, localise, normalise
+
+NOT_SERVED_HERE = {"cronjob", "daemonset", "job", "pdb"}
+SLOW = {"endpoints"}
+KINDS: Mapping[str, Resource] = {
+    resource.kind: resource for resource in reversed(RESOURCES) if resource.group != "events.k8s.io"
+}
+FURNITURE = {("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")}
+RECORDED = [kind for kind in (*STATE, "Service", "Namespace") if kind in KINDS]
+COLLECTED = {"ControllerRevision", "PersistentVolumeClaim"}
+
+Row = dict[str, Any]
+
+
+class Recorder:
+    """Follows every object of the scenario and tells changes, status writes, events and state as recordings do."""
+
+    def __init__(self, informers: InformerFactory, *, tracked: bool, furniture: bool) -> None:
+        self.names = Names(tracked=tracked)
+        self.furniture = furniture
+        self.objects: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self.raw: list[tuple[int, list[Row]]] = []
+        self.statuses: list[tuple[int, Row]] = []
+        self.emitted: list[tuple[Row, int]] = []
+        for kind in RECORDED:
+            informers.informer(KINDS[kind]).add_handler(add=self._add, update=self._update, delete=self._delete)
+        informers.informer(KINDS["Event"]).add_handler(add=self._event, update=self._event_again)
+
+    def clear(self) -> None:
+        self.raw, self.statuses, self.emitted = [], [], []
+
+    def concerns(self, obj: Mapping[str, Any]) -> bool:
+        metadata = obj["metadata"]
+        where = metadata.get("namespace")
+        return where == NAMESPACE if where else NAMESPACE in metadata["name"]
+
+    def _note(self, obj: Mapping[str, Any], rows: list[Row]) -> None:
+        shown = (obj["kind"], obj["metadata"]["name"]) not in FURNITURE or self.furniture
+        if rows and shown:
+            self.raw.append((int(obj["metadata"]["resourceVersion"]), rows))
+
+    def _add(self, obj: Mapping[str, Any]) -> None:
+        if not self.concerns(obj):
+            return
+        self.names.see(obj)
+        self.objects[obj["kind"], obj["metadata"]["name"]] = obj
+        known = facts(obj, self.names)
+        self._note(obj, [{"op": "create", "kind": obj["kind"], "name": normalise(self.names.of(obj)), **known}])
+        if "deletionTimestamp" in obj["metadata"]:
+            self._note(obj, [self._row("terminating", obj)])
+
+    def _update(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+        if not self.concerns(new):
+            return
+        if old["metadata"]["uid"] != new["metadata"]["uid"]:
+            self._delete(old)
+            self._add(new)
+            return
+        self.objects[new["kind"], new["metadata"]["name"]] = new
+        rows = []
+        if "deletionTimestamp" in new["metadata"] and "deletionTimestamp" not in old["metadata"]:
+            rows.append(self._row("terminating", new))
+        before, after = facts(old, self.names), facts(new, self.names)
+        changed = {
+            name: after.get(name) for name in before.keys() | after.keys() if before.get(name) != after.get(name)
+        }
+        if changed:
+            rows.append({**self._row("modify", new), **changed})
+        self._note(new, rows)
+        if new["kind"] == "StatefulSet" and old.get("status") != new.get("status"):
+            self.statuses.append((int(new["metadata"]["resourceVersion"]), dict(new.get("status") or {})))
+
+    def _delete(self, obj: Mapping[str, Any]) -> None:
+        if self.concerns(obj):
+            self.objects.pop((obj["kind"], obj["metadata"]["name"]), None)
+            self._note(obj, [self._row("gone", obj)])
+
+    def _row(self, op: str, obj: Mapping[str, Any]) -> Row:
+        return {"op": op, "kind": obj["kind"], "name": normalise(self.names.of(obj))}
+
+    def _event(self, event: Mapping[str, Any]) -> None:
+        self.emitted.append((event, event.get("count", 1)))
+
+    def _event_again(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+        self.emitted.append((new, new.get("count", 1) - old.get("count", 1)))
+
+    def changes(self) -> list[Row]:
+        return [row for _, rows in sorted(self.raw, key=lambda entry: entry[0]) for row in rows]
+
+    def events(self, *, claims: bool) -> list[Row]:
+        out = []
+        for event, count in self.emitted:
+            about = event["involvedObject"]
+            if about.get("namespace") != NAMESPACE or (about["kind"] == "PersistentVolumeClaim" and not claims):
+                continue
+            name = self.names.numbers.get(about["name"], about["name"])
+            row = {
+                "about": normalise(f"{about['kind']}/{name}"),
+                "message": normalise(self.names.inside(event["message"])),
+                "reason": event["reason"],
+                "type": event["type"],
+            }
+            out += [row] * count
+        return out
+
+    def state(self) -> dict[str, list[Row]]:
+        out: dict[str, list[Row]] = {}
+        for (kind, _), obj in self.objects.items():
+            if kind in STATE:
+                name, row_of = STATE[kind]
+                out.setdefault(name, []).append(normalise(row_of(obj, self.names)))
+        if not self.names.tracked:
+            out["pods"] = fold(out.get("pods", []))
+        return out
+
+
+def fold(rows: Sequence[Row]) -> list[Row]:
+    """Count interchangeable pods instead of listing them."""
+    counts = Counter(json.dumps(row, sort_keys=True) for row in rows)
+    return [
+        json.loads(text) | ({} if "incarnation" in json.loads(text) else {"count": n}) for text, n in counts.items()
+    ]
+
+
+class Scenario:
+    """One scenario in a world of its own."""
+
+    def __init__(self, topic: str, scenario: Row, controllers: Any) -> None:
+        self.topic, self.scenario = topic, scenario
+        self.step_seconds = 1.8 if topic in SLOW else 0.6
+        self.world = World(seed=1, settings=SETTINGS, **({"controllers": controllers} if controllers else {}))
+        self.kubelet = self.world.kubelet
+        self.kubelet.set(switches(scenario.get("kubelet", {})))
+        self.furniture = topic in ("accounts", "namespace")
+        self.watching = InformerFactory(self.world.client("recorder"), self.world.rng)
+        self.recorder = Recorder(self.watching, tracked=scenario.get("names") == "tracked", furniture=self.furniture)
+        self.differences: list[str] = []
+        self.last_state: Any = None
+
+    async def run(self) -> list[str]:
+        async with self.world as world:
+            task = world.start(self.watching)
+            await self.watching.synced()
+            await self.call("POST", KINDS["Namespace"], None, body={"metadata": {"name": NAMESPACE}})
+            await world.pass_time(1.0)
+            if not self.furniture:
+                self.recorder.clear()
+            for number, step in enumerate(self.scenario["steps"]):
+                before = len(self.differences)
+                answer = await self.perform(localise(step))
+                await world.pass_time(self.step_seconds + step.get("quiet", 0))
+                self.compare(number, step, answer)
+                self.recorder.clear()
+                if len(self.differences) > before:
+                    break  # what follows would only repeat it
+            task.cancel()
+        return self.differences
+
+    async def perform(self, step: Row) -> Row | None:
+        match step["do"]:
+            case "create":
+                obj = step["object"]
+                return await self.call("POST", KINDS[obj["kind"]], None, body=obj)
+            case "patch":
+                path = (KINDS[step["kind"]], step["name"])
+                return await self.call("PATCH", *path, body=step["body"], sub=step.get("sub"), kind=step.get("type"))
+            case "put":
+                resource = KINDS[step["kind"]]
+                return await self.call("PUT", resource, step["name"], body=step["body"], sub=step.get("sub"))
+            case "get":
+                return await self.call("GET", KINDS[step["kind"]], step["name"], sub=step.get("sub"))
+            case "delete":
+                return await self.delete(step)
+            case "patch-pods":
+                for name in self.choose(step["pods"]):
+                    await self.call("PATCH", KINDS["Pod"], name, body=step["body"])
+            case "evict":
+                return await self.evict(step)
+            case "wait":
+                await self.world.pass_time(step["seconds"])
+            case "align":
+                await self.world.pass_time((step["second"] - self.world.clock.now()) % 60)
+            case "kubelet":
+                self.kubelet.set(switches(step["set"]))
+                if step.get("apply"):
+                    self.kubelet.apply()
+            case word:
+                for name in self.choose(step["pods"]):
+                    await self.treat(word, name, step)
+        return None
+
+    async def treat(self, word: str, name: str, step: Row) -> None:
+        match word:
+            case "bind":
+                await self.kubelet.bind(NAMESPACE, name, step.get("node", "node-1"))
+            case "run" | "unready":
+                await self.kubelet.report(NAMESPACE, name, "Running", restarts=step.get("restarts", 0))
+            case "ready":
+                await self.kubelet.report(NAMESPACE, name, "Running", ready=True, restarts=step.get("restarts", 0))
+            case "pend":
+                await self.kubelet.report(NAMESPACE, name, "Pending")
+            case "fail":
+                await self.kubelet.report(NAMESPACE, name, "Failed")
+            case "succeed":
+                await self.kubelet.report(NAMESPACE, name, "Succeeded")
+            case "finish":
+                await self.kubelet.finish(NAMESPACE, name)
+
+    async def delete(self, step: Row) -> Row:
+        name = step["name"]
+        if isinstance(name, Mapping):
+            name = self.choose(name)[0]
+        body: Row = {"kind": "DeleteOptions", "apiVersion": "v1"}
+        if step.get("policy"):
+            body["propagationPolicy"] = step["policy"]
+        if step.get("grace") is not None:
+            body["gracePeriodSeconds"] = step["grace"]
+        return await self.call("DELETE", KINDS[step["kind"]], name, body=body)
+
+    async def evict(self, step: Row) -> Row:
+        name = self.choose(step["pods"])[0]
+        body: Row = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+        if step.get("grace") is not None:
+            body["deleteOptions"] = {"gracePeriodSeconds": step["grace"]}
+        return await self.call("POST", KINDS["Pod"], name, body=body, sub="eviction")
+
+    def choose(self, pods: Any) -> list[str]:
+        """Return the names a step means: listed, or the first `n` that fit."""
+        if isinstance(pods, list):
+            by_shown = {shown: name for name, shown in self.recorder.names.numbers.items()}
+            return [by_shown.get(name, name) for name in pods]
+        found = []
+        for (kind, name), obj in self.recorder.objects.items():
+            if kind == "Pod" and fits(obj, pods):
+                labels = obj["metadata"].get("labels") or {}
+                index = labels.get("apps.kubernetes.io/pod-index")
+                created = list(self.recorder.names.incarnations).index((kind, name))
+                found.append((0, int(index), name) if index is not None else (1, created, name))
+        names = [name for *_, name in sorted(found, reverse=bool(pods.get("newest")))]
+        return names[: pods.get("n", len(names))]
+
+    async def call(
+        self,
+        method: str,
+        resource: Resource,
+        name: str | None,
+        *,
+        body: Any = None,
+        sub: str | None = None,
+        kind: str | None = None,
+    ) -> Row:
+        path = resource.path(NAMESPACE if resource.namespaced else None, name, sub)
+        media = {
+            "json": "application/json-patch+json",
+            "strategic": "application/strategic-merge-patch+json",
+        }.get(kind or "", "application/merge-patch+json")
+        headers = {
+            "accept": "application/json",
+            "content-type": media if method == "PATCH" else "application/json",
+            "user-agent": "replay",
+        }
+        data = b"" if body is None else json.dumps(body).encode()
+        response = await self.world.transport.send(Request(method, path, (), headers, data))
+        document = json.loads(response.body) if response.body else response.document
+        return {"code": response.status, "body": document}
+
+    def compare(self, number: int, step: Row, answer: Row | None) -> None:
+        then = step["then"]
+        where = f"step {number} ({step['do']})"
+        if "answer" in then and answer is not None:
+            self.check(where, "answer", then["answer"], shown_answer(answer, then["answer"]))
+        self.compare_changes(where, step, then)
+        if isinstance(then.get("status_writes"), list):
+            writes = [row for _, row in sorted(self.recorder.statuses, key=lambda entry: entry[0])]
+            self.check(where, "status_writes", then["status_writes"], writes)
+        self.compare_events(where, then)
+        self.compare_state(where, then)
+
+    def compare_changes(self, where: str, step: Row, then: Row) -> None:
+        expected = then.get("changes", [])
+        if expected == "varies":
+            return
+        actual: list[Any] = self.recorder.changes()
+        if self.topic not in ("storage", "gc", "namespace", "accounts", "endpoints"):
+            actual = [row for row in actual if not (row["kind"] == "PersistentVolumeClaim" and is_binding(row))]
+        if self.topic.startswith("sts-histories"):
+            short = [f"{row['op']} {row['kind']} {row['name']}" for row in actual if row["op"] != "modify"]
+            self.check(where, "changes", sorted(expected), sorted(short))
+            return
+        if step.get("order") == "pods":
+            self.check(where, "order of pods", of_kind(expected, "Pod"), of_kind(actual, "Pod"))
+        elif self.scenario.get("ordered") and step.get("order") != "any":
+            self.check(where, "order of changes", in_order(expected), in_order(actual))
+        self.check(where, "changes", by_object(expected), by_object(actual))
+
+    def compare_events(self, where: str, then: Row) -> None:
+        expected = then.get("events", [])
+        if expected == "varies" or self.topic.startswith("sts-histories"):
+            return
+        actual = self.recorder.events(claims=bool(self.scenario.get("claim_events")))
+        wanted, got = Counter(map(canon, expected)), Counter(map(canon, actual))
+        if then.get("event_counts") == "vary":
+            wanted, got = Counter(set(wanted)), Counter(set(got))
+        if "events" in then or self.recorder.emitted:
+            self.check(where, "events", sorted(wanted.elements()), sorted(got.elements()))
+
+    def compare_state(self, where: str, then: Row) -> None:
+        expected = then.get("state")
+        if expected == "varies" or expected is None:
+            return
+        if expected == "same":
+            expected = self.last_state
+        self.last_state = expected
+        if expected is None:
+            return
+        actual = self.recorder.state()
+        for name in sorted(expected.keys() | actual.keys()):
+            if name in ("configmaps", "serviceaccounts") and name not in expected:
+                continue
+            if name == "namespace":
+                continue
+            wanted, got = expected.get(name, []), actual.get(name, [])
+            self.check(where, f"state.{name}", sorted(map(canon, wanted)), sorted(map(canon, got)))
+
+    def check(self, where: str, what: str, expected: Any, actual: Any) -> None:
+        if expected != actual:
+            self.differences.append(f"{where}: {what}\n{explain(expected, actual)}")
+
+
+SETTINGS = Settings(disabled_admission=frozenset({"ServiceAccount"}))
+
+
+def switches(raw: Row) -> Row:
+    return {name: frozenset(value) if name == "broken_images" else value for name, value in raw.items()}
+
+
+def fits(pod: Mapping[str, Any], choice: Row) -> bool:
+    metadata, status = pod["metadata"], pod.get("status") or {}
+    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or ())
+    actual = {
+        "image": pod["spec"]["containers"][0]["image"],
+        "phase": status.get("phase"),
+        "ready": ready,
+        "terminating": "deletionTimestamp" in metadata,
+        "index": (metadata.get("annotations") or {}).get("batch.kubernetes.io/job-completion-index"),
+        "node": pod["spec"].get("nodeName"),
+    }
+    return all(actual[name] == wanted for name, wanted in choice.items() if name in actual)
+
+
+def is_binding(row: Row) -> bool:
+    """Whether a claim's row tells only of the volume controller's own notes."""
+    return False
+
+
+def shown_answer(answer: Row, expected: Row) -> Row:
+    body = answer["body"] or {}
+    out: Row = {"code": answer["code"]}
+    if "reason" in expected:
+        out |= {"reason": body.get("reason"), "message": normalise(body.get("message"))}
+    if "causes" in expected:
+        causes = (body.get("details") or {}).get("causes") or []
+        out["causes"] = normalise(causes)
+    if "body" in expected:
+        metadata = {
+            name: value
+            for name, value in body.get("metadata", {}).items()
+            if name not in ("uid", "resourceVersion", "creationTimestamp", "managedFields")
+        }
+        out["body"] = normalise({**body, "metadata": metadata})
+    return out
+
+
+def canon(row: Any) -> str:
+    return json.dumps(row, sort_keys=True)
+
+
+def of_kind(rows: Sequence[Row], kind: str) -> list[str]:
+    return [canon(row) for row in rows if row["kind"] == kind]
+
+
+def in_order(rows: Sequence[Row]) -> list[str]:
+    """Keep the rows whose order the set's controller decides: not those the garbage collector causes beside it."""
+    deleted = any(row["op"] in ("gone", "terminating") and row["kind"] == "StatefulSet" for row in rows)
+    if deleted:
+        return []
+    return [
+        canon(row)
+        for row in rows
+        if not (row["kind"] in COLLECTED and row["op"] in ("terminating", "gone"))
+        and not (row["kind"] == "PersistentVolumeClaim" and row["op"] == "modify")
+        and row["kind"] not in ("Endpoints", "EndpointSlice")
+    ]
+
+
+def by_object(rows: Sequence[Row]) -> list[tuple[str, list[str]]]:
+    """Group rows by object, in order where an object has a name of its own."""
+    groups: dict[str, list[str]] = {}
+    for row in rows:
+        groups.setdefault(f"{row['kind']}/{row['name']}", []).append(canon(row))
+    return sorted((name, sorted(group) if name.endswith("*") else group) for name, group in groups.items())
+
+
+def explain(expected: Any, actual: Any) -> str:
+    if isinstance(expected, list) and isinstance(actual, list):
+        wanted, got = Counter(map(canon, expected)), Counter(map(canon, actual))
+        lines = [f"  - {text}" for text in (wanted - got).elements()] + [
+            f"  + {text}" for text in (got - wanted).elements()
+        ]
+        if lines:
+            return "\n".join(lines)
+        return (
+            "  order differs\n"
+            + "\n".join(f"  - {each}" for each in expected)
+            + "\n"
+            + "\n".join(f"  + {each}" for each in actual)
+        )
+    return f"  - {canon(expected)}\n  + {canon(actual)}"
+
+
+def replay(topic: str, scenario: Row, controllers: Any = None) -> list[str]:
+    """Return the differences of one scenario."""
+    try:
+        return run_virtual(lambda: Scenario(topic, scenario, controllers).run())
+    except BaseException as error:  # a failing scenario must not end the others
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
+        return ["raised\n" + "".join(traceback.format_exception(error)[-12:])]
+
+
+def family(topic: str) -> str:
+    return topic.split("-part")[0] if "-part" in topic else topic.rsplit("-", 1)[0] if topic[-1].isdigit() else topic
+
+
+def main(arguments: Sequence[str] | None = None, report: Callable[[str], None] = print) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--topic", default="")
+    parser.add_argument("--name", default="")
+    parser.add_argument("-v", action="count", default=0)
+    parser.add_argument("--write", action="store_true", help="store the scores")
+    options = parser.parse_args(arguments)
+    logging.disable(logging.CRITICAL if options.v < 2 else logging.DEBUG)
+    if options.v >= 2:
+        logging.basicConfig(level=logging.INFO)
+    passed: Counter[str] = Counter()
+    total: Counter[str] = Counter()
+    for topic in topics("workloads"):
+        if not topic.startswith(options.topic) or topic in NOT_SERVED_HERE:
+            continue
+        for scenario in load("workloads", topic):
+            if options.name not in scenario["name"]:
+                continue
+            differences = replay(topic, scenario)
+            total[family(topic)] += 1
+            passed[family(topic)] += not differences
+            if differences and options.v:
+                report(f"\n=== {topic} {scenario['name']}: {scenario['about']}")
+                report("\n".join(differences))
+    for topic in sorted(total):
+        report(f"{topic:16} {passed[topic]:4} / {total[topic]}")
+    report(f"{'all':16} {sum(passed.values()):4} / {sum(total.values())}")
+    if options.write:
+        scores = json.loads(SCORES.read_text())
+        scores["workloads"] = dict(sorted(passed.items()))
+        SCORES.write_text(json.dumps(scores, indent=2, sort_keys=True) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
