@@ -12,7 +12,7 @@ from homeport.api.exchange import Request, Response, User
 from homeport.api.resources import BY_GVK, RESOURCES, Gvk, Resource
 from homeport.clock import Clock
 from homeport.errors import ApiError, RequestTooLarge
-from homeport.server import answers, failures, negotiation
+from homeport.server import answers, failures, negotiation, rules
 from homeport.server.admission import Admission
 from homeport.server.allocate import Allocator
 from homeport.server.authentication import Authentication
@@ -166,6 +166,8 @@ class Server:
                 collection = watch or target.verb in ("list", "deletecollection")
                 representation = negotiation.choose(request.headers, query, collection=collection, watch=watch)
                 call = Call(request, target, query, user, codec, representation)
+                if text := rules.deprecation(codec.resource.gvk):
+                    call.warnings.append(text)
                 response = await self._dispatch(call)
         except ApiError as error:
             response = answers.failure(error, negotiation.plain(request.headers, query))

@@ -4,19 +4,23 @@ from homeport.api import tables, validation
 from homeport.api.resources import Gvk
 from homeport.server.objects import Tree
 
-__all__ = ["check_create", "check_update", "columns", "row"]
+__all__ = ["check_create", "check_update", "columns", "deprecation", "row"]
 
 columns = tables.columns
 row = tables.row
+deprecation = validation.deprecation
 
 
-def check_create(gvk: Gvk, tree: Tree) -> None:
-    """Refuse a new object that breaks a rule of its kind. Raises Invalid."""
+def check_create(gvk: Gvk, tree: Tree, warnings: list[str]) -> None:
+    """Refuse a new object that breaks a rule of its kind, add what it is warned of. Raises Invalid."""
     if violations := validation.validate_create(gvk, tree):
         raise validation.invalid(gvk, tree["metadata"].get("name", ""), violations)
+    warnings += validation.warnings_for(gvk, tree)
 
 
-def check_update(gvk: Gvk, new: Tree, old: Tree, subresource: str) -> None:
-    """Refuse a change that breaks a rule of its kind. Raises Invalid."""
+def check_update(gvk: Gvk, new: Tree, old: Tree, subresource: str, warnings: list[str]) -> None:
+    """Refuse a change that breaks a rule of its kind, add what it is warned of. Raises Invalid."""
     if violations := validation.validate_update(gvk, new, old, subresource):
         raise validation.invalid(gvk, new["metadata"].get("name", ""), violations)
+    if not subresource:
+        warnings += validation.warnings_for(gvk, new, old)

@@ -106,7 +106,7 @@ class Writer:
         if warning := strategy.drop_duplicate_owners(tree):
             warnings.append(warning)
         for attempt in range(_NAME_ATTEMPTS):
-            rules.check_create(resource.gvk, tree)
+            rules.check_create(resource.gvk, tree, warnings)
             key = codec.key(namespace, metadata["name"])
             held = services.hub.cache(codec).get(key)
             if held is None and dry_run:
@@ -208,7 +208,7 @@ class Writer:
                 new["metadata"]["uid"] = uid
             if warning := strategy.drop_duplicate_owners(new):
                 warnings.append(warning)
-            rules.check_update(resource.gvk, new, before, subresource)
+            rules.check_update(resource.gvk, new, before, subresource, warnings)
             if _finished(resource.kind, new):
                 if not dry_run:
                     await services.storage.remove(old)
