@@ -25,7 +25,8 @@ class Program:
     executable    what the machine must have
     directories   glob patterns of places outside PATH to look in, put in front of PATH
     files         path → content, put into the container's own layer
-    links         path → target, likewise; a `%` target means the executable
+    links         path → target, likewise; a `%` target means the executable, unless the host has that path itself
+    own           directories that start empty and writable
     """
 
     name: str
@@ -39,6 +40,7 @@ class Program:
     directories: tuple[str, ...] = ()
     files: tuple[tuple[str, str], ...] = ()
     links: tuple[tuple[str, str], ...] = ()
+    own: tuple[str, ...] = ()
 
     def path_prefix(self) -> str:
         """Return the extra directories that exist, newest version first, each followed by a colon."""
@@ -157,6 +159,7 @@ PROGRAMS: Final = (
         stop_signal="SIGQUIT",
         files=(("/etc/nginx/nginx.conf", _NGINX_CONF), ("/etc/nginx/conf.d/default.conf", _NGINX_SITE)),
         links=(("/var/log/nginx/access.log", "/dev/stdout"), ("/var/log/nginx/error.log", "/dev/stderr")),
+        own=("/var/log/nginx", "/var/lib/nginx", "/etc/nginx/conf.d"),
     ),
     Program(
         name="redis",
@@ -177,6 +180,7 @@ PROGRAMS: Final = (
         stop_signal="SIGINT",
         directories=("/usr/lib/postgresql/*/bin",),
         files=(("/usr/local/bin/docker-entrypoint.sh", _POSTGRES_ENTRY),),
+        own=("/var/lib/postgresql",),
     ),
     Program(
         name="etcd",

@@ -49,7 +49,8 @@ class Launcher:
     def prepare(self, spec: ContainerSpec, sandbox: SandboxRecord, directory: Path, shared_memory: Path) -> None:
         """Mount the root, write `config.json`, make the FIFOs. Raises RuntimeFailure."""
         try:
-            root = self.roots.mount(directory, spec.image.id)
+            targets = [mount.target for mount in spec.mounts]
+            root = self.roots.mount(directory, spec.image.id, targets)
         except (OSError, BadImage) as error:
             raise RuntimeFailure("CreateContainerError", f"root file system: {error}") from error
         top = os.open(root, os.O_PATH | os.O_DIRECTORY)

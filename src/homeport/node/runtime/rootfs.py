@@ -5,7 +5,8 @@
     <container>/work     overlayfs' own
 
 An ordinary user cannot overlay `/` as a whole (its mounts are locked to it): there the root is a small tmpfs with one
-overlay per top-level directory. All paths reach the kernel as descriptors, so neither length nor commas matter.
+overlay per top-level directory, and directories programs write in are made ours in advance (`hostlayer`). All paths
+reach the kernel as descriptors, so neither length nor commas matter.
 """
 
 import os
@@ -18,7 +19,7 @@ from typing import Final
 
 from homeport.node import syscalls
 from homeport.node.images.host import is_host, program_of
-from homeport.node.images.programs import Program
+from homeport.node.runtime.hostlayer import HostLayer
 
 __all__ = ["FRESH_ON_HOST", "RootFilesystems"]
 
@@ -36,20 +37,23 @@ class RootFilesystems:
 
     def __init__(self, layers: Callable[[str], Sequence[Path]], *, rootless: bool) -> None:
         self._layers, self._rootless = layers, rootless
+        self._host = HostLayer(rootless=rootless)
 
-    def mount(self, container: Path, image_id: str) -> Path:
-        """Make and mount `container/rootfs`. Raises OSError, or what `layers` raises."""
+    def mount(self, container: Path, image_id: str, targets: Sequence[str] = ()) -> Path:
+        """Make and mount `container/rootfs`. Raises OSError, or what `layers` raises.
+
+        targets  where volumes will be mounted: on the host image their places must be ours to make
+        """
         root = container / "rootfs"
         for name in ("rootfs", "upper", "work"):
-            (container / name).mkdir(mode=0o755, exist_ok=True)
+            (container / name).mkdir(exist_ok=True)
+            (container / name).chmod(0o755)
         if is_host(image_id):
+            self._host.lay_out(container / "upper", program_of(image_id), targets)
             if self._rootless:
                 self._mount_host_folders(container)
             else:
                 self._overlay([Path("/")], container / "upper", container / "work", root)
-            program = program_of(image_id)
-            if program is not None:
-                _dress(root, program)
             return root
         layers = list(reversed(self._layers(image_id)))
         if not layers:
@@ -87,7 +91,7 @@ class RootFilesystems:
                 upper, work = container / "upper" / entry.name, container / "work" / entry.name
                 upper.mkdir(exist_ok=True)
                 work.mkdir(exist_ok=True)
-                shutil.copymode(entry.path, upper)
+                upper.chmod(entry.stat().st_mode & 0o7777 | 0o700)
                 # A folder that cannot be overlaid (something is mounted in it) stays empty: it is no part of a system.
                 with suppress(OSError):
                     self._overlay([Path(entry.path)], upper, work, root / entry.name)
@@ -104,62 +108,6 @@ def _paths(directories: Sequence[Path]) -> Iterator[list[str]]:
     finally:
         for fd in fds:
             os.close(fd)
-
-
-def _dress(root: Path, program: Program) -> None:
-    """Put a well-known program's files into the container's own layer."""
-    top = os.open(root, os.O_PATH | os.O_DIRECTORY)
-    try:
-        for path, content in program.files:
-            parent, name = _parent(top, path)
-            try:
-                _discard(parent, name)
-                fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=parent)
-                with open(fd, "w", encoding="utf-8") as file:
-                    file.write(content)
-                    os.fchmod(fd, 0o755 if content.startswith("#!") else 0o644)
-            finally:
-                os.close(parent)
-        for path, target in program.links:
-            parent, name = _parent(top, path)
-            try:
-                if target == "%":
-                    if _exists(parent, name):
-                        continue
-                    target = program.find() or program.executable
-                _discard(parent, name)
-                os.symlink(target, name, dir_fd=parent)
-            finally:
-                os.close(parent)
-    finally:
-        os.close(top)
-
-
-def _parent(root: int, path: str) -> tuple[int, str]:
-    """Open the directory of `path` beneath `root`, making it when missing; return it and the last name."""
-    directory, _, name = path.strip("/").rpartition("/")
-    try:
-        return syscalls.open_in_root(root, directory or ".", os.O_RDONLY | os.O_DIRECTORY), name
-    except FileNotFoundError:
-        above, last = _parent(root, directory)
-        try:
-            os.mkdir(last, 0o755, dir_fd=above)
-        finally:
-            os.close(above)
-    return syscalls.open_in_root(root, directory, os.O_RDONLY | os.O_DIRECTORY), name
-
-
-def _exists(parent: int, name: str) -> bool:
-    try:
-        os.stat(name, dir_fd=parent, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _discard(parent: int, name: str) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(name, dir_fd=parent)
 
 
 def _remove_tree(directory: Path) -> None:

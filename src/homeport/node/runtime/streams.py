@@ -34,14 +34,25 @@ class _Session:
 
     def __init__(self, process: asyncio.subprocess.Process, pid_file: Path) -> None:
         self._process, self._pid_file = process, pid_file
+        self._pidfd: int | None = None
+        with suppress(ProcessLookupError):
+            self._pidfd = os.pidfd_open(process.pid)
 
     async def kill(self) -> None:
-        """End the command and its process group."""
-        if self._process.returncode is None:
-            with suppress(OSError, ValueError):
-                os.killpg(int(self._pid_file.read_text(encoding="ascii")), signal.SIGKILL)
-            with suppress(ProcessLookupError):
-                self._process.kill()
+        """End the command and its process group, then the runtime that watches it."""
+        if self._process.returncode is not None or self._pidfd is None:
+            return
+        with suppress(OSError, ValueError):
+            os.killpg(int(self._pid_file.read_text(encoding="ascii")), signal.SIGKILL)
+        with suppress(ProcessLookupError):  # not Process.kill: it may collect the status behind the loop's back
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    async def _finish(self) -> None:
+        await self.kill()
+        await self._process.wait()
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
 
     async def wait(self) -> int:
         """Return the exit code; a command the runtime could not start at all is 127, as a shell says it."""
@@ -88,9 +99,9 @@ class PipeSession(_Session):
         """Without a terminal there is nothing to resize."""
 
     async def close(self) -> None:
-        await self.kill()
+        """Kill what still runs and let go."""
+        await self._finish()
         await self.close_stdin()
-        await self._process.wait()
 
 
 class TerminalSession(_Session):
@@ -149,9 +160,9 @@ class TerminalSession(_Session):
         resize_terminal(self._master, columns, rows)
 
     async def close(self) -> None:
-        await self.kill()
+        """Kill what still runs and hang up."""
+        await self._finish()
         os.close(self._master)
-        await self._process.wait()
 
 
 async def _receive_terminal(listener: socket.socket, process: asyncio.subprocess.Process) -> int:
