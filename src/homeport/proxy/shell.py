@@ -16,6 +16,7 @@ from homeport.client.informer import InformerFactory
 from homeport.clock import Clock
 from homeport.proxy import codec, nftables
 from homeport.proxy.conntrack import forget_stale_flows, serving_endpoints
+from homeport.proxy.health import HealthServer
 from homeport.proxy.kernel import Kernel, NftablesError, open_kernel
 from homeport.proxy.model import Key, ProxySettings, ServiceRules
 from homeport.proxy.rules import decide
@@ -71,6 +72,9 @@ class Proxy:
             lambda obj: self._touch((obj["metadata"].get("namespace", ""), obj["metadata"]["name"]))
         )
         self._slices.add_handler(add=self._touch_slice, update=self._touch_both, delete=self._touch_slice)
+        self._health = HealthServer(
+            settings.node_addresses, clock, lambda: (self.status.healthy, self.status.applied_at)
+        )
         self._touched: set[Key] = set()
         self._wake = asyncio.Event()
         self._changed = asyncio.Condition()
@@ -88,12 +92,14 @@ class Proxy:
         """Follow the API for ever; ends by cancellation. Raises NftablesMissing at once without nftables."""
         kernel = self._open()
         try:
+            await self._health.start()
             await self._claim_addresses(kernel)
             await self._services.synced.wait()
             await self._slices.synced.wait()
             self._wake.set()
             await self._follow(kernel)
         finally:
+            await self._health.close()
             await kernel.close()
 
     async def settled(self) -> None:
@@ -119,6 +125,7 @@ class Proxy:
                 self._wake.set()
                 continue
             pause = RETRY_FIRST_SECONDS
+            await self._health.update(self._rules)
             async with self._changed:
                 self._changed.notify_all()
 

@@ -149,7 +149,7 @@ class BridgeNetwork:
         """
         with self._inside(namespace):
             inner, gateway = if_nametoindex(_INNER), self._settings.gateway
-            sysctl.write_if_present(f"ipv6/conf/{_INNER}/addr_gen_mode", sysctl.NO_LINK_LOCAL)
+            sysctl.prefer(f"ipv6/conf/{_INNER}/addr_gen_mode", sysctl.NO_LINK_LOCAL)
             sysctl.write("ipv4/ip_unprivileged_port_start", "0")
             sysctl.allow_ping()
             with Netlink() as netlink:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-__all__ = ["NO_LINK_LOCAL", "allow_ping", "write", "write_if_present"]
+__all__ = ["NO_LINK_LOCAL", "allow_ping", "prefer", "write"]
 
 NO_LINK_LOCAL: Final = "1"
 """For `ipv6/conf/*/addr_gen_mode`: a cluster is IPv4, and duplicate detection would echo on hairpin ports."""
@@ -18,11 +18,14 @@ def write(name: str, value: str) -> None:
         file.write(value)
 
 
-def write_if_present(name: str, value: str) -> None:
-    """Set `net/<name>` where the kernel has it: its module may not be loaded, and then there is nothing to set."""
+def prefer(name: str, value: str) -> None:
+    """Set `net/<name>` where the kernel has it and lets us; for settings that are better one way and work either way.
+
+    Absent means its module is not loaded; read-only, that the kernel keeps it from user namespaces.
+    """
     try:
         write(name, value)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         return
 
 

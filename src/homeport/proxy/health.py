@@ -1,0 +1,135 @@
+"""Health over HTTP: what an external balancer asks about a Service's endpoints here, and how the proxy itself is.
+
+Source: `services-dns` 17.3; KEP-1669 for what `/healthz` and `/livez` mean.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from ipaddress import IPv4Address
+from typing import Final
+
+from homeport.clock import Clock, rfc3339
+from homeport.proxy.model import Key, ServiceRules
+
+__all__ = ["PROXY_HEALTH_PORT", "Answer", "HealthServer", "proxy_answer", "service_answer"]
+
+PROXY_HEALTH_PORT: Final = 10256
+_REQUEST_SECONDS: Final = 5.0
+_REQUEST_BYTES: Final = 8192
+_REASONS: Final = {200: "OK", 404: "Not Found", 503: "Service Unavailable"}
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP response, complete but for its framing."""
+
+    status: int
+    body: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        headers = {"Content-Type": "application/json", "X-Content-Type-Options": "nosniff", **self.headers}
+        body = self.body.encode()
+        lines = [f"HTTP/1.1 {self.status} {_REASONS[self.status]}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        lines += [f"Content-Length: {len(body)}", "Connection: close", "", ""]
+        return "\r\n".join(lines).encode() + body
+
+
+def service_answer(rules: ServiceRules, proxy_healthy: bool) -> Answer:
+    """Answer a balancer: 200 while something is ready here and the proxy keeps up."""
+    namespace, name = rules.key
+    tree = {
+        "service": {"namespace": namespace, "name": name},
+        "localEndpoints": rules.ready_here,
+        "serviceProxyHealthy": proxy_healthy,
+    }
+    return Answer(
+        200 if rules.ready_here and proxy_healthy else 503,
+        json.dumps(tree, indent="\t"),
+        {"X-Load-Balancing-Endpoint-Weight": str(rules.ready_here)},
+    )
+
+
+def proxy_answer(path: str, healthy: bool, updated: float, now: float) -> Answer:
+    """Answer `/healthz` and `/livez` of the proxy itself; times are epoch seconds."""
+    if path not in ("/healthz", "/livez"):
+        return Answer(404)
+    tree = {"lastUpdated": rfc3339(updated), "currentTime": rfc3339(now), "nodeEligible": True}
+    return Answer(200 if healthy else 503, json.dumps(tree))
+
+
+class HealthServer:
+    """One listener per health check port on each of the node's addresses, and one for the proxy.
+
+    proxy_health  returns whether the proxy keeps up, and when it last did (epoch seconds)
+    port          where the proxy answers for itself
+    """
+
+    def __init__(
+        self,
+        addresses: Iterable[IPv4Address],
+        clock: Clock,
+        proxy_health: Callable[[], tuple[bool, float]],
+        *,
+        port: int = PROXY_HEALTH_PORT,
+    ) -> None:
+        self._addresses = [str(address) for address in addresses]
+        self._clock, self._proxy_health, self._port = clock, proxy_health, port
+        self._checks: dict[int, ServiceRules] = {}
+        self._servers: dict[int, asyncio.Server] = {}
+
+    async def start(self) -> None:
+        """Answer for the proxy itself. A port that is taken is told in the log: balancing goes on without."""
+        await self._open(self._port, self._answer_for_proxy)
+
+    async def update(self, rules: Mapping[Key, ServiceRules]) -> None:
+        """Answer for these Services and no others from now on."""
+        self._checks = {one.health_check_port: one for one in rules.values() if one.health_check_port}
+        for port in self._servers.keys() - self._checks.keys() - {self._port}:
+            server = self._servers.pop(port)
+            server.close()
+            await server.wait_closed()
+        for port in self._checks.keys() - self._servers.keys():
+            await self._open(port, partial(self._answer_for_service, port))
+
+    async def close(self) -> None:
+        for server in self._servers.values():
+            server.close()
+            await server.wait_closed()
+        self._servers.clear()
+
+    def _answer_for_proxy(self, path: str) -> Answer:
+        healthy, updated = self._proxy_health()
+        return proxy_answer(path, healthy, updated, self._clock.now())
+
+    def _answer_for_service(self, port: int, _: str) -> Answer:
+        return service_answer(self._checks[port], self._proxy_health()[0])
+
+    async def _open(self, port: int, answer: Callable[[str], Answer]) -> None:
+        async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                async with asyncio.timeout(_REQUEST_SECONDS):
+                    head = await reader.readuntil(b"\r\n\r\n")
+                    words = head.split(b"\r\n", 1)[0].split(b" ")
+                    path = words[1].decode("latin-1").partition("?")[0] if len(words) == 3 else "/"
+                    writer.write(answer(path).encode())
+                    await writer.drain()
+            except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+                _log.debug("health check on port %d: %s", port, error)
+            finally:
+                writer.close()
+                with suppress(OSError):
+                    await writer.wait_closed()
+
+        try:
+            self._servers[port] = await asyncio.start_server(converse, self._addresses, port, limit=_REQUEST_BYTES)
+        except OSError as error:
+            _log.warning("no health checks on port %d: %s", port, error)
