@@ -155,7 +155,7 @@ class Scenario:
     def __init__(self, topic: str, scenario: Row, controllers: Any) -> None:
         self.topic, self.scenario = topic, scenario
         self.step_seconds = 1.8 if topic in SLOW else 0.6
-        self.world = World(seed=1, settings=SETTINGS, **({"controllers": controllers} if controllers else {}))
+        self.world = World(seed=1, settings=SETTINGS, **({"roster": controllers} if controllers else {}))
         self.kubelet = self.world.kubelet
         self.kubelet.set(switches(scenario.get("kubelet", {})))
         self.furniture = topic in ("accounts", "namespace")

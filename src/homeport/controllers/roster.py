@@ -7,10 +7,13 @@ from typing import Protocol
 from homeport.client.contract import Client
 from homeport.client.informer import InformerFactory
 from homeport.clock import Clock
+from homeport.controllers.deployment import DeploymentController
 from homeport.controllers.endpoints import EndpointsController
 from homeport.controllers.endpointslice import EndpointSliceController
 from homeport.controllers.garbagecollector import GarbageCollector
 from homeport.controllers.namespace import NamespaceController
+from homeport.controllers.nodes import NodeLifecycle, PodCollector, TaintEviction
+from homeport.controllers.replicaset import ReplicaSetController
 from homeport.controllers.serviceaccount import NamespaceFurnisher
 from homeport.controllers.statefulset import StatefulSetController
 from homeport.controllers.volumes import ClaimProtection, LocalProvisioner, VolumeBinder, VolumeProtection
@@ -31,10 +34,12 @@ class Settings:
 
     ca_bundle    PEM text of the certificates that signed the API server's, for `kube-root-ca.crt`
     directories  where local volumes live; None runs no provisioner
+    watch_nodes  whether a node that falls silent is taken for lost; simulated nodes never speak
     """
 
     ca_bundle: str
     directories: Directories | None = None
+    watch_nodes: bool = True
 
 
 def controllers(
@@ -51,6 +56,8 @@ def controllers(
 
     running: list[Controller] = [
         StatefulSetController(client("statefulset-controller"), clock, informers),
+        ReplicaSetController(client("replicaset-controller"), clock, informers),
+        DeploymentController(client("deployment-controller"), clock, informers),
         EndpointSliceController(client("endpointslice-controller"), clock, informers),
         EndpointsController(client("endpoint-controller"), clock, informers),
         GarbageCollector(client("generic-garbage-collector"), clock, informers),
@@ -59,7 +66,11 @@ def controllers(
         VolumeBinder(client("persistent-volume-binder"), clock, informers),
         ClaimProtection(client("pvc-protection-controller"), informers),
         VolumeProtection(client("pv-protection-controller"), informers),
+        PodCollector(client("pod-garbage-collector"), clock, informers),
+        TaintEviction(client("taint-eviction-controller"), clock, informers),
     ]
+    if settings.watch_nodes:
+        running.append(NodeLifecycle(client("node-controller"), clock, informers))
     if settings.directories is not None:
         provisioner = client("local-provisioner")
         running.append(LocalProvisioner(provisioner, clock, informers, settings.directories))

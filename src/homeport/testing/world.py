@@ -12,7 +12,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Final, Protocol
+from typing import Final
 
 from homeport.api.exchange import User
 from homeport.api.resources import find
@@ -21,41 +21,30 @@ from homeport.client.informer import InformerFactory
 from homeport.client.inprocess import InProcessTransport
 from homeport.client.rest import RestClient
 from homeport.clock import Clock
-from homeport.controllers.deployment import DeploymentController
-from homeport.controllers.replicaset import ReplicaSetController
-from homeport.controllers.statefulset import StatefulSetController
+from homeport.controllers.roster import Controller, controllers
+from homeport.controllers.roster import Settings as ControllerSettings
 from homeport.server.app import Server
 from homeport.server.settings import Settings
 from homeport.store.memory import MemoryStore
 from homeport.testing.kubelet import FakeKubelet
 from homeport.testing.loop import VirtualClock
 
-__all__ = ["ADMIN", "Runner", "World", "workloads"]
+__all__ = ["ADMIN", "Controller", "World", "everything"]
 
 ADMIN: Final = User("admin", groups=("system:masters", "system:authenticated"))
 NODES: Final = find("Node")
 
 
-class Runner(Protocol):
-    """What runs until it is cancelled."""
-
-    async def run(self) -> None: ...
-
-
-def workloads(client_for: Callable[[str], Client], clock: Clock, informers: InformerFactory) -> Sequence[Runner]:
-    """Return the controllers of StatefulSets, ReplicaSets and Deployments."""
-    return [
-        StatefulSetController(client_for("statefulset-controller"), clock, informers),
-        ReplicaSetController(client_for("replicaset-controller"), clock, informers),
-        DeploymentController(client_for("deployment-controller"), clock, informers),
-    ]
+def everything(client_for: Callable[[str], Client], clock: Clock, informers: InformerFactory) -> Sequence[Controller]:
+    """Return every controller, but none that makes volumes or takes a node that says nothing for lost."""
+    return controllers(client_for, clock, informers, ControllerSettings("ca\n", watch_nodes=False))
 
 
 class World:
     """Starts with `async with`, on a virtual loop; everything ends with the block.
 
     seed         where all randomness comes from: a world repeats itself
-    controllers  makes the controllers to run; those of workloads when not told
+    roster       makes the controllers to run; all of them when not told
     nodes        names of the nodes the fake kubelet plays
     """
 
@@ -63,7 +52,7 @@ class World:
         self,
         *,
         seed: int = 0,
-        controllers: Callable[[Callable[[str], Client], Clock, InformerFactory], Sequence[Runner]] = workloads,
+        roster: Callable[[Callable[[str], Client], Clock, InformerFactory], Sequence[Controller]] = everything,
         nodes: Sequence[str] = ("node-1", "node-2", "node-3"),
         settings: Settings | None = None,
     ) -> None:
@@ -74,7 +63,7 @@ class World:
         self.informers = InformerFactory(self.client("controllers"), self.rng)
         self.nodes = nodes
         self.kubelet = FakeKubelet(self.client("kubelet"), self.clock, self.informers, nodes)
-        self._controllers = controllers(self.client, self.clock, self.informers)
+        self._controllers = roster(self.client, self.clock, self.informers)
         self._tasks: list[asyncio.Task[None]] = []
         self._group: asyncio.TaskGroup | None = None
         self._stack = AsyncExitStack()
@@ -99,7 +88,7 @@ class World:
             task.cancel()
         await self._stack.aclose()
 
-    def start(self, runner: Runner) -> asyncio.Task[None]:
+    def start(self, runner: Controller) -> asyncio.Task[None]:
         """Run something more until the world ends."""
         assert self._group is not None
         task = self._group.create_task(runner.run(), name=type(runner).__name__)
