@@ -6,11 +6,13 @@ Reserved before validation, returned if the write fails; what an update gives up
 import random
 from collections.abc import Iterable
 from ipaddress import IPv4Address
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
+from homeport.api import services as service_rules
 from homeport.api.resources import find
+from homeport.api.validation import invalid
 from homeport.errors import Cause
 from homeport.server import failures
 from homeport.server.objects import Codec, Tree
@@ -18,6 +20,9 @@ from homeport.server.pools import AddressPool, Full, OutOfRange, PortPool, Taken
 from homeport.server.settings import Settings
 
 __all__ = ["Allocator", "Reservation"]
+
+FAMILIES: Final = ("IPv4",)
+"""What this cluster's Services speak."""
 
 _WITH_PORTS: Final = ("NodePort", "LoadBalancer")
 _HEADLESS: Final = "None"
@@ -76,14 +81,14 @@ class Allocator:
         """Give a new Service what it lacks, in place. Raises Invalid, InternalError."""
         if codec.resource is not self._resource:
             return self._nothing
+        service_rules.mirror_cluster_ip(tree)
         return self._allocate(tree, None, dry_run)
 
     def update(self, codec: Codec, new: Tree, old: Tree, subresource: str, *, dry_run: bool) -> Reservation:
         """Refill what the client left out, clear what the new type has no use for, give what it lacks; in place."""
         if codec.resource is not self._resource or subresource:
             return self._nothing
-        _refill(new["spec"], old["spec"])
-        _clear(new, old)
+        service_rules.carry_over(new, old)
         return self._allocate(new, old, dry_run)
 
     def removed(self, codec: Codec, tree: Tree) -> None:
@@ -98,7 +103,8 @@ class Allocator:
         spec, before = tree["spec"], old["spec"] if old else {}
         reservation = Reservation(self._addresses, self._ports)
         try:
-            _families(tree, before)
+            if violations := service_rules.settle_families(tree, old, FAMILIES):
+                raise invalid(self._resource.gvk, tree["metadata"].get("name", ""), violations)
             self._give_addresses(tree, before, reservation, dry_run)
             self._give_ports(tree, before, reservation, old is None)
             self._give_health_port(spec, before, reservation)
@@ -155,7 +161,7 @@ class Allocator:
         spec = tree["spec"]
         if spec.get("type") not in _WITH_PORTS:
             return
-        automatic = spec["type"] == "NodePort" or spec.get("allocateLoadBalancerNodePorts") is not False
+        automatic = service_rules.wants_node_ports(spec)
         ports = spec.get("ports") or []
         if creating:
             _share_ports(ports)
@@ -207,7 +213,7 @@ class Allocator:
         return number
 
     def _give_health_port(self, spec: Tree, before: Tree, reservation: Reservation) -> None:
-        if not _needs_health_port(spec):
+        if not service_rules.wants_health_check_port(spec):
             return
         number = spec.get("healthCheckNodePort")
         if not number:
@@ -249,10 +255,6 @@ def _ports(spec: Tree) -> list[int]:
     return found
 
 
-def _needs_health_port(spec: Tree) -> bool:
-    return spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
-
-
 def _share_ports(ports: list[Tree]) -> None:
     """Copy an explicit node port to the entry of the same port number and another protocol (3.2 rule 3)."""
     for port in ports:
@@ -266,100 +268,3 @@ def _share_ports(ports: list[Tree]) -> None:
             ):
                 port["nodePort"] = other["nodePort"]
                 break
-
-
-def _families(tree: Tree, before: Tree) -> None:
-    """Fill in family policy and families for a cluster that speaks IPv4 alone (services-dns 4)."""
-    spec = tree["spec"]
-    if spec.get("type") == "ExternalName":
-        return
-    headless = spec.get("clusterIP") == _HEADLESS or spec.get("clusterIPs") == [_HEADLESS]
-    loose = headless and not spec.get("selector")
-    policy = spec.get("ipFamilyPolicy") or before.get("ipFamilyPolicy")
-    if not policy:
-        policy = "RequireDualStack" if loose else "SingleStack"
-    spec["ipFamilyPolicy"] = policy
-    families = list(spec.get("ipFamilies") or ())
-    if loose:
-        if not families:
-            families = ["IPv4"]
-        if len(families) == 1 and policy != "SingleStack":
-            families.append("IPv6" if families[0] == "IPv4" else "IPv4")
-        spec["ipFamilies"] = families
-        return
-    causes = _family_causes(spec, policy, families)
-    if causes:
-        raise failures.invalid("Service", "", tree["metadata"].get("name", ""), causes)
-    spec["ipFamilies"] = families or ["IPv4"]
-
-
-def _family_causes(spec: Tree, policy: str, families: list[str]) -> list[Cause]:
-    def bad(path: str, value: Any, why: str) -> Cause:
-        return Cause("FieldValueInvalid", f"Invalid value: {msgspec.json.encode(value).decode()}: {why}", path)
-
-    causes = []
-    addresses = spec.get("clusterIPs") or []
-    if policy == "SingleStack":
-        many = "must be 'RequireDualStack' or 'PreferDualStack' when multiple {} are specified"
-        if len(addresses) > 1:
-            causes.append(bad("spec.ipFamilyPolicy", policy, many.format("cluster IPs")))
-        if len(families) > 1:
-            causes.append(bad("spec.ipFamilyPolicy", policy, many.format("IP families")))
-    for index, address in enumerate(addresses):
-        if ":" in address:
-            causes.append(bad(f"spec.clusterIPs[{index}]", address, "IPv6 is not configured on this cluster"))
-    if policy == "RequireDualStack":
-        causes.append(bad("spec.ipFamilyPolicy", policy, "this cluster is not configured for dual-stack services"))
-    for index, family in enumerate(families):
-        if family == "IPv6":
-            causes.append(bad(f"spec.ipFamilies[{index}]", family, "not configured on this cluster"))
-    return causes
-
-
-def _refill(spec: Tree, before: Tree) -> None:
-    """Give back allocated values the client left out: a PUT of its own manifest changes nothing (3.2 rule 6)."""
-    if spec.get("type") != "ExternalName" and before.get("type") != "ExternalName":
-        if not spec.get("clusterIP") and not spec.get("clusterIPs") and before.get("clusterIP"):
-            spec["clusterIP"], spec["clusterIPs"] = before["clusterIP"], list(before.get("clusterIPs") or ())
-        elif spec.get("clusterIP") and not spec.get("clusterIPs") and spec["clusterIP"] == before.get("clusterIP"):
-            spec["clusterIPs"] = list(before.get("clusterIPs") or ())
-        if not spec.get("ipFamilies") and before.get("ipFamilies"):
-            spec["ipFamilies"] = list(before["ipFamilies"])
-    if spec.get("type") in _WITH_PORTS and before.get("type") in _WITH_PORTS:
-        used = {port["nodePort"] for port in spec.get("ports") or () if port.get("nodePort")}
-        held = {port.get("name", ""): port["nodePort"] for port in before.get("ports") or () if port.get("nodePort")}
-        for port in spec.get("ports") or ():
-            number = held.get(port.get("name", ""))
-            if not port.get("nodePort") and number and number not in used:
-                port["nodePort"] = number
-                used.add(number)
-    if _needs_health_port(spec) and _needs_health_port(before) and not spec.get("healthCheckNodePort"):
-        spec["healthCheckNodePort"] = before["healthCheckNodePort"]
-
-
-def _clear(new: Tree, old: Tree) -> None:
-    """Drop what belongs to the old type, unless the client changed it as well (services-dns 5)."""
-    spec, before = new["spec"], old["spec"]
-    kind = spec.get("type")
-
-    def drop(wanted: bool, *fields: str) -> None:
-        if wanted and all(spec.get(field) == before.get(field) for field in fields):
-            for field in fields:
-                spec.pop(field, None)
-
-    drop(before.get("type") != "ExternalName" and kind == "ExternalName", "clusterIP", "clusterIPs")
-    drop(before.get("type") != "ExternalName" and kind == "ExternalName", "ipFamilies", "ipFamilyPolicy")
-    if before.get("type") in _WITH_PORTS and kind not in _WITH_PORTS:
-        numbers = {port.get("nodePort") for port in before.get("ports") or ()}
-        ports = spec.get("ports") or []
-        if all(not port.get("nodePort") or port["nodePort"] in numbers for port in ports):
-            spec["ports"] = [{k: v for k, v in port.items() if k != "nodePort"} for port in ports]
-            if not ports:
-                spec.pop("ports", None)
-    drop(_needs_health_port(before) and not _needs_health_port(spec), "healthCheckNodePort")
-    drop(before.get("type") == "LoadBalancer" and kind != "LoadBalancer", "allocateLoadBalancerNodePorts")
-    drop(before.get("type") == "LoadBalancer" and kind != "LoadBalancer", "loadBalancerClass")
-    reachable = kind in _WITH_PORTS or (kind == "ClusterIP" and bool(spec.get("externalIPs")))
-    was = before.get("type") in _WITH_PORTS or (before.get("type") == "ClusterIP" and bool(before.get("externalIPs")))
-    drop(was and not reachable, "externalTrafficPolicy")
-    drop(kind == "ExternalName" and before.get("type") != "ExternalName", "internalTrafficPolicy")
