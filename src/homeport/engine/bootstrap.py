@@ -2,25 +2,27 @@
 
 from typing import Any, Final
 
-from homeport.api.resources import find
-from homeport.client.contract import Client, Object
+from homeport.api.resources import Resource, find
+from homeport.client.contract import Client, Object, PatchType
+from homeport.clock import rfc3339
 from homeport.engine.settings import ClusterSettings
-from homeport.errors import AlreadyExists
+from homeport.errors import NotFound
 
-__all__ = ["bootstrap"]
+__all__ = ["bootstrap", "mark_node_lost"]
 
 DNS_PORTS: Final = (("dns", "UDP", 53), ("dns-tcp", "TCP", 53))
 
 
 async def bootstrap(client: Client, settings: ClusterSettings) -> None:
-    """Create what is missing; safe at every start."""
+    """Create what is missing; safe at every start, as nobody else writes these."""
     objects = [(find("Service"), _dns_service(settings))]
     objects.append((find("EndpointSlice", "discovery.k8s.io"), _dns_endpoints(settings)))
     for resource, body in objects:
+        metadata = body["metadata"]
         try:
+            await client.get(resource, metadata["namespace"], metadata["name"])
+        except NotFound:
             await client.create(resource, body)
-        except AlreadyExists:
-            continue
 
 
 def _metadata(name: str, **labels: str) -> dict[str, Any]:
@@ -51,3 +53,31 @@ def _dns_endpoints(settings: ClusterSettings) -> Object:
         "endpoints": [{"addresses": [settings.dns_address], "conditions": {"ready": True}}],
         "ports": [{"name": name, "protocol": protocol, "port": port} for name, protocol, port in DNS_PORTS],
     }
+
+
+async def mark_node_lost(client: Client, node_name: str, now: float) -> None:
+    """Say that the node and its pods are not ready: nothing of an earlier life of the cluster runs any more.
+
+    Until the node reports again nobody may be sent to pods that are gone, as upstream's node controller does for a
+    node that stopped reporting (workloads 15).
+    """
+    at = rfc3339(now)
+    unknown = {"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown", "lastTransitionTime": at}
+    unknown["message"] = "Kubelet stopped posting node status."
+    try:
+        await _patch_condition(client, find("Node"), None, node_name, unknown)
+    except NotFound:
+        return
+    not_ready = {"type": "Ready", "status": "False", "reason": "NodeLost", "lastTransitionTime": at}
+    pods = await client.list(find("Pod"), field_selector=f"spec.nodeName={node_name}")
+    for pod in pods.items:
+        if any(c["type"] == "Ready" and c["status"] == "True" for c in pod.get("status", {}).get("conditions") or ()):
+            metadata = pod["metadata"]
+            await _patch_condition(client, find("Pod"), metadata["namespace"], metadata["name"], not_ready)
+
+
+async def _patch_condition(
+    client: Client, resource: Resource, namespace: str | None, name: str, condition: Object
+) -> None:
+    patch = {"status": {"conditions": [condition]}}
+    await client.patch(resource, namespace, name, patch, kind=PatchType.STRATEGIC, subresource="status")

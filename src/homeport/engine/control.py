@@ -27,6 +27,8 @@ from homeport.clock import Clock, WallClock
 from homeport.engine.directory import DataDirectory, DirectoryError
 from homeport.engine.ports import Ports, PortTaken
 from homeport.engine.settings import ClusterSettings, SettingsError
+from homeport.errors import ApiError
+from homeport.node.runtime.state import living_sandboxes
 from homeport.server.app import Server
 from homeport.server.authentication import read_token_file
 from homeport.server.kubeconfig import write_kubeconfig
@@ -98,9 +100,12 @@ class Control:
         return server, listener
 
     async def _bootstrap(self, server: Server) -> None:
-        from homeport.engine.bootstrap import bootstrap
+        from homeport.engine.bootstrap import bootstrap, mark_node_lost
 
-        await bootstrap(self._client(server, "homeport-engine"), self.settings)
+        client = self._client(server, "homeport-engine")
+        await bootstrap(client, self.settings)
+        if self.settings.runs("node") and not living_sandboxes(self.directory.run):
+            await mark_node_lost(client, self.settings.node_name, self.clock.now())
         self.directory.record(
             "control",
             os.getpid(),
@@ -198,7 +203,17 @@ def main() -> None:
 
     try:
         uvloop.run(_main(DataDirectory(arguments.data), say))
-    except (Refusal, DirectoryError, SettingsError, PortTaken, StoreError, OSError, ValueError, sqlite3.Error) as error:
+    except (
+        Refusal,
+        DirectoryError,
+        SettingsError,
+        PortTaken,
+        ApiError,
+        StoreError,
+        OSError,
+        ValueError,
+        sqlite3.Error,
+    ) as error:
         say({"error": _refusal(error)})
         _log.error("%s", _refusal(error))
         raise SystemExit(1) from error

@@ -17,12 +17,14 @@ from typing import Final
 from homeport.clock import WallClock
 from homeport.engine.directory import DataDirectory, write_atomically
 from homeport.engine.node_process import run_until_told
+from homeport.engine.ports import Ports
 from homeport.engine.settings import ClusterSettings
 from homeport.node.namespaces import Holder, enter, find_holder
 
 __all__ = ["main"]
 
 DNS_PORT: Final = 53
+LOOPBACK: Final = "127.0.0.1"
 IP_FREEBIND: Final = 15
 """Bind before the address is there (ip(7)): the node may still be setting up the cluster's network."""
 
@@ -48,6 +50,18 @@ def _pair(address: str, port: int, *, free: bool = False) -> tuple[socket.socket
             continue
         return udp, tcp
     raise OSError("no port is free for both UDP and TCP")
+
+
+def _host_pair(ports: Ports, wanted: int) -> tuple[socket.socket, socket.socket]:
+    """Listen on loopback: on the wanted port, else the one used last, else any."""
+    try:
+        pair = _pair(LOOPBACK, wanted or ports.last("dns"))
+    except OSError:
+        if wanted:
+            raise
+        pair = _pair(LOOPBACK, 0)
+    ports.keep("dns", pair[0].getsockname()[1])
+    return pair
 
 
 def _inside(holder: Holder, address: str) -> tuple[socket.socket, socket.socket]:
@@ -113,7 +127,7 @@ def main() -> None:
     settings = directory.load()
     if settings is None:
         raise SystemExit(f"{directory.path} holds no cluster")
-    host = _pair("127.0.0.1", settings.dns_port)
+    host = _host_pair(Ports(directory), settings.dns_port)
     sockets = [host]
     holder = find_holder(directory.run)
     if holder is not None:

@@ -1,19 +1,22 @@
 """Starting and stopping a cluster's engine from another process, such as the command line."""
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from typing import Final
 
 import homeport
 from homeport.engine.directory import DataDirectory, ProcessRecord
 from homeport.engine.processes import end_process
 from homeport.engine.settings import ClusterSettings
-from homeport.node import syscalls
+from homeport.node.holder_client import HolderClient, HolderGone, ensure_holder
 from homeport.node.namespaces import find_holder, wait_for_end
+from homeport.node.runtime.state import living_sandboxes
 
 __all__ = ["LaunchError", "processes", "start", "stop"]
 
@@ -92,14 +95,33 @@ def stop(directory: DataDirectory) -> bool:
 
 
 def stop_holder(directory: DataDirectory) -> bool:
-    """End the namespace keeper with everything in its care: pods, namespaces, mounts."""
+    """End the namespace keeper with everything in its care: pods, namespaces, mounts. Returns whether there was any.
+
+    When the keeper was killed and pods outlived it, one is started in their namespaces just to end them.
+    """
     holder = find_holder(directory.run)
-    if holder is None:
+    if holder is None and not living_sandboxes(directory.run):
         return False
-    if syscalls.same_process(holder.pid, holder.start):
-        os.kill(holder.pid, signal.SIGTERM)
-    if not wait_for_end(holder.pid, 10.0):
-        os.kill(holder.pid, signal.SIGKILL)
-        if not wait_for_end(holder.pid, 10.0):
-            raise LaunchError(f"process {holder.pid} (namespace keeper) does not end; see {directory.logs}/holder.log")
+    try:
+        asyncio.run(_stop_holder(directory))
+    except (OSError, HolderGone) as error:
+        raise LaunchError(
+            f"the namespace keeper cannot be stopped: {error}; see {directory.logs}/holder.log"
+        ) from error
     return True
+
+
+async def _stop_holder(directory: DataDirectory) -> None:
+    alive = living_sandboxes(directory.run)
+    holder = await ensure_holder(directory.run, directory.logs / "holder.log", join=alive)
+    client = HolderClient(lambda _: None, lambda: None)
+    client.connect(directory.run)
+    try:
+        await client.stop()
+    finally:
+        client.close()
+    await asyncio.to_thread(wait_for_end, holder.pid)
+    for pid in alive:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        await asyncio.to_thread(wait_for_end, pid)

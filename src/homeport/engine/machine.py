@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -29,12 +30,14 @@ class Machine:
         alive = living_sandboxes(run)
         holder = await ensure_holder(run, self._directory.logs / "holder.log", join=alive)
         _log.info("namespace keeper: process %d", holder.pid)
+        node = Supervisor(self._directory, "node", "homeport.engine.node_process", farewell=signal.SIGUSR1)
+        dns = Supervisor(self._directory, "dns", "homeport.engine.dns_process")
         async with asyncio.TaskGroup() as group:
             group.create_task(self._receive(adopt))
             if self._settings.runs("node") or self._settings.runs("proxy"):
-                group.create_task(Supervisor(self._directory, "node", "homeport.engine.node_process").run())
+                group.create_task(node.run())
             if self._settings.runs("dns"):
-                group.create_task(Supervisor(self._directory, "dns", "homeport.engine.dns_process").run())
+                group.create_task(dns.run())
 
     async def _receive(self, adopt: Callable[[socket.socket], Awaitable[None]]) -> None:
         """Take in listeners of the cluster's network as the node opens them."""

@@ -6,23 +6,35 @@ import logging
 import random
 import signal
 from collections.abc import Awaitable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from homeport.clock import WallClock
+from homeport.clock import Clock, WallClock
 from homeport.engine.directory import DataDirectory
 from homeport.engine.settings import ClusterSettings
 from homeport.node.namespaces import enter, find_holder
+from homeport.node.runtime.contract import Runtime
 
 __all__ = ["main"]
 
 _log = logging.getLogger(__name__)
 
 
-async def serve(directory: DataDirectory, settings: ClusterSettings) -> None:
-    """Serve until cancelled."""
+class Ending:
+    """How this process ends: alone, leaving pods to its successor, or with every pod."""
+
+    def __init__(self) -> None:
+        self.stop_pods = False
+
+
+PATIENCE_SECONDS: Final = 10.0
+"""How long containers may take to end when the whole cluster stops."""
+
+
+async def serve(directory: DataDirectory, settings: ClusterSettings, ending: Ending) -> None:
+    """Serve until cancelled; `ending` tells whether pods end with it."""
     from homeport.client.http import HttpTransport
     from homeport.client.informer import InformerFactory
     from homeport.client.rest import RestClient
@@ -53,7 +65,7 @@ async def serve(directory: DataDirectory, settings: ClusterSettings) -> None:
                 informers = InformerFactory(RestClient(transport, "homeport-proxy"), random.Random())
                 group.create_task(_proxy(informers, clock, settings))
             if settings.runs("node"):
-                group.create_task(_node(directory, settings, RestClient(transport, "kubelet"), clock, network))
+                group.create_task(_node(directory, settings, RestClient(transport, "kubelet"), clock, network, ending))
 
 
 async def _proxy(informers: Any, clock: WallClock, settings: ClusterSettings) -> None:
@@ -74,7 +86,7 @@ async def _proxy(informers: Any, clock: WallClock, settings: ClusterSettings) ->
 
 
 async def _node(
-    directory: DataDirectory, settings: ClusterSettings, client: Any, clock: WallClock, network: Any
+    directory: DataDirectory, settings: ClusterSettings, client: Any, clock: Clock, network: Any, ending: Ending
 ) -> None:
     from homeport.node.images.aliases import AliasTable
     from homeport.node.images.local import LocalImages
@@ -95,7 +107,21 @@ async def _node(
             network,
         )
     finally:
+        if ending.stop_pods:
+            await stop_containers(runtime)
         await runtime.close()
+
+
+async def stop_containers(runtime: Runtime) -> None:
+    """Ask every container to end, and wait until they have, or for ten seconds."""
+    exits = runtime.exits()
+    running = {container.id for container in await runtime.containers() if container.exit is None}
+    for container_id in running:
+        await runtime.signal(container_id, signal.SIGTERM)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while running:
+                running.discard((await anext(exits)).container_id)
 
 
 def main() -> None:
@@ -109,22 +135,31 @@ def main() -> None:
     if settings is None or holder is None:
         raise SystemExit(f"{directory.path}: no cluster runs there")
     enter(holder)
-    run_until_told(serve(directory, settings))
+    ending = Ending()
+    run_until_told(serve(directory, settings, ending), ending)
 
 
-def run_until_told(work: Awaitable[None]) -> None:
-    """Run `work` until it ends or SIGTERM asks for the end."""
+def run_until_told(work: Awaitable[None], ending: Ending | None = None) -> None:
+    """Run `work` until it ends or a signal asks for the end: SIGTERM, or SIGUSR1 with all pods."""
     import uvloop
 
     async def guarded() -> None:
         task = asyncio.ensure_future(work)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, task.cancel)
+        if ending is not None:
+            loop.add_signal_handler(signal.SIGUSR1, _end_with_pods, ending, task)
         try:
             await task
         except asyncio.CancelledError:
             _log.info("told to end")
 
     uvloop.run(guarded())
+
+
+def _end_with_pods(ending: Ending, task: asyncio.Future[None]) -> None:
+    ending.stop_pods = True
+    task.cancel()
 
 
 if __name__ == "__main__":

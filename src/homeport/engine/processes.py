@@ -48,10 +48,12 @@ def end_process(record: ProcessRecord, seconds: float = TERM_SECONDS) -> None:
 
 
 class Supervisor:
-    """Keeps one process running for as long as `run` does; ends it on cancellation."""
+    """Keeps one process running for as long as `run` does; ends it on cancellation, by the signal `farewell`."""
 
-    def __init__(self, directory: DataDirectory, name: str, module: str) -> None:
-        self._directory, self._name, self._module = directory, name, module
+    def __init__(
+        self, directory: DataDirectory, name: str, module: str, *, farewell: signal.Signals = signal.SIGTERM
+    ) -> None:
+        self._directory, self._name, self._module, self._farewell = directory, name, module, farewell
 
     async def run(self) -> None:
         """Start the process, in place of one an earlier engine left, and again whenever it ends."""
@@ -67,7 +69,7 @@ class Supervisor:
             try:
                 code = await _ended(process)
             except asyncio.CancelledError:
-                process.terminate()
+                process.send_signal(self._farewell)
                 with suppress(asyncio.CancelledError):
                     await asyncio.shield(asyncio.to_thread(_reap, process))
                 self._directory.forget(self._name)
