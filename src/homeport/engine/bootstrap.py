@@ -5,6 +5,7 @@ from typing import Any, Final
 from homeport.api.resources import Resource, find
 from homeport.client.contract import Client, Object, PatchType
 from homeport.clock import rfc3339
+from homeport.controllers.volumes.provisioner import class_body
 from homeport.engine.settings import ClusterSettings
 from homeport.errors import NotFound
 
@@ -17,10 +18,12 @@ async def bootstrap(client: Client, settings: ClusterSettings) -> None:
     """Create what is missing; safe at every start, as nobody else writes these."""
     objects = [(find("Service"), _dns_service(settings))]
     objects.append((find("EndpointSlice", "discovery.k8s.io"), _dns_endpoints(settings)))
+    if settings.runs("controllers"):
+        objects.append((find("StorageClass", "storage.k8s.io"), class_body()))
     for resource, body in objects:
         metadata = body["metadata"]
         try:
-            await client.get(resource, metadata["namespace"], metadata["name"])
+            await client.get(resource, metadata.get("namespace"), metadata["name"])
         except NotFound:
             await client.create(resource, body)
 

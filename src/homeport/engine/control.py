@@ -133,10 +133,10 @@ class Control:
     async def _controllers(self, server: Server, _: Listener) -> None:
         from homeport.controllers.roster import Settings as RosterSettings
         from homeport.controllers.roster import controllers
-        from homeport.controllers.volumes.directories import Directories
+        from homeport.controllers.volumes.directories import LocalDirectories
 
         informers = InformerFactory(self._client(server, "kube-controller-manager"), self.rng)
-        settings = RosterSettings(self._ca, Directories(self.directory.path / "volumes"))
+        settings = RosterSettings(self._ca, LocalDirectories(self.directory.path / "volumes"))
         roster = controllers(lambda name: self._client(server, name), self.clock, informers, settings)
         async with asyncio.TaskGroup() as group:
             group.create_task(informers.run())
