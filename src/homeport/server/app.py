@@ -11,7 +11,7 @@ from homeport import ids
 from homeport.api.exchange import Request, Response, User
 from homeport.api.resources import BY_GVK, RESOURCES, Gvk, Resource
 from homeport.clock import Clock
-from homeport.errors import ApiError, RequestTooLarge
+from homeport.errors import ApiError, Details, RequestTooLarge, Timeout
 from homeport.server import answers, failures, negotiation, rules
 from homeport.server.admission import Admission
 from homeport.server.allocate import Allocator
@@ -27,7 +27,7 @@ from homeport.server.lists import Lister
 from homeport.server.nodeproxy import NodeProxy
 from homeport.server.objects import Codec
 from homeport.server.openapi import OpenApi
-from homeport.server.routing import Query, classify, served_prefix
+from homeport.server.routing import Query, classify, deadline, served_prefix
 from homeport.server.services import Call, Services
 from homeport.server.settings import Settings
 from homeport.server.storage import Storage
@@ -168,7 +168,11 @@ class Server:
                 call = Call(request, target, query, user, codec, representation)
                 if text := rules.deprecation(codec.resource.gvk):
                     call.warnings.append(text)
-                response = await self._dispatch(call)
+                seconds = deadline(query, target)
+                if seconds is None:
+                    response = await self._dispatch(call)
+                else:
+                    response = await self._in_time(call, seconds)
         except ApiError as error:
             response = answers.failure(error, negotiation.plain(request.headers, query))
         except asyncio.CancelledError:
@@ -178,6 +182,13 @@ class Server:
             fault = failures.internal("see the server's log")
             response = answers.failure(fault, negotiation.plain(request.headers, query))
         return self._finish(request, response, call)
+
+    async def _in_time(self, call: Call, seconds: float) -> Response:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._dispatch(call)
+        except TimeoutError:
+            raise Timeout("Timeout: request did not complete within the allotted timeout", Details()) from None
 
     async def _dispatch(self, call: Call) -> Response:
         target = call.target

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from homeport.api.resources import Resource
+from homeport.api.resources import Gvk, Resource
 
 __all__ = ["Codec", "Stored", "Tree", "encode_json", "stamped"]
 
@@ -74,6 +74,10 @@ class Codec:
         self._cut = len(self._head)
         group = f"{self.storage.group}/" if self.storage.group else ""
         self.prefix: Final = f"/registry/{group}{self.storage.plural}/"
+
+    @property
+    def gvk(self) -> Gvk:
+        return self.resource.gvk
 
     @property
     def native(self) -> bool:

@@ -199,7 +199,7 @@ class HttpProtocol(asyncio.Protocol):
     def _start(self, incoming: _Incoming) -> None:
         """Answer at once where the handler needs not wait, else in a task."""
         self._running = True
-        if incoming.method == "GET" and not incoming.upgrade:
+        if incoming.method == "GET" and not incoming.upgrade and b"?" not in incoming.url:
             request = self._request(incoming)
             answer: Coroutine[Any, Any, Response] = self._handler(request)  # type: ignore[assignment]
             try:

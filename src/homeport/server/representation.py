@@ -21,25 +21,21 @@ _INCLUDES = ("", "Metadata", "Object", "None")
 def check_include(representation: Representation) -> None:
     """Refuse an unknown `includeObject` (14.3)."""
     if representation.include_object not in _INCLUDES:
-        raise BadRequest(f'unrecognized includeObject value: "{representation.include_object}"')
+        raise BadRequest(
+            "Unable to convert to Table as requested: includeObject: Invalid value: "
+            f'"{representation.include_object}": '
+            "must be 'Metadata', 'Object', 'None', or empty"
+        )
 
 
 def finish(document: Any, representation: Representation) -> bytes:
     """Encode a document of any shape."""
     if representation.yaml:
-        import yaml
+        from homeport.server import yaml_answer
 
-        return yaml.dump(
-            document, Dumper=_dumper(), default_flow_style=False, sort_keys=True, allow_unicode=True
-        ).encode()
+        return yaml_answer.dump(document)
     body = encode_json(document)
     return msgspec.json.format(body, indent=2) if representation.pretty else body
-
-
-def _dumper() -> Any:
-    import yaml
-
-    return getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def object_bytes(tree: Tree, gvk: Gvk, representation: Representation, now: float) -> bytes:

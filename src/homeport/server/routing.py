@@ -1,13 +1,16 @@
 """From method and path to what is asked of which resource (api-machinery 1)."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from homeport.api.exchange import Request
 from homeport.api.resources import BY_PATH, RESOURCES, Resource
+from homeport.errors import BadRequest
 from homeport.server import failures
 
-__all__ = ["Query", "Target", "classify", "truthy"]
+__all__ = ["Query", "Target", "classify", "deadline", "served_prefix", "truthy"]
 
 _GROUP_VERSIONS = {(resource.group, resource.version) for resource in RESOURCES}
 _GROUPS = {resource.group for resource in RESOURCES}
@@ -82,6 +85,22 @@ def classify(request: Request, query: Query) -> Target | None:
     verb = _verb(request.method, name, watch_prefix or (name is None and truthy(query.get("watch"))))
     _check(request.method, verb, resource, namespace, name, subresource)
     return Target(verb, resource, namespace, name, subresource, tail)
+
+
+_DURATION: Final = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)")
+_UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LONG_RUNNING: Final = frozenset({"attach", "exec", "proxy", "log", "portforward"})
+
+
+def deadline(query: Query, target: Target) -> float | None:
+    """Return the seconds a request may take if it asks for fewer than the default. Raises BadRequest (22.2)."""
+    text = query.get("timeout")
+    if not text or target.verb == "watch" or target.subresource in _LONG_RUNNING:
+        return None
+    parts = _DURATION.findall(text)
+    if "".join(number + unit for number, unit in parts) != text.lstrip("+"):
+        raise BadRequest(f'invalid timeout specified in the request URL - time: invalid duration "{text}"')
+    return sum(float(number) * _UNITS[unit] for number, unit in parts) or None
 
 
 def _verb(method: str, name: str | None, watch: bool) -> str:

@@ -20,7 +20,8 @@ def check_create(gvk: Gvk, tree: Tree, warnings: list[str]) -> None:
 
 def check_update(gvk: Gvk, new: Tree, old: Tree, subresource: str, warnings: list[str]) -> None:
     """Refuse a change that breaks a rule of its kind, add what it is warned of. Raises Invalid."""
-    if violations := validation.validate_update(gvk, new, old, subresource):
+    metadata = validation.validate_metadata_update(new["metadata"], old["metadata"])  # once for all, once for the kind
+    if violations := metadata + validation.validate_update(gvk, new, old, subresource):
         raise validation.invalid(gvk, new["metadata"].get("name", ""), violations)
     if not subresource:
         warnings += validation.warnings_for(gvk, new, old)

@@ -1,6 +1,7 @@
 """The paths below an object: status, scale, binding, eviction, tokens, logs, streams (api-machinery 17, 18)."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from homeport.api.defaults import apply_defaults
@@ -134,7 +135,9 @@ class Subresources:
             for extra in ("annotations", "labels"):
                 if metadata.get(extra):
                     pod["metadata"][extra] = {**(pod["metadata"].get(extra) or {}), **metadata[extra]}
-            _set_scheduled(pod, rfc3339(self._services.clock.now()))
+            now = rfc3339(self._services.clock.now())
+            scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now}
+            _set_condition(pod, scheduled)
             return pod
 
         await self._writer.update(
@@ -160,9 +163,32 @@ class Subresources:
         raw = eviction.get("deleteOptions")
         deletion = delete_options({}, (), raw) if raw else DeleteOptions()
         if options.dry_run:
-            deletion = DeleteOptions(deletion.grace, deletion.uid, deletion.version, deletion.propagation, None, True)
+            deletion = replace(deletion, dry_run=True)
+        else:
+            await self._mark_evicted(call, target.name)
         await self._deleter.delete(call.codec, target.namespace, target.name, deletion, call.user)
         return answers.body(_CREATED, call.representation, 201)
+
+    async def _mark_evicted(self, call: Call, name: str) -> None:
+        """Write on the pod why it goes, before it goes (18.4)."""
+        now = rfc3339(self._services.clock.now())
+
+        def build(old: Stored) -> Tree:
+            pod = fresh(call.codec.tree(old))
+            condition = {
+                "type": "DisruptionTarget",
+                "status": "True",
+                "lastProbeTime": None,
+                "lastTransitionTime": now,
+                "reason": "EvictionByEvictionAPI",
+                "message": "Eviction API: evicting",
+            }
+            _set_condition(pod, condition)
+            return pod
+
+        await self._writer.update(
+            call.codec, call.target.namespace, name, build, call.user, call.warnings, subresource="status"
+        )
 
     async def _token(self, call: Call) -> Response:
         options = write_options(call.query, call.repeated, "CreateOptions")
@@ -248,8 +274,14 @@ def _refuse_binding(name: str, pod: Tree) -> None:
         )
 
 
-def _set_scheduled(pod: Tree, now: str) -> None:
+def _set_condition(pod: Tree, condition: Tree) -> None:
+    """Put a condition into a pod nobody shares, in place of one of the same type."""
     status = pod.setdefault("status", {})
-    condition = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now}
-    others = [each for each in status.get("conditions") or () if each.get("type") != "PodScheduled"]
-    status["conditions"] = [*others, condition]
+    conditions = list(status.get("conditions") or ())
+    for index, present in enumerate(conditions):
+        if present.get("type") == condition["type"]:
+            conditions[index] = condition
+            break
+    else:
+        conditions.append(condition)
+    status["conditions"] = conditions
