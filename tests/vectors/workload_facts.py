@@ -115,7 +115,7 @@ def facts(obj: Object, names: Names) -> dict[str, Any]:
         case "PersistentVolume":
             out |= volume_facts(obj)
         case "Namespace":
-            out |= {"spec_finalizers": spec.get("finalizers"), "status": obj.get("status")}
+            out |= {"spec_finalizers": spec.get("finalizers"), "status": clean(obj.get("status"))}
         case "ConfigMap":
             out |= {"keys": sorted(obj.get("data") or ())}
         case "Service":

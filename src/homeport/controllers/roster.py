@@ -17,6 +17,7 @@ from homeport.controllers.replicaset import ReplicaSetController
 from homeport.controllers.serviceaccount import NamespaceFurnisher
 from homeport.controllers.statefulset import StatefulSetController
 from homeport.controllers.volumes import ClaimProtection, LocalProvisioner, VolumeBinder, VolumeProtection
+from homeport.controllers.volumes.binder import RETELL_SECONDS
 from homeport.controllers.volumes.directories import Directories
 
 __all__ = ["Controller", "Settings", "controllers"]
@@ -34,12 +35,14 @@ class Settings:
 
     ca_bundle    PEM text of the certificates that signed the API server's, for `kube-root-ca.crt`
     directories  where local volumes live; None runs no provisioner
+    claim_retell_seconds  how often an unbound claim is told again why
     watch_nodes  whether a node that falls silent is taken for lost; simulated nodes never speak
     """
 
     ca_bundle: str
     directories: Directories | None = None
     watch_nodes: bool = True
+    claim_retell_seconds: float = RETELL_SECONDS
 
 
 def controllers(
@@ -63,7 +66,9 @@ def controllers(
         GarbageCollector(client("generic-garbage-collector"), clock, informers),
         NamespaceController(client("namespace-controller"), clock, informers),
         NamespaceFurnisher(client("service-account-controller"), informers, settings.ca_bundle),
-        VolumeBinder(client("persistent-volume-binder"), clock, informers),
+        VolumeBinder(
+            client("persistent-volume-binder"), clock, informers, retell_seconds=settings.claim_retell_seconds
+        ),
         ClaimProtection(client("pvc-protection-controller"), informers),
         VolumeProtection(client("pv-protection-controller"), informers),
         PodCollector(client("pod-garbage-collector"), clock, informers),

@@ -52,7 +52,7 @@ class FakeKubelet:
         self.switches = switches or Switches()
         self._client, self._clock = client, clock
         self._pods = informers.informer(PODS)
-        self._nodes = itertools.cycle(nodes)
+        self._node = nodes[0]
         self._addresses = itertools.count(2)
         self._queue: WorkQueue[Key] = WorkQueue("fake-kubelet")
         self._pods.add_handler(add=self._changed, update=self._updated)
@@ -75,7 +75,7 @@ class FakeKubelet:
         """Give a pod a node, if it has none."""
         pod = await self._client.get(PODS, namespace, name)
         if not pod["spec"].get("nodeName"):
-            target = {"apiVersion": "v1", "kind": "Node", "name": node or next(self._nodes)}
+            target = {"apiVersion": "v1", "kind": "Node", "name": node or self._node}
             body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
             await self._client.create(PODS, body, namespace, subresource="binding", name=name)
 

@@ -37,7 +37,9 @@ NODES: Final = find("Node")
 
 def everything(client_for: Callable[[str], Client], clock: Clock, informers: InformerFactory) -> Sequence[Controller]:
     """Return every controller, but none that makes volumes or takes a node that says nothing for lost."""
-    return controllers(client_for, clock, informers, ControllerSettings("ca\n", watch_nodes=False))
+    return controllers(
+        client_for, clock, informers, ControllerSettings("ca\n", watch_nodes=False, claim_retell_seconds=5.0)
+    )
 
 
 class World:

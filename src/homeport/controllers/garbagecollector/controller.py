@@ -150,7 +150,7 @@ class GarbageCollector:
     def _seen(self, node: Node) -> None:
         before = self._graph.get(node.uid)
         self._graph.put(node)
-        if node.owners and (before is None or before.owners != node.owners):
+        if node.owners and (before is None or before.owners != node.owners) and self._may_be_lost(node):
             self._queue.add(node.uid)
         if before is not None:
             self._wake_former_owners(before, node)
@@ -159,6 +159,14 @@ class GarbageCollector:
             if node.awaits_dependents:
                 for dependent in self._graph.dependents(node.uid):
                     self._queue.add(dependent.uid)
+
+    def _may_be_lost(self, node: Node) -> bool:
+        """Whether an owner is unknown here. A known one calls for its dependents itself, when it goes or waits."""
+        for reference in node.owners:
+            owner = self._graph.get(reference.uid)
+            if owner is None or not _is_meant(owner, node, reference):
+                return True
+        return False
 
     def _gone(self, node: Node) -> None:
         self._graph.remove(node.uid)

@@ -45,6 +45,9 @@ CLASSES = find("StorageClass", "storage.k8s.io")
 PODS = find("Pod")
 PODS_BY_CLAIM = "claim"
 
+RETELL_SECONDS = 15.0
+"""How often an unbound claim is told again why: events age, and the trouble does not. Upstream's period."""
+
 WorkKey = tuple[Literal["claim", "volume"], str, str]
 
 
@@ -63,8 +66,10 @@ class VolumeBinder:
 
     component = "persistentvolume-controller"
 
-    def __init__(self, client: Client, clock: Clock, informers: InformerFactory) -> None:
-        self._client, self._clock = client, clock
+    def __init__(
+        self, client: Client, clock: Clock, informers: InformerFactory, *, retell_seconds: float = RETELL_SECONDS
+    ) -> None:
+        self._client, self._clock, self._retell_seconds = client, clock, retell_seconds
         self._events = EventRecorder(client, clock, self.component)
         self._queue: WorkQueue[WorkKey] = WorkQueue(self.component)
         self._claims = informers.informer(CLAIMS)
@@ -105,8 +110,11 @@ class VolumeBinder:
         claim = decode_claim(raw)
         volumes = {v.name: v for v in map(decode_volume, self._volumes.list())}
         classes = {c.name: c for c in map(decode_class, self._classes.list())}
-        for action in reconcile_claim(claim, volumes, classes, self._consumer(claim)):
+        actions = reconcile_claim(claim, volumes, classes, self._consumer(claim))
+        for action in actions:
             await self._perform(key, raw, action)
+        if any(isinstance(action, Notice) for action in actions) and not claim.bind_completed:
+            self._queue.add_after(key, self._retell_seconds)
 
     async def _sync_volume(self, key: WorkKey, raw: Object) -> None:
         volume = decode_volume(raw)
@@ -217,8 +225,10 @@ class VolumeBinder:
                 self._queue.add(("claim", *key_of(raw)))
 
     def _consumer_came(self, pod: Object) -> None:
+        """A claim that waits for its first consumer has something new to tell."""
         for claim in claims_of(pod):
             namespace, _, name = claim.partition("/")
             raw = self._claims.get(namespace, name)
-            if raw is not None and BIND_COMPLETED not in (raw["metadata"].get("annotations") or {}):
+            claim_class = self._classes.get(None, decode_claim(raw).class_name or "") if raw is not None else None
+            if claim_class is not None and decode_class(claim_class).waits_for_consumer:
                 self._queue.add(("claim", namespace, name))
