@@ -23,7 +23,7 @@ def start(path: str, report: Connection, number: int) -> None:
 def crash(path: Path, number: int, seconds: float) -> dict[int, tuple[str, bytes | None]]:
     """Let a process write for a while, kill it, and return what it was told is durable, by revision."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.store.crashing"])
+    context.set_forkserver_preload(["pytest", "tests.store.crashing"])  # every writer imports pytest as its main
     reading, writing = context.Pipe(duplex=False)
     process = context.Process(target=start, args=(str(path), writing, number))
     process.start()
