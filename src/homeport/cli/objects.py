@@ -42,30 +42,36 @@ async def _get(
     from homeport.errors import ApiError
 
     async with connected(cluster) as client:
-        for part in word.split(","):
-            resource = _resource(part)
-            where = namespace if resource.namespaced else None
-            try:
-                if output in ("json", "yaml", "name"):
-                    await _print_objects(client, resource, where, names, selector, output)
-                else:
-                    await _print_rows(client, resource, where, names, selector, wide=output == "wide")
-            except ApiError as error:
-                raise fail(error.message) from error
+        try:
+            if output in ("json", "yaml", "name"):
+                found = [
+                    one for part in word.split(",") for one in await _fetch(client, part, namespace, names, selector)
+                ]
+                _print_objects(found, output, single=len(names) == 1 and "," not in word)
+                return
+            for part in word.split(","):
+                resource = _resource(part)
+                where = namespace if resource.namespaced else None
+                await _print_rows(client, resource, where, names, selector, wide=output == "wide")
+        except ApiError as error:
+            raise fail(error.message) from error
 
 
-async def _print_objects(
-    client: Any, resource: Any, namespace: str | None, names: list[str], selector: str, output: str
-) -> None:
+async def _fetch(client: Any, word: str, namespace: str | None, names: list[str], selector: str) -> list[Any]:
+    resource = _resource(word)
+    where = namespace if resource.namespaced else None
     if names:
-        found = [await client.get(resource, namespace, name) for name in names]
-    else:
-        found = list((await client.list(resource, namespace, label_selector=selector)).items)
+        return [await client.get(resource, where, name) for name in names]
+    return list((await client.list(resource, where, label_selector=selector)).items)
+
+
+def _print_objects(found: list[Any], output: str, *, single: bool) -> None:
     if output == "name":
         for obj in found:
-            click.echo(f"{resource.group_resource}/{obj['metadata']['name']}")
+            group = obj["apiVersion"].rpartition("/")[0]
+            click.echo(f"{obj['kind'].lower()}{'.' + group if group else ''}/{obj['metadata']['name']}")
         return
-    tree = found[0] if names and len(found) == 1 else {"apiVersion": "v1", "kind": "List", "items": found}
+    tree = found[0] if single else {"apiVersion": "v1", "kind": "List", "items": found}
     show = print_json if output == "json" else print_yaml
     show(tree)
 

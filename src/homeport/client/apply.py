@@ -30,7 +30,8 @@ class Outcome(Enum):
 
 async def apply(client: Client, resource: Resource, wanted: Object, namespace: str | None) -> tuple[Outcome, Object]:
     """Create the object or patch it to be as wanted. Raises ApiError."""
-    body = _with_annotation(wanted, namespace)
+    plain = _plain(wanted, namespace)
+    body = _annotated(plain)
     name = body["metadata"]["name"]
     try:
         live = await client.get(resource, namespace, name)
@@ -40,20 +41,26 @@ async def apply(client: Client, resource: Resource, wanted: Object, namespace: s
         except AlreadyExists:
             live = await client.get(resource, namespace, name)
     last = _last_applied(live)
-    patch = _merge(body, removals(last, wanted, merge_facts(resource.gvk))) if last else body
+    patch = _merge(body, removals(last, plain, merge_facts(resource.gvk))) if last else body
     patched = await client.patch(resource, namespace, name, patch, kind=PatchType.STRATEGIC)
     same = patched["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"]
     return (Outcome.UNCHANGED if same else Outcome.CONFIGURED), patched
 
 
-def _with_annotation(wanted: Object, namespace: str | None) -> dict[str, Any]:
+def _plain(wanted: Object, namespace: str | None) -> dict[str, Any]:
+    """Return what is wanted in the form that is remembered: where it goes, and annotations even when there are none."""
     metadata = dict(wanted["metadata"])
     if namespace is not None:
         metadata["namespace"] = namespace
-    annotations = {k: v for k, v in (metadata.get("annotations") or {}).items() if k != LAST_APPLIED}
-    plain = {**wanted, "metadata": {**metadata, "annotations": annotations}}
+    annotations = metadata.get("annotations") or {}
+    metadata["annotations"] = {key: value for key, value in annotations.items() if key != LAST_APPLIED}
+    return {**wanted, "metadata": metadata}
+
+
+def _annotated(plain: Mapping[str, Any]) -> dict[str, Any]:
     text = json.dumps(plain, separators=(",", ":"), sort_keys=True) + "\n"
-    return {**wanted, "metadata": {**metadata, "annotations": {**annotations, LAST_APPLIED: text}}}
+    metadata = plain["metadata"]
+    return {**plain, "metadata": {**metadata, "annotations": {**metadata["annotations"], LAST_APPLIED: text}}}
 
 
 def _last_applied(live: Object) -> Mapping[str, Any] | None:
