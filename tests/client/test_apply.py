@@ -29,16 +29,25 @@ def service(*ports: int, **metadata: Any) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(
-    ("last", "wanted", "expected"),
-    [
-        ({"spec": {"replicas": 3}}, {"spec": {}}, {"spec": {"replicas": None}}),
-        ({"spec": {"replicas": 3}}, {"spec": {"replicas": 2}}, {}),
-        ({"metadata": {"labels": {"a": "1", "b": "2"}}}, {"metadata": {"labels": {"b": "3"}}}, {"metadata": {"labels": {"a": None}}}),
-        ({"spec": {"ports": [{"port": 1}, {"port": 2}]}}, {"spec": {"ports": [{"port": 2}]}}, {"spec": {"ports": [{"$patch": "delete", "port": 1}]}}),
-        ({"spec": {"externalIPs": ["192.0.2.1"]}}, {"spec": {"externalIPs": []}}, {}),
-    ],
-)  # fmt: skip
+TABLE: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
+    ({"spec": {"replicas": 3}}, {"spec": {}}, {"spec": {"replicas": None}}),
+    ({"spec": {"replicas": 3}}, {"spec": {"replicas": 2}}, {}),
+    (
+        {"metadata": {"labels": {"a": "1", "b": "2"}}},
+        {"metadata": {"labels": {"b": "3"}}},
+        {"metadata": {"labels": {"a": None}}},
+    ),
+    ({"metadata": {"labels": {"a": "1"}}}, {"metadata": {}}, {"metadata": {"labels": {"a": None}}}),
+    (
+        {"spec": {"ports": [{"port": 1}, {"port": 2}]}},
+        {"spec": {"ports": [{"port": 2}]}},
+        {"spec": {"ports": [{"$patch": "delete", "port": 1}]}},
+    ),
+    ({"spec": {"externalIPs": ["192.0.2.1"]}}, {"spec": {"externalIPs": []}}, {}),
+]
+
+
+@pytest.mark.parametrize(("last", "wanted", "expected"), TABLE)
 def test_removals(last: dict[str, Any], wanted: dict[str, Any], expected: dict[str, Any]) -> None:
     assert removals(last, wanted, merge_facts(SERVICE.gvk)) == expected
 

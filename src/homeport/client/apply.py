@@ -80,7 +80,9 @@ def removals(last: Mapping[str, Any], wanted: Mapping[str, Any], facts: MergeFac
     for name, old in last.items():
         rule = facts.rule(name) if facts is not None else None
         new = wanted.get(name)
-        if new is None:
+        if new is None and old and isinstance(old, Mapping) and name in ("labels", "annotations"):
+            patch[name] = dict.fromkeys(old)  # others write here too: only what was ours goes
+        elif new is None:
             patch[name] = None
         elif isinstance(old, Mapping) and isinstance(new, Mapping):
             inner = removals(old, new, rule.below if rule else None)
