@@ -11,7 +11,7 @@ from homeport import ids
 from homeport.api.exchange import Request, Response, User
 from homeport.api.resources import BY_GVK, RESOURCES, Gvk, Resource
 from homeport.clock import Clock
-from homeport.errors import ApiError, Details, RequestTooLarge, Timeout
+from homeport.errors import ApiError, Details, RequestTooLarge, ServiceUnavailable, Timeout
 from homeport.server import answers, failures, negotiation, rules
 from homeport.server.admission import Admission
 from homeport.server.allocate import Allocator
@@ -21,9 +21,11 @@ from homeport.server.bootstrap import Bootstrap
 from homeport.server.delete import Deleter
 from homeport.server.discovery import Discovery
 from homeport.server.events import from_core, to_core
+from homeport.server.expiry import EventExpiry
 from homeport.server.health import Health, page_not_found
 from homeport.server.hub import Hub
 from homeport.server.lists import Lister
+from homeport.server.metrics import Metrics
 from homeport.server.nodeproxy import NodeProxy
 from homeport.server.objects import Codec
 from homeport.server.openapi import OpenApi
@@ -100,11 +102,13 @@ class Server:
         self._authentication = Authentication(static_tokens or {}, tokens, settings.anonymous)
         self._authorizer = Authorizer()
         self._bootstrap = Bootstrap(services, writer)
+        self._metrics = Metrics(hub, watches)
         self.discovery = Discovery(settings.server_address)
         self._others = (
             self.discovery.answer,
             Health(settings.git_version, lambda: self.ready).answer,
             OpenApi(tokens, settings).answer,
+            self._metrics.answer,
         )
         self._by_verb: Mapping[str, Callable[[Call], Awaitable[Response]]] = {
             "get": self._verbs.get,
@@ -116,7 +120,10 @@ class Server:
             "delete": self._verbs.delete,
             "deletecollection": self._verbs.deletecollection,
         }
+        event_cache = hub.cache(codecs[BY_GVK[_EVENT]])
+        self._expiry = EventExpiry(event_cache, services.storage, clock)
         self._following: asyncio.Task[None] | None = None
+        self._expiring: asyncio.Task[None] | None = None
         self.ready = False
 
     async def start(self) -> None:
@@ -129,6 +136,8 @@ class Server:
             for stored in cache.entries.values()
         )
         self._following = asyncio.create_task(self._hub.run(), name="api server: follow the store")
+        self._following.add_done_callback(self._followed)
+        self._expiring = asyncio.create_task(self._expiry.run(), name="api server: expire events")
         await self._bootstrap.run()
         self.ready = True
 
@@ -136,10 +145,20 @@ class Server:
         """End every watch, then stop following the store. The store stays open: it is the caller's."""
         self.ready = False
         self._services.watches.close()
-        if self._following is not None:
-            self._following.cancel()
-            await asyncio.wait([self._following])
-            self._following = None
+        tasks = [task for task in (self._following, self._expiring) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self._following = self._expiring = None
+
+    def _followed(self, task: "asyncio.Task[None]") -> None:
+        """The store is no longer followed: on purpose, or no write can be answered any more."""
+        self.ready = False
+        failure = None if task.cancelled() else task.exception()
+        if failure is not None:
+            _log.critical("the store cannot be followed", exc_info=failure)
+        self._hub.fail(ServiceUnavailable("the server is shutting down"))
 
     async def __aenter__(self) -> "Server":
         await self.start()
@@ -152,6 +171,7 @@ class Server:
         """Answer one request; failures come as their Status, never as an exception."""
         query: Query = dict(reversed(request.query)) if request.query else {}
         call: Call | None = None
+        self._metrics.in_flight += 1
         try:
             if len(request.body) > self.settings.max_body_bytes:
                 raise RequestTooLarge(f"Request entity too large: limit is {self.settings.max_body_bytes}")
@@ -181,6 +201,8 @@ class Server:
             _log.exception("%s %s", request.method, request.path)
             fault = failures.internal("see the server's log")
             response = answers.failure(fault, negotiation.plain(request.headers, query))
+        finally:
+            self._metrics.in_flight -= 1
         return self._finish(request, response, call)
 
     async def _in_time(self, call: Call, seconds: float) -> Response:
@@ -209,6 +231,7 @@ class Server:
     def _finish(self, request: Request, response: Response, call: Call | None) -> Response:
         """Add the headers every answer has (1.7) and compress large bodies (5.9)."""
         headers = response.headers
+        self._metrics.count(call.target if call is not None else None, request.method, response.status)
         headers.append(("audit-id", request.headers.get("audit-id") or ids.uid(self._rng)))
         if not any(name == "cache-control" for name, _ in headers):
             headers.append(("cache-control", "no-cache, private"))

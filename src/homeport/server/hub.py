@@ -32,6 +32,7 @@ class Hub:
         self._by_prefix = {codec.prefix: ResourceCache(codec) for codec in codecs if codec.native}
         self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
+        self._failure: BaseException | None = None
         self.revision = 0
 
     def cache(self, codec: Codec) -> ResourceCache:
@@ -86,6 +87,14 @@ class Hub:
             except TooSlow:
                 continue
 
+    def fail(self, failure: BaseException) -> None:
+        """Nothing follows the store any more: whoever waits, now or later, is told."""
+        self._failure = failure
+        for _, _, future in self._waiters:
+            if not future.done():
+                future.set_exception(failure)
+        self._waiters.clear()
+
     def _take(self, batch: Sequence[Event], now: float) -> None:
         for event in batch:
             cache = self._route(event.key)
@@ -116,10 +125,18 @@ class Hub:
         """Wait up to `seconds` for a revision the caller has not written; tell whether it came."""
         if revision <= self.revision:
             return True
-        done, _ = await asyncio.wait([self._wait_for(revision)], timeout=seconds)
-        return bool(done)
+        future = self._wait_for(revision)
+        done, _ = await asyncio.wait([future], timeout=seconds)
+        if done:
+            future.result()
+            return True
+        future.cancel()
+        return False
 
     def _wait_for(self, revision: int) -> "asyncio.Future[None]":
         future = asyncio.get_running_loop().create_future()
+        if self._failure is not None:
+            future.set_exception(self._failure)
+            return future
         heapq.heappush(self._waiters, (revision, next(self._order), future))
         return future

@@ -194,6 +194,10 @@ class Watches:
     def revision(self) -> int:
         return self._hub.revision
 
+    @property
+    def open_count(self) -> int:
+        return len(self._open)
+
     def close(self) -> None:
         """End every stream the way a timeout does (10.6)."""
         self._stopped = True
