@@ -95,7 +95,7 @@ class LocalImages:
         if _is_host(reference):
             return host_image(text)
         record = self._store.resolve(reference)
-        return record.image(text, record.manifest_digest) if record else None
+        return record.image(text, "" if record.loaded else record.manifest_digest) if record else None
 
     def _is_loaded(self, image: Image) -> bool:
         record = self._store.get(image.id)

@@ -66,6 +66,7 @@ class Launcher:
             rootless=self.rootless,
             hidden=self.hidden,
             fresh=FRESH_ON_HOST if is_host(spec.image.id) else (),
+            separate=tuple(self.roots.separate_folders(spec.image.id)),
             cgroup=f"/{spec.id}" if self.tool.wants_cgroup and not self.rootless else "",
         )
         config = build(spec, user, sandbox.hostname, place)

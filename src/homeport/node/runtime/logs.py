@@ -15,20 +15,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from homeport.clock import Clock
+from homeport.clock import Clock, nano_time
 
-__all__ = ["MAX_LINE_BYTES", "LogFile", "Pump", "nano_time"]
+__all__ = ["MAX_LINE_BYTES", "LogFile", "Pump"]
 
 MAX_LINE_BYTES: Final = 16 * 1024
 MAX_FILE_BYTES: Final = 10 * 1024 * 1024
 MAX_FILES: Final = 5
 _CHUNK: Final = 64 * 1024
-
-
-def nano_time(seconds: float) -> str:
-    """Return `2026-01-02T15:04:05.000000000Z`: nine digits, always."""
-    whole, fraction = divmod(round(seconds * 1_000_000_000), 1_000_000_000)
-    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
 
 
 class LogFile:

@@ -61,6 +61,7 @@ class OciRuntime:
         self._listeners: set[asyncio.Queue[Exit]] = set()
         self._numbers = itertools.count()
         self._holder_lost = asyncio.Event()
+        self._replaced = asyncio.Event()
         self._holder = self._new_client()
         self._keeping: asyncio.Task[None] | None = None
 
@@ -257,6 +258,11 @@ class OciRuntime:
             for path in (description, pid_file, console):
                 path.unlink(missing_ok=True)
 
+    async def holder_replaced(self) -> None:
+        """Wait until the namespace keeper has been replaced after its next death."""
+        await self._replaced.wait()
+        self._replaced.clear()
+
     async def close(self) -> None:
         if self._keeping is not None:
             self._keeping.cancel()
@@ -362,6 +368,7 @@ class OciRuntime:
             for record in self._containers.values():
                 if record.id not in self._exits:
                     self._watch(record)
+            self._replaced.set()
 
     def _end(self, container_id: str) -> None:
         """The main process is gone: finish the log first, then tell."""

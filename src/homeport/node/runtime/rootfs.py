@@ -62,6 +62,10 @@ class RootFilesystems:
         self._overlay(layers, container / "upper", container / "work", root)
         return root
 
+    def separate_folders(self, image_id: str) -> Sequence[str]:
+        """Return the top-level directories that are mounts of their own, so a read-only root does not cover them."""
+        return [f"/{entry.name}" for entry in _host_folders()] if self._rootless and is_host(image_id) else []
+
     def unmount(self, container: Path) -> None:
         """Undo `mount` and drop the container's own layer. Absent is fine."""
         root = container / "rootfs"
@@ -83,20 +87,25 @@ class RootFilesystems:
     def _mount_host_folders(self, container: Path) -> None:
         root = container / "rootfs"
         syscalls.mount("tmpfs", str(root), "tmpfs", syscalls.MS_NODEV, "mode=755")
-        for entry in sorted(os.scandir("/"), key=lambda entry: entry.name):
+        for entry in os.scandir("/"):
             if entry.is_symlink():
                 (root / entry.name).symlink_to(os.readlink(entry.path))
-            elif entry.is_dir() and entry.name not in _NOT_FROM_HOST:
-                (root / entry.name).mkdir(mode=0o755)
-                upper, work = container / "upper" / entry.name, container / "work" / entry.name
-                upper.mkdir(exist_ok=True)
-                work.mkdir(exist_ok=True)
-                upper.chmod(entry.stat().st_mode & 0o7777 | 0o700)
-                # A folder that cannot be overlaid (something is mounted in it) stays empty: it is no part of a system.
-                with suppress(OSError):
-                    self._overlay([Path(entry.path)], upper, work, root / entry.name)
+        for entry in _host_folders():
+            (root / entry.name).mkdir(mode=0o755)
+            upper, work = container / "upper" / entry.name, container / "work" / entry.name
+            upper.mkdir(exist_ok=True)
+            work.mkdir(exist_ok=True)
+            upper.chmod(entry.stat().st_mode & 0o7777 | 0o700)
+            # A folder that cannot be overlaid (something is mounted in it) stays empty: it is no part of a system.
+            with suppress(OSError):
+                self._overlay([Path(entry.path)], upper, work, root / entry.name)
         for name in ("proc", "sys", "dev", "run", "tmp", "mnt"):
             (root / name).mkdir(mode=0o755, exist_ok=True)
+
+
+def _host_folders() -> list[os.DirEntry[str]]:
+    found = (entry for entry in os.scandir("/") if entry.is_dir(follow_symlinks=False))
+    return sorted((entry for entry in found if entry.name not in _NOT_FROM_HOST), key=lambda entry: entry.name)
 
 
 @contextmanager

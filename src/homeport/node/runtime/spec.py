@@ -49,6 +49,7 @@ class Place:
     rootless      inside our own user namespace: no devices, no `gid=5`, no lowering of OOM scores
     hidden        paths of the host that no container may see (the engine's data)
     fresh         directories that must not be the image's (host image: `/tmp`, `/run`)
+    separate      top-level directories that are mounts of their own: a read-only root must name them
     cgroup        group for runtimes that insist on one; empty for those that leave it alone
     """
 
@@ -59,6 +60,7 @@ class Place:
     rootless: bool = False
     hidden: tuple[str, ...] = ()
     fresh: tuple[str, ...] = ()
+    separate: tuple[str, ...] = ()
     cgroup: str = ""
 
 
@@ -69,7 +71,10 @@ def build(spec: ContainerSpec, user: User, hostname: str, place: Place) -> dict[
     linux: dict[str, Any] = {
         "namespaces": _namespaces(place),
         "maskedPaths": [*place.hidden, *(() if _unmasked(security) else MASKED_PATHS)],
-        "readonlyPaths": [] if _unmasked(security) else list(READ_ONLY_PATHS),
+        "readonlyPaths": [
+            *(place.separate if security.read_only_root else ()),
+            *(() if _unmasked(security) else READ_ONLY_PATHS),
+        ],
     }
     if place.cgroup:
         linux["cgroupsPath"] = place.cgroup
