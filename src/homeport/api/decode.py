@@ -91,7 +91,8 @@ def _kind_walk(gvk: Gvk) -> Walk:
 
 
 @cache
-def _struct_walk(name: str) -> Walk:
+def _struct_walk(name: str, owner: str = "") -> Walk:
+    """Return the walk of a type; `owner` is the Go name of the type it is a field of, for error texts."""
     facts = schema.struct(name)
     compiled: Walk | None = None
 
@@ -99,13 +100,13 @@ def _struct_walk(name: str) -> Walk:
         # Types are compiled when first met: self-reference is no concern and unused types cost nothing.
         nonlocal compiled
         if compiled is None:
-            compiled = _compile_struct(facts)
+            compiled = _compile_struct(facts, owner)
         return compiled(value, path, findings)
 
     return first
 
 
-def _compile_struct(facts: schema.Struct) -> Walk:
+def _compile_struct(facts: schema.Struct, owner: str) -> Walk:
     plain = {field.name: {"s": str, "b": bool}.get(field.type, _UNSET) for field in facts.fields.values()}
     steps: dict[str, tuple[Walk, bool]] = {}
     for field in facts.fields.values():
@@ -117,7 +118,7 @@ def _compile_struct(facts: schema.Struct) -> Walk:
 
     def walk(tree: Json, path: str, findings: Findings) -> Json:
         if type(tree) is not dict:
-            raise _mismatch(tree, path, go_name, facts.go_name)
+            raise _mismatch(tree, path, go_name, owner)
         prefix = f"{path}." if path else ""
         gone: list[str] | None = None
         for key, value in tree.items():
@@ -175,7 +176,7 @@ def _field_walk(owner: schema.Struct, field: schema.Field) -> Walk:
 
 def _walk(code: str, go_type: str, owner: str) -> Walk:
     if code[0] == "@":
-        return _struct_walk(code[1:])
+        return _struct_walk(code[1:], owner)
     if code[0] == "[":
         return _list_walk(code[2:], go_type, owner)
     if code[0] == "{":
