@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from tests.controllers.cluster import cluster
 
 pytestmark = pytest.mark.virtual
@@ -47,15 +48,6 @@ async def test_a_ready_pod_reaches_its_service(tmp_path: Path) -> None:
 async def test_a_set_with_claims_gets_its_volumes(tmp_path: Path) -> None:
     async with cluster(tmp_path) as world:
         await world.node()
-        await world.create(
-            {
-                "apiVersion": "storage.k8s.io/v1",
-                "kind": "StorageClass",
-                "metadata": {"name": "local", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
-                "provisioner": "homeport.local/directory",
-                "volumeBindingMode": "WaitForFirstConsumer",
-            }
-        )
         await world.create(
             {
                 "apiVersion": "v1",

@@ -3,43 +3,55 @@
 from collections.abc import Callable, Mapping
 
 from homeport.client.contract import Object
-from homeport.client.informer import Informer, Key
+from homeport.client.informer import Informer, Key, key_of
 from homeport.controllers.backends import Backend, decode_backend, selects
 from homeport.controllers.indices import in_namespace, index_by_namespace
 
 __all__ = ["ServicePods"]
 
+Labels = Mapping[str, str]
+
 
 class ServicePods:
     """Calls `wake` with every Service whose endpoints a pod's change may alter, in the same turn of the loop.
 
-    A change that leaves labels and `Backend` as they were wakes nobody (services-dns 11, rule 9).
+    A pod is decoded once per change and kept. A change that leaves labels and `Backend` as they were wakes nobody
+    (services-dns 11, rule 9).
     """
 
     def __init__(self, services: Informer, pods: Informer, wake: Callable[[Key], None]) -> None:
-        self._services, self._pods, self._wake = services, pods, wake
+        self._services, self._wake = services, wake
+        self._known: dict[str, dict[str, tuple[Labels, Backend]]] = {}  # by namespace and name
         index_by_namespace(services)
-        index_by_namespace(pods)
-        pods.add_handler(add=self._changed, update=self._updated, delete=self._changed)
+        pods.add_handler(add=self._seen, update=lambda _, pod: self._seen(pod), delete=self._gone)
 
-    def of(self, namespace: str, selector: Mapping[str, str]) -> list[Backend]:
+    def of(self, namespace: str, selector: Labels) -> list[Backend]:
         """Return the pods a selector takes."""
-        return [
-            decode_backend(pod)
-            for pod in in_namespace(self._pods, namespace)
-            if selects(selector, pod["metadata"].get("labels") or {})
-        ]
+        return [backend for labels, backend in self._known.get(namespace, {}).values() if selects(selector, labels)]
 
-    def _changed(self, pod: Object) -> None:
-        namespace, labels = pod["metadata"]["namespace"], pod["metadata"].get("labels") or {}
+    def _seen(self, pod: Object) -> None:
+        namespace, name = key_of(pod)
+        known = self._known.setdefault(namespace, {})
+        before = known.get(name)
+        labels, backend = pod["metadata"].get("labels") or {}, decode_backend(pod)
+        known[name] = labels, backend
+        if before is not None and before == (labels, backend):
+            return
+        self._wake_services(namespace, labels)
+        if before is not None and before[0] != labels:
+            self._wake_services(namespace, before[0])
+
+    def _gone(self, pod: Object) -> None:
+        namespace, name = key_of(pod)
+        known = self._known.get(namespace, {})
+        before = known.pop(name, None)
+        if not known:
+            self._known.pop(namespace, None)
+        if before is not None:
+            self._wake_services(namespace, before[0])
+
+    def _wake_services(self, namespace: str, labels: Labels) -> None:
         for service in in_namespace(self._services, namespace):
             selector = (service.get("spec") or {}).get("selector")
             if selector and selects(selector, labels):
                 self._wake((namespace, service["metadata"]["name"]))
-
-    def _updated(self, old: Object, new: Object) -> None:
-        relabelled = old["metadata"].get("labels") != new["metadata"].get("labels")
-        if relabelled:
-            self._changed(old)
-        if relabelled or decode_backend(old) != decode_backend(new):
-            self._changed(new)

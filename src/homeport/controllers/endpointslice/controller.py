@@ -18,6 +18,7 @@ from homeport.controllers.endpointslice.model import (
     Action,
     CreateSlice,
     DeleteSlice,
+    Slice,
     UpdateSlice,
 )
 from homeport.controllers.endpointslice.reconcile import reconcile
@@ -60,10 +61,11 @@ class EndpointSliceController:
         self._writes.watch(self._slices)
         self._triggers: dict[Key, TriggerTimes] = {}
         self._zones: dict[str, str] = {}
+        self._decoded_slices: dict[Key, tuple[str, Slice]] = {}  # with the version each was decoded from
         self._awaiting: dict[str, set[Key]] = {}  # services that left pods out, by the node they lack
         self._backends = ServicePods(self._services, self._pods, self._queue.add)
         self._services.on_change(lambda service: self._queue.add(key_of(service)))
-        self._slices.add_handler(add=self._slice_changed, update=self._slice_moved, delete=self._slice_changed)
+        self._slices.add_handler(add=self._slice_changed, update=self._slice_moved, delete=self._slice_gone)
         self._nodes.add_handler(add=self._node_seen, update=lambda _, node: self._node_seen(node))
         self._nodes.add_handler(delete=self._node_gone)
 
@@ -88,7 +90,7 @@ class EndpointSliceController:
         pods = self._backends.of(namespace, service.selector)
         existing = {s["metadata"]["name"]: s for s in self._slices.by_index(BY_SERVICE, f"{namespace}/{name}")}
         self._triggers[key], trigger_time = observe_trigger(self._triggers.get(key), service, pods)
-        slices = [decode_slice(slice_) for slice_ in existing.values()]
+        slices = [self._decoded(slice_) for slice_ in existing.values()]
         plan = reconcile(service, pods, self._zones, slices, trigger_time=trigger_time)
         for node in plan.missing_nodes:
             self._awaiting.setdefault(node, set()).add(key)
@@ -119,6 +121,17 @@ class EndpointSliceController:
                     await self._client.delete(SLICES, namespace, name, uid=uid)
                 except NotFound:
                     return  # somebody was faster
+
+    def _decoded(self, raw: Object) -> Slice:
+        key, version = key_of(raw), raw["metadata"]["resourceVersion"]
+        known = self._decoded_slices.get(key)
+        if known is None or known[0] != version:
+            known = self._decoded_slices[key] = version, decode_slice(raw)
+        return known[1]
+
+    def _slice_gone(self, slice_: Object) -> None:
+        self._decoded_slices.pop(key_of(slice_), None)
+        self._slice_changed(slice_)
 
     def _slice_changed(self, slice_: Object) -> None:
         for service in _service_of(slice_):
