@@ -181,10 +181,10 @@ def slice_facts(obj: Object) -> dict[str, Any]:
 
 
 def clean(status: Any) -> Any:
-    """Leave out what no two runs share: times of conditions."""
+    """Leave out what no two runs share: times and order of conditions."""
     if isinstance(status, Mapping):
         return {
-            name: clean(value)
+            name: sorted(clean(value), key=lambda each: each["type"]) if name == "conditions" else clean(value)
             for name, value in status.items()
             if name not in ("lastTransitionTime", "lastUpdateTime", "lastProbeTime")
         }

@@ -156,7 +156,7 @@ def prepare_for_update(gvk: Gvk, new: Tree, old: Tree, subresource: str = "", *,
             new["metadata"] = {**old["metadata"], **{k: v for k, v in new["metadata"].items() if k == "managedFields"}}
         case _:
             raise ValueError(f"no write rules for subresource {subresource!r}")
-    if key in _GENERATION and _generation_moves(key, new, old):
+    if subresource != "status" and key in _GENERATION and _generation_moves(key, new, old):
         new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
 
 

@@ -61,7 +61,7 @@ class _Spam:
 
 @dataclass(slots=True)
 class _Similar:
-    messages: set[str] = field(default_factory=set)
+    messages: dict[str, None] = field(default_factory=dict)
     at: float = 0.0
 
 
@@ -84,7 +84,7 @@ class Correlator:
     """Which events are dropped as spam, combined as similar, or counted as equal.
 
     - an object's events from one source: 25 at once, then one per 5 minutes; the rest is dropped;
-    - more than 10 messages that differ in text only, each within 10 minutes of the last: combined into one event;
+    - from the tenth of messages that differ in text only, each within 10 minutes of the last: combined into one event;
     - equal events: one object whose count and last time grow.
     """
 
@@ -133,10 +133,11 @@ class Correlator:
             group = _Similar()
             self._similar.put(kindred, group)
         group.at = now
-        if message not in group.messages and len(group.messages) >= SIMILAR_LIMIT:
-            return True
-        group.messages.add(message)
-        return False
+        group.messages[message] = None
+        if len(group.messages) < SIMILAR_LIMIT:
+            return False
+        del group.messages[next(iter(group.messages))]  # no need to remember more than the limit
+        return True
 
 
 class EventRecorder:

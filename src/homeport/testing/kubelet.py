@@ -1,5 +1,6 @@
 """A kubelet without processes: pods run, turn ready and end because a switch or a test says so."""
 
+import asyncio
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,7 +40,10 @@ class Switches:
 
 
 class FakeKubelet:
-    """Stands in for scheduler and kubelets of a few nodes. Pods are treated one after the other."""
+    """Stands in for scheduler and kubelets: pods go to the first node unless told otherwise.
+
+    pause_seconds  between two pods, so that controllers act in between as they would beside a real kubelet
+    """
 
     def __init__(
         self,
@@ -48,8 +52,10 @@ class FakeKubelet:
         informers: InformerFactory,
         nodes: Sequence[str] = ("node-1", "node-2", "node-3"),
         switches: Switches | None = None,
+        pause_seconds: float = 0.002,
     ) -> None:
         self.switches = switches or Switches()
+        self._pause_seconds = pause_seconds
         self._client, self._clock = client, clock
         self._pods = informers.informer(PODS)
         self._node = nodes[0]
@@ -111,6 +117,7 @@ class FakeKubelet:
             return  # it changed or went while it was looked at: its event brings it back
         except ApiError as error:
             raise AssertionError(f"the fake kubelet was refused: {error}") from error
+        await asyncio.sleep(self._pause_seconds)
 
     async def _act(self, pod: Object, namespace: str, name: str) -> None:
         switches = self.switches

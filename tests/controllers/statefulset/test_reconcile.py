@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from controllers.statefulset.sets import DATA, World, pod, revision, stateful_set, steps
 from homeport.api.owners import Owner
 from homeport.controllers.statefulset.claims import owner_change
 from homeport.controllers.statefulset.model import Claim, Retention, Status
 from homeport.controllers.statefulset.reconcile import reconcile
 from homeport.controllers.statefulset.status import completed, differs
+from tests.controllers.statefulset.sets import DATA, World, pod, revision, stateful_set, steps
 
 NOW = 1000.0
 
