@@ -1,10 +1,14 @@
 """The controllers beside each other on a real server: what one writes, the next acts on."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.controllers.cluster import cluster
+from homeport.api.resources import find
+from homeport.client.contract import PatchType
+from tests.controllers.cluster import cluster, ready
 
 pytestmark = pytest.mark.virtual
 
@@ -68,3 +72,180 @@ async def test_a_set_with_claims_gets_its_volumes(tmp_path: Path) -> None:
         path = Path(volume["spec"]["local"]["path"])
         assert path.is_dir()
         assert path.parent == tmp_path / "volumes"
+
+
+def a_replica_set(replicas: int) -> dict[str, Any]:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
+        "metadata": {"name": "r"},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": "r"}},
+            "template": {
+                "metadata": {"labels": {"app": "r"}},
+                "spec": {"containers": [{"name": "main", "image": "a"}]},
+            },
+        },
+    }
+
+
+@pytest.mark.parametrize(("policy", "owned"), [("Background", False), ("Foreground", False), ("Orphan", True)])
+async def test_dependents_go_or_stay_as_asked(tmp_path: Path, policy: str, owned: bool) -> None:
+    async with cluster(tmp_path) as world:
+        await world.create(a_replica_set(2))
+        await world.settle()
+        assert len(await world.items("Pod")) == 2
+        await world.delete("ReplicaSet", "r", "apps", propagation=policy)
+        await world.settle()
+        assert not await world.exists("ReplicaSet", "r", "apps")
+        left = await world.items("Pod")
+        assert len(left) == (2 if owned else 0)
+        assert all(not pod["metadata"].get("ownerReferences") for pod in left)
+
+
+async def test_a_circle_of_owners_is_collected(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as world:
+        uids = {}
+        for name in ("a", "b", "c"):
+            body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}
+            uids[name] = (await world.create(body))["metadata"]["uid"]
+        for name, owner in (("a", "c"), ("b", "a"), ("c", "b")):
+            reference = {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "name": owner,
+                "uid": uids[owner],
+                "blockOwnerDeletion": True,
+            }
+            patch = {"metadata": {"ownerReferences": [reference]}}
+            await world.client.patch(find("ConfigMap"), "default", name, patch)
+        await world.settle()
+        await world.delete("ConfigMap", "a", propagation="Foreground")
+        await world.settle(2.0)
+        assert not [m for m in await world.items("ConfigMap") if m["metadata"]["name"] in uids]
+
+
+async def test_a_deleted_claim_waits_for_its_pod_and_takes_its_data_along(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as world:
+        await world.node()
+        claim = {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "data"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+        }
+        await world.create(claim)
+        await world.pod("x", volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}])
+        await world.settle()
+        (volume,) = await world.items("PersistentVolume", namespace=None)
+        directory = Path(volume["spec"]["local"]["path"])
+        assert directory.is_dir()
+        await world.delete("PersistentVolumeClaim", "data")
+        await world.settle()
+        assert await world.exists("PersistentVolumeClaim", "data")
+        await world.client.delete(find("Pod"), "default", "x", grace_seconds=0)
+        await world.settle()
+        assert not await world.exists("PersistentVolumeClaim", "data")
+        assert await world.items("PersistentVolume", namespace=None) == []
+        assert not directory.exists()
+
+
+async def test_a_claim_that_grows_is_given_more(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as world:
+        await world.node()
+        claim = {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "data"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+        }
+        await world.create(claim)
+        await world.pod("x", volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}])
+        await world.settle()
+        patch = {"spec": {"resources": {"requests": {"storage": "2Gi"}}}}
+        await world.client.patch(find("PersistentVolumeClaim"), "default", "data", patch)
+        await world.settle()
+        assert (await world.get("PersistentVolumeClaim", "data"))["status"]["capacity"] == {"storage": "2Gi"}
+
+
+async def test_a_pod_without_place_is_placed_when_there_is_one(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as world:
+        await world.pod("x")
+        await world.settle()
+        condition = {c["type"]: c for c in (await world.get("Pod", "x"))["status"]["conditions"]}["PodScheduled"]
+        assert (condition["reason"], condition["message"]) == ("Unschedulable", "no nodes available to schedule pods")
+        assert await world.events("FailedScheduling") == ["no nodes available to schedule pods"]
+        await world.node()
+        await world.settle()
+        assert (await world.get("Pod", "x"))["spec"]["nodeName"] == "node-1"
+
+
+async def test_a_more_important_pod_pushes_others_away(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as world:
+        await world.node()
+        big = {"containers": [{"name": "main", "image": "a", "resources": {"requests": {"cpu": "3"}}}]}
+        await world.pod("low", **big)
+        await world.settle()
+        await world.pod("high", **big, priorityClassName="system-cluster-critical")
+        await world.settle()
+        low = await world.get("Pod", "low")
+        assert "deletionTimestamp" in low["metadata"]
+        assert [m.split(" pod ")[0] for m in await world.events("Preempted")] == ["Preempted by"]
+        await world.client.delete(find("Pod"), "default", "low", grace_seconds=0)
+        await world.settle()
+        assert (await world.get("Pod", "high"))["spec"]["nodeName"] == "node-1"
+
+
+async def test_a_silent_node_is_found_out_and_its_pods_leave_the_service(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as world:
+        await world.node()
+        await world.pod("x")
+        await world.settle()
+        await world.report("x")
+        await world.settle(49.0)
+        assert ready_of(await world.get("Node", "node-1", namespace=None)) == "True"
+        await world.settle(2.0)
+        node = await world.get("Node", "node-1", namespace=None)
+        assert ready_of(node) == "Unknown"
+        assert ready_of(await world.get("Pod", "x")) == "False"
+        taints = [(taint["key"], taint["effect"]) for taint in node["spec"]["taints"]]
+        assert taints == [("node.kubernetes.io/unreachable", "NoSchedule")]  # never evicts when no node is well
+        status = {"status": {"conditions": [{**ready(True), "lastHeartbeatTime": "2026-01-01T00:01:00Z"}]}}
+        await world.client.patch(find("Node"), None, "node-1", status, kind=PatchType.STRATEGIC, subresource="status")
+        await world.settle()
+        assert not (await world.get("Node", "node-1", namespace=None))["spec"].get("taints")
+
+
+async def test_one_of_two_nodes_lost_drives_its_pods_out_in_time(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as world:
+        await world.node("node-1")
+        await world.node("node-2")
+        toleration = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30}
+        await world.pod("x", nodeName="node-1", tolerations=[toleration])
+        for second in range(12):  # node-2 goes on speaking
+            status = {
+                "status": {"conditions": [{**ready(True), "lastHeartbeatTime": f"2026-01-01T00:00:{second:02}Z"}]}
+            }
+            await world.client.patch(
+                find("Node"), None, "node-2", status, kind=PatchType.STRATEGIC, subresource="status"
+            )
+            await world.settle(10.0)
+            pod = await world.get("Pod", "x")
+            assert ("deletionTimestamp" in pod["metadata"]) == (world.clock.now() - world.clock.epoch > 80.0), second
+
+
+async def test_a_pod_of_a_node_that_was_removed_is_finished_after_the_quarantine(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as world:
+        await world.node()
+        await world.pod("x")
+        await world.settle()
+        await world.client.delete(find("Node"), None, "node-1")
+        await world.settle(50.0)
+        assert await world.exists("Pod", "x")
+        await world.settle(15.0)
+        assert not await world.exists("Pod", "x")
+
+
+def ready_of(obj: Mapping[str, Any]) -> str:
+    return next(c["status"] for c in obj["status"]["conditions"] if c["type"] == "Ready")

@@ -1,0 +1,214 @@
+"""Claims and volumes find each other: who matches whom, in which order things are written, what is said when not."""
+
+from dataclasses import replace
+
+import pytest
+
+from homeport.api.quantity import parse_quantity
+from homeport.api.selectors import label_selector_from_object
+from homeport.controllers.volumes.model import (
+    BIND_COMPLETED,
+    BOUND_BY_CONTROLLER,
+    PROVISIONED_BY,
+    SELECTED_NODE,
+    STORAGE_PROVISIONERS,
+    Claim,
+    ClaimRef,
+    StorageClass,
+    Volume,
+)
+from homeport.controllers.volumes.protection import CLAIM_FINALIZER, protected
+from homeport.controllers.volumes.provisioner import PROVISIONER, growth, is_reclaimable, volume_body, wants_volume
+from homeport.controllers.volumes.reconcile import (
+    AnnounceProvisioner,
+    AssignClass,
+    BindClaim,
+    BindVolume,
+    Notice,
+    ReleaseVolume,
+    SetClaimPhase,
+    SetVolumePhase,
+    best_match,
+    default_class,
+    mismatch,
+    reconcile_claim,
+    reconcile_volume,
+)
+
+ONE = parse_quantity("1Gi")
+CLAIM = Claim(
+    namespace="ns",
+    name="data",
+    uid="claim-uid",
+    class_name="local",
+    requested=ONE,
+    request_text="1Gi",
+    access_modes=frozenset({"ReadWriteOnce"}),
+    volume_mode="Filesystem",
+    selector=None,
+    volume_name="",
+    phase="Pending",
+    capacity=None,
+    annotations={},
+)
+VOLUME = Volume(
+    name="v",
+    uid="volume-uid",
+    class_name="local",
+    capacity=ONE,
+    access_modes=frozenset({"ReadWriteOnce", "ReadOnlyMany"}),
+    volume_mode="Filesystem",
+    labels={"tier": "x"},
+    annotations={},
+    claim=None,
+    phase="Available",
+    reclaim="Retain",
+)
+IMMEDIATE = StorageClass("local", "example.com/p", False, "Delete", True, False, "")
+WAITING = replace(IMMEDIATE, waits_for_consumer=True)
+BOUND_CLAIM = replace(CLAIM, volume_name="v", phase="Bound", annotations={BIND_COMPLETED: "yes"}, capacity=ONE)
+BOUND_VOLUME = replace(VOLUME, claim=ClaimRef("ns", "data", "claim-uid"), phase="Bound")
+
+
+def test_the_volume_is_written_before_the_claim() -> None:
+    actions = reconcile_claim(CLAIM, {"v": VOLUME}, {"local": IMMEDIATE})
+    assert actions == [
+        BindVolume(VOLUME, CLAIM, by_controller=True),
+        SetVolumePhase(VOLUME, "Bound"),
+        BindClaim(CLAIM, VOLUME),
+        SetClaimPhase(CLAIM, "Bound", VOLUME),
+    ]
+
+
+def test_a_binding_cut_off_goes_on_where_it_stopped() -> None:
+    assert reconcile_claim(CLAIM, {"v": BOUND_VOLUME}, {"local": IMMEDIATE}) == [
+        BindClaim(CLAIM, BOUND_VOLUME),
+        SetClaimPhase(CLAIM, "Bound", BOUND_VOLUME),
+    ]
+    assert reconcile_claim(BOUND_CLAIM, {"v": BOUND_VOLUME}, {"local": IMMEDIATE}) == []
+
+
+def test_a_reservation_by_name_is_completed_without_a_mark() -> None:
+    reserved = replace(VOLUME, claim=ClaimRef("ns", "data"))
+    assert reconcile_claim(CLAIM, {"v": reserved}, {})[0] == BindVolume(reserved, CLAIM, by_controller=False)
+
+
+def test_the_smallest_that_fits_is_taken_but_a_reserved_one_first() -> None:
+    big, small = replace(VOLUME, name="a", capacity=parse_quantity("5Gi")), replace(VOLUME, name="b")
+    assert best_match(CLAIM, [big, small]) == small
+    reserved = replace(big, name="c", claim=ClaimRef("ns", "data"))
+    assert best_match(CLAIM, [small, reserved]) == reserved
+    assert best_match(CLAIM, [small], reserved_only=True) is None
+    assert best_match(CLAIM, [replace(small, terminating=True), replace(small, phase="Released")]) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"capacity": parse_quantity("1Mi")}, "requested PV is too small"),
+        ({"class_name": "other"}, "storageClassName does not match"),
+        ({"volume_mode": "Block"}, "incompatible volumeMode"),
+        ({"access_modes": frozenset({"ReadWriteMany"})}, "incompatible accessMode"),
+        ({}, ""),
+    ],
+)
+def test_a_mismatch_is_named(change: dict[str, object], reason: str) -> None:
+    assert mismatch(CLAIM, replace(VOLUME, **change)) == reason  # type: ignore[arg-type]
+
+
+def test_a_selector_chooses() -> None:
+    claim = replace(CLAIM, selector=label_selector_from_object({"matchLabels": {"tier": "y"}}))
+    assert best_match(claim, [VOLUME, replace(VOLUME, name="w", labels={"tier": "y"})]).name == "w"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("claim", "classes", "consumer", "reason"),
+    [
+        (CLAIM, {"local": WAITING}, "", "WaitForFirstConsumer"),
+        (CLAIM, {"local": WAITING}, "x", "WaitForPodScheduled"),
+        (CLAIM, {}, "", "ProvisioningFailed"),
+        (CLAIM, {"local": replace(IMMEDIATE, provisioner="kubernetes.io/no-provisioner")}, "", "ProvisioningFailed"),
+        (replace(CLAIM, class_name=""), {"local": IMMEDIATE}, "", "FailedBinding"),
+        (replace(CLAIM, class_name=None), {}, "", "FailedBinding"),
+    ],
+)
+def test_a_claim_without_volume_is_told_why(
+    claim: Claim, classes: dict[str, StorageClass], consumer: str, reason: str
+) -> None:
+    (notice,) = reconcile_claim(claim, {}, classes, consumer)
+    assert isinstance(notice, Notice)
+    assert notice.reason == reason
+
+
+def test_a_provisioner_is_asked_at_once_or_when_a_node_is_chosen() -> None:
+    assert AnnounceProvisioner(CLAIM, "example.com/p") in reconcile_claim(CLAIM, {}, {"local": IMMEDIATE})
+    chosen = replace(CLAIM, annotations={SELECTED_NODE: "node-1"})
+    assert AnnounceProvisioner(chosen, "example.com/p") in reconcile_claim(chosen, {}, {"local": WAITING})
+
+
+def test_a_claim_without_class_gets_the_newest_default() -> None:
+    old = StorageClass("a", "p", False, "Delete", True, True, "2026-01-01T00:00:00Z")
+    new = replace(old, name="b", created="2026-02-01T00:00:00Z")
+    twin = replace(new, name="c")
+    assert default_class([old, twin, new]) == new
+    claim = replace(CLAIM, class_name=None)
+    assert reconcile_claim(claim, {}, {"a": old, "b": new}) == [AssignClass(claim, "b")]
+
+
+def test_a_claim_whose_volume_is_gone_is_lost_once() -> None:
+    notice, phase = reconcile_claim(BOUND_CLAIM, {}, {})
+    assert isinstance(notice, Notice)
+    assert (notice.reason, phase) == ("ClaimLost", SetClaimPhase(BOUND_CLAIM, "Lost"))
+    assert reconcile_claim(replace(BOUND_CLAIM, phase="Lost"), {}, {}) == []
+
+
+def test_a_volume_follows_its_claim() -> None:
+    assert reconcile_volume(replace(VOLUME, phase="Pending"), None) == [
+        SetVolumePhase(replace(VOLUME, phase="Pending"), "Available")
+    ]
+    assert reconcile_volume(BOUND_VOLUME, BOUND_CLAIM) == []
+    assert reconcile_volume(BOUND_VOLUME, None) == [SetVolumePhase(BOUND_VOLUME, "Released")]
+    assert reconcile_volume(BOUND_VOLUME, replace(BOUND_CLAIM, uid="another")) == [
+        SetVolumePhase(BOUND_VOLUME, "Released")
+    ]
+    elsewhere = replace(BOUND_CLAIM, volume_name="w")
+    assert reconcile_volume(BOUND_VOLUME, elsewhere) == [ReleaseVolume(BOUND_VOLUME, whole=False)]
+    ours = replace(BOUND_VOLUME, annotations={BOUND_BY_CONTROLLER: "yes"})
+    assert reconcile_volume(ours, elsewhere) == [ReleaseVolume(ours, whole=True)]
+
+
+def test_the_provisioner_serves_claims_announced_to_it_with_a_node() -> None:
+    mine = replace(WAITING, provisioner=PROVISIONER)
+    announced = dict.fromkeys(STORAGE_PROVISIONERS, PROVISIONER)
+    assert not wants_volume(CLAIM, mine)
+    assert not wants_volume(replace(CLAIM, annotations=announced), mine)
+    assert wants_volume(replace(CLAIM, annotations={**announced, SELECTED_NODE: "node-1"}), mine)
+    assert not wants_volume(replace(CLAIM, annotations={**announced, SELECTED_NODE: "n"}, terminating=True), mine)
+
+
+def test_a_volume_is_what_the_claim_asked_for_on_the_node_of_its_directory() -> None:
+    body = volume_body(CLAIM, replace(WAITING, provisioner=PROVISIONER), "/data/x", "node-1")
+    assert body["metadata"]["name"] == "pvc-claim-uid"
+    assert body["spec"]["capacity"] == {"storage": "1Gi"}
+    assert body["spec"]["claimRef"]["uid"] == "claim-uid"
+    (term,) = body["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"]
+    assert term["matchExpressions"][0]["values"] == ["node-1"]
+
+
+def test_growth_needs_the_class_and_reclaim_the_policy() -> None:
+    mine = replace(BOUND_VOLUME, annotations={PROVISIONED_BY: PROVISIONER})
+    bigger = replace(BOUND_CLAIM, requested=parse_quantity("2Gi"))
+    assert growth(bigger, mine, IMMEDIATE) == parse_quantity("2Gi")
+    assert growth(bigger, mine, replace(IMMEDIATE, expandable=False)) is None
+    assert growth(BOUND_CLAIM, mine, IMMEDIATE) is None
+    assert not is_reclaimable(replace(mine, phase="Released"))
+    assert is_reclaimable(replace(mine, phase="Released", reclaim="Delete"))
+    assert not is_reclaimable(replace(mine, reclaim="Delete"))
+
+
+def test_protection_is_put_back_and_lifted_when_unused() -> None:
+    plain = {"metadata": {"finalizers": ["example.com/x"]}}
+    assert protected(plain, CLAIM_FINALIZER, used=False) == ["example.com/x", CLAIM_FINALIZER]
+    going = {"metadata": {"deletionTimestamp": "t", "finalizers": [CLAIM_FINALIZER, "example.com/x"]}}
+    assert protected(going, CLAIM_FINALIZER, used=True) is None
+    assert protected(going, CLAIM_FINALIZER, used=False) == ["example.com/x"]
