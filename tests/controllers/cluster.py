@@ -15,6 +15,7 @@ from homeport.client.inprocess import InProcessTransport
 from homeport.client.rest import RestClient
 from homeport.controllers.roster import Settings, controllers
 from homeport.controllers.volumes.directories import LocalDirectories
+from homeport.controllers.volumes.provisioner import class_body
 from homeport.errors import NotFound
 from homeport.scheduler import Scheduler
 from homeport.server.app import Server
@@ -124,6 +125,7 @@ async def cluster(tmp_path: Any, *, scheduler: bool = True) -> AsyncIterator[Clu
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(run()) for run in (factory.run, *running)]
             world = Cluster(client_for("test"), clock)
+            await world.create(class_body())
             await world.settle()
             try:
                 yield world

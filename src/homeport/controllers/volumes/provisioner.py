@@ -46,8 +46,7 @@ CLASS_NAME: Final = "homeport-local"
 NODES = find("Node")
 HOSTNAME_LABEL: Final = "kubernetes.io/hostname"
 
-WorkKey = tuple[Literal["claim", "volume", "class"], str, str]
-OWN_CLASS: Final[WorkKey] = ("class", "", CLASS_NAME)
+WorkKey = tuple[Literal["claim", "volume"], str, str]
 
 
 def class_body() -> dict[str, Any]:
@@ -151,15 +150,12 @@ class LocalProvisioner:
             group.create_task(self._events.run())
             for informer in (self._claims, self._volumes, self._classes, self._nodes):
                 await informer.synced.wait()
-            self._queue.add(OWN_CLASS)
             await self._queue.process(self.sync)
 
     async def sync(self, key: WorkKey) -> None:
         """Serve one claim or reclaim one volume. Raises ApiError or OSError to be called again."""
         kind, namespace, name = key
-        if kind == "class":
-            await self._offer_class(name)
-        elif kind == "claim":
+        if kind == "claim":
             raw = self._claims.get(namespace, name)
             if raw is not None:
                 await self._serve(raw)
@@ -167,14 +163,6 @@ class LocalProvisioner:
             raw = self._volumes.get(None, name)
             if raw is not None and is_reclaimable(decode_volume(raw)):
                 await self._reclaim(raw)
-
-    async def _offer_class(self, name: str) -> None:
-        """Make the class this provisioner serves, once per start; one that is there stays as it was changed."""
-        if self._classes.get(None, name) is None:
-            try:
-                await self._client.create(CLASSES, class_body())
-            except AlreadyExists:
-                return
 
     async def _serve(self, raw: Object) -> None:
         claim = decode_claim(raw)
