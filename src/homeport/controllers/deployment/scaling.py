@@ -61,6 +61,10 @@ def shrink_old(desired: Deployment, new: ReplicaSet, old: Sequence[ReplicaSet]) 
     sizes = {each.name: each.replicas for each in shrinking}
     unhealthy = []
     for each in shrinking:
+        if budget <= 0:
+            break
+        if each.available > each.replicas:
+            return (unhealthy,)  # it has not told yet how many are left since it shrank: wait for it
         gone = min(budget, each.replicas - each.available)
         if gone > 0:
             sizes[each.name] -= gone

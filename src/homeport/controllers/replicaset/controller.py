@@ -153,9 +153,9 @@ class ReplicaSetController:
         self._writes.wrote(key, self._sets, written)
 
     def _related(self, obj: Object) -> Iterator[Pod]:
-        """Yield the pods of all ReplicaSets of the same owner; they compete for places on nodes."""
+        """Yield the pods of all ReplicaSets of the same owner; they share the nodes. None without an owner."""
         controller = controller_of(obj)
-        siblings = [obj] if controller is None else children.owned_by(self._sets, controller.uid)
+        siblings = () if controller is None else children.owned_by(self._sets, controller.uid)
         for sibling in siblings:
             for pod in children.owned_by(self._pods, sibling["metadata"]["uid"]):
                 yield decode_pod(pod, 0)

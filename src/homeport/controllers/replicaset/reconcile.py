@@ -20,7 +20,7 @@ _PHASES: Final = {"Pending": 0, "Unknown": 1, "Running": 2}
 def reconcile(desired: ReplicaSet, pods: Iterable[Pod], related: Iterable[Pod], now: float) -> Plan:
     """Return what brings the number of active pods to `desired.replicas`, at most `BURST` of them at once.
 
-    related  pods of every ReplicaSet of the same owner, this one's included: of several on one node, one goes first
+    related  pods of every ReplicaSet of the same owner, this one's included: those that share a node go first
     """
     active = [pod for pod in pods if pod.active]
     if desired.deleting:
