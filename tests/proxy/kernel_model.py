@@ -5,7 +5,8 @@ import re
 from homeport.proxy.kernel import NftablesError
 
 _LINE = re.compile(r"(add|delete|flush|create) (set|chain|rule|element|table) ip homeport ?(\S*) ?(.*)")
-_SHARED = ("services", "cluster-addresses", "hairpin")
+_SHARED = ("services", "endpoints", "cluster-addresses", "hairpin")
+_BASE = re.compile(r"(?ms)^table ip homeport \{.*?^\}\n")
 _REFERENCE = re.compile(r"(?:goto |@)(\S+)")
 
 
@@ -17,6 +18,7 @@ class KernelModel:
         self.sets: set[str] = set()
         self.elements: dict[tuple[str, str], str] = {}
         self.exists = False
+        self.standing: set[str] = set()
         self.log: list[str] = []
         self.failures = 0
         self.closed = False
@@ -37,7 +39,9 @@ class KernelModel:
     def run(self, transaction: str) -> None:
         before = (dict(self.chains), set(self.sets), dict(self.elements), self.exists)
         try:
-            lines = re.sub(r"(?ms)^table ip homeport \{.*?^\}\n", "", transaction).splitlines()
+            for text in _BASE.findall(transaction):
+                self.standing = {*re.findall(r"(?:chain|set|map) (\S+) \{", text)}
+            lines = _BASE.sub("", transaction).splitlines()
             for line in lines:
                 self._line(line)
             self._check_references()
@@ -94,7 +98,7 @@ class KernelModel:
     def _references(self) -> set[str]:
         texts = [rule for rules in self.chains.values() for rule in rules] + list(self.elements.values())
         found = {name.rstrip(",") for text in texts for name in _REFERENCE.findall(text)}
-        return found - {"refuse", "pods", "services"}
+        return found - self.standing
 
     def _check_references(self) -> None:
         missing = self._references() - self.chains.keys() - self.sets

@@ -19,7 +19,7 @@ from homeport.proxy.model import (
     Target,
     Via,
 )
-from homeport.proxy.nftables import Element, Ruleset, compile_service, difference, whole
+from homeport.proxy.nftables import Element, Ruleset, compile_service, whole
 from homeport.proxy.rules import decide
 from tests.proxy.kernel_model import KernelModel
 
@@ -43,7 +43,9 @@ def compiled(service: Service, *endpoints: Endpoint) -> nftables.Compiled:
 
 
 def ruleset(*services: tuple[Service, list[Endpoint]]) -> Ruleset:
-    return Ruleset().replace({service.key: compiled(service, *endpoints) for service, endpoints in services})
+    held = Ruleset()
+    held.change({service.key: compiled(service, *endpoints) for service, endpoints in services})
+    return held
 
 
 DNS = Service(("kube-system", "kube-dns"), (ServicePort("dns", "udp", 53),), (IPv4Address("10.96.0.10"),))
@@ -58,15 +60,18 @@ GUARDED = replace(
 )
 EMPTY = replace(WEB, key=("shop", "empty"), ports=(ServicePort("", "sctp", 84),))
 AWAY = replace(WEB, key=("shop", "away"), ports=(ServicePort("", "tcp", 85),), internal_local=True)
-EVERYTHING = ruleset(
-    (WEB, [endpoint(2), endpoint(3)]),
-    (DNS, [endpoint(9)]),
-    (STICKY, [endpoint(2), endpoint(3)]),
-    (NEAR, [endpoint(4), endpoint(5, "there")]),
-    (GUARDED, [endpoint(6)]),
-    (EMPTY, []),
-    (AWAY, [endpoint(5, "there")]),
-)
+
+
+def everything() -> Ruleset:
+    return ruleset(
+        (WEB, [endpoint(2), endpoint(3)]),
+        (DNS, [endpoint(9)]),
+        (STICKY, [endpoint(2), endpoint(3)]),
+        (NEAR, [endpoint(4), endpoint(5, "there")]),
+        (GUARDED, [endpoint(6)]),
+        (EMPTY, []),
+        (AWAY, [endpoint(5, "there")]),
+    )
 
 
 def golden(name: str, text: str) -> None:
@@ -74,44 +79,60 @@ def golden(name: str, text: str) -> None:
 
 
 def test_the_whole_table_reads_like_this() -> None:
-    golden("whole", whole(EVERYTHING, SETTINGS))
+    golden("whole", whole(everything(), SETTINGS))
 
 
-def test_one_more_endpoint_touches_its_own_chain_alone() -> None:
-    after = EVERYTHING.replace({WEB.key: compiled(WEB, endpoint(2), endpoint(3), endpoint(7))})
-    golden("scaled", difference(EVERYTHING, after, [WEB.key]))
-
-
-def test_the_last_endpoint_leaves() -> None:
-    after = EVERYTHING.replace({WEB.key: compiled(WEB)})
-    golden("emptied", difference(EVERYTHING, after, [WEB.key]))
-
-
-def test_a_service_goes_without_a_trace() -> None:
-    after = EVERYTHING.replace({STICKY.key: None})
-    golden("removed", difference(EVERYTHING, after, [STICKY.key]))
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("scaled", {WEB.key: compiled(WEB, endpoint(2), endpoint(3), endpoint(7))}),
+        ("moved", {WEB.key: compiled(WEB, endpoint(2), endpoint(9))}),
+        ("emptied", {WEB.key: compiled(WEB)}),
+        ("removed", {STICKY.key: None}),
+    ],
+)
+def test_a_change_touches_what_differs_alone(
+    name: str, change: dict[tuple[str, str], nftables.Compiled | None]
+) -> None:
+    golden(name, everything().change(change))
 
 
 def test_no_change_is_no_transaction() -> None:
-    after = EVERYTHING.replace({WEB.key: compiled(WEB, endpoint(2), endpoint(3))})
-    assert difference(EVERYTHING, after, [WEB.key]) == ""
+    assert everything().change({WEB.key: compiled(WEB, endpoint(2), endpoint(3)), ("no", "body"): None}) == ""
 
 
 def test_the_first_by_name_has_an_address_two_services_claim() -> None:
-    def claim(name: str) -> ServiceRules:
+    def claim(name: str, target: int) -> ServiceRules:
         frontend = Frontend(IPv4Address("192.0.2.1"), 80, Via.CLUSTER)
-        ports = (PortRules("80", "tcp", (frontend,), (Target(IPv4Address("10.244.0.2"), 80),)),)
+        ports = (PortRules("80", "tcp", (frontend,), (Target(IPv4Address(f"10.244.0.{target}"), 80),)),)
         return ServiceRules(("default", name), (), ports)
 
-    key = Element("services", "192.0.2.1 . tcp . 80")
-    both = Ruleset().replace({("default", name): compile_service(claim(name)) for name in ("b", "a")})
-    assert both.value(key) == "goto cluster/default/a/tcp/80"
-    left = both.replace({("default", "a"): None})
-    assert left.value(key) == "goto cluster/default/b/tcp/80"
-    kernel = KernelModel()
-    kernel.run(whole(both, SETTINGS))
-    kernel.run(difference(both, left, [("default", "a")]))
-    assert kernel.elements[("services", "192.0.2.1 . tcp . 80")] == "goto cluster/default/b/tcp/80"
+    key = Element("endpoints", "192.0.2.1 . tcp . 80 . 0x0")
+    held, kernel = Ruleset(), KernelModel()
+    kernel.run(whole(held, SETTINGS))
+    kernel.run(held.change({("default", name): compile_service(claim(name, n)) for n, name in ((2, "b"), (1, "a"))}))
+    assert held.value(key) == "10.244.0.1 . 80"
+    kernel.run(held.change({("default", "a"): None}))
+    assert held.value(key) == "10.244.0.2 . 80"
+    assert kernel.elements[("endpoints", "192.0.2.1 . tcp . 80 . 0x0")] == "10.244.0.2 . 80"
+
+
+def test_chains_for_many_endpoints_come_with_the_first_that_needs_them_and_go_with_the_last() -> None:
+    many = [endpoint(number) for number in range(2, 14)]
+    other = replace(
+        WEB, key=("shop", "zoo"), ports=(ServicePort("", "tcp", 90),), cluster_addresses=WEB.cluster_addresses
+    )
+    kernel, held = KernelModel(), Ruleset()
+    kernel.run(whole(held, SETTINGS))
+    for changes, chains in (
+        ({WEB.key: compiled(WEB, *many)}, {"cluster-12", "external-12"}),
+        ({other.key: compiled(other, *many)}, {"cluster-12", "external-12"}),
+        ({WEB.key: None}, {"cluster-12"}),
+        ({other.key: compiled(other, *many[1:])}, {"cluster-11"}),
+        ({other.key: compiled(other, *many[:3])}, set()),
+    ):
+        kernel.run(held.change(changes))  # type: ignore[arg-type]
+        assert kernel.chains.keys() == chains
 
 
 def test_long_names_stay_apart_and_within_the_limit() -> None:
@@ -131,11 +152,9 @@ def test_any_history_of_differences_ends_where_a_whole_would(seed: int) -> None:
         for _ in range(rng.randint(1, 3)):
             key = ("default", f"svc-{rng.randrange(5)}")
             changes[key] = None if rng.random() < 0.2 else random_service(rng, key)
-        wanted = held.replace(changes)
-        kernel.run(difference(held, wanted, list(changes)))
-        held = wanted
+        kernel.run(held.change(changes))
         fresh = KernelModel()
-        fresh.run(whole(wanted, SETTINGS))
+        fresh.run(whole(held, SETTINGS))
         assert kernel.same_as(fresh)
 
 
@@ -155,5 +174,9 @@ def random_service(rng: random.Random, key: tuple[str, str]) -> nftables.Compile
         affinity_seconds=rng.choice((0, 0, 10)),
     )
     return compiled(
-        service, *(endpoint(n, rng.choice(("here", "there"))) for n in rng.sample(range(2, 7), rng.randint(0, 4)))
+        service,
+        *(
+            endpoint(n, rng.choice(("here", "there")))
+            for n in rng.sample(range(2, 14), rng.choice((0, 1, 3, 4, 9, 10)))
+        ),
     )

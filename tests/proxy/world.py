@@ -115,9 +115,9 @@ class World:
         await self.program({service.key: None})
 
     async def program(self, changes: dict[tuple[str, str], nftables.Compiled | None]) -> None:
-        wanted = self.held.replace(changes)
-        await self.kernel.apply(nftables.difference(self.held, wanted, list(changes)))
-        self.held = wanted
+        transaction = self.held.change(changes)
+        if transaction:
+            await self.kernel.apply(transaction)
 
 
 def service(

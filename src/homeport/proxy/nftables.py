@@ -1,23 +1,38 @@
 """Rules → nftables text: a whole table at first, then one minimal transaction per change. Pure.
 
-A new connection costs one hash lookup, whatever the number of Services: the map `services`, keyed by address, protocol
-and port, leads to the chain of a Service port, which picks a target at random. Names follow from the Service, so the
-text of a change follows from the two rule sets alone and nothing is ever listed.
+A new connection costs two hash lookups, whatever the number of Services. The map `services`, keyed by address, protocol
+and port, leads to the chain for a number of endpoints, shared by all ports with that many; it draws an index, and the
+map `endpoints`, keyed by the same and the index, has the target. So a change of endpoints is a change of elements,
+and costs the same among ten Services and among ten thousand: nftables reads the names of all chains before most
+transactions, and there are few. Only ports with session affinity have chains and sets of their own.
+
+Names follow from the Services, so the text of a change follows from what is held and wanted: nothing is ever listed.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_left, insort
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
 from homeport.proxy.model import Frontend, Key, PortRules, ProxySettings, ServiceRules, Target, Via
 
-__all__ = ["TABLE", "Compiled", "Element", "Ruleset", "base", "compile_service", "difference", "whole"]
+__all__ = ["TABLE", "Compiled", "Element", "Ruleset", "base", "compile_service", "whole"]
 
 TABLE: Final = "ip homeport"
 MASQUERADE_MARK: Final = "0x4000"
+"""Connection mark of what shall come from the node's address."""
+LOCAL_OFFSET: Final = 0x10000
+"""Indices of a port's endpoints on this node start here, those of its endpoints anywhere at 0."""
+STANDING: Final = range(1, 9)
+"""Numbers of endpoints whose chains are always there. A chain that comes with the Service that leads to it is, for a
+few microseconds, seen empty by packets under way; they are dropped and sent again."""
 _NAME_LIMIT: Final = 120
+_TRANSLATE: Final = (
+    "meta l4proto { tcp, udp, sctp } dnat ip addr . port to"
+    " ip daddr . meta l4proto . th dport . meta mark map @endpoints"
+)
 _VERDICTS: Final = {Via.REJECT: "goto refuse", Via.DROP: "drop"}
 
 
@@ -31,66 +46,172 @@ class Element:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """What one Service contributes: chains and sets of its own, and elements of shared ones (`` for no value)."""
+    """What one Service contributes: chains and sets of its own, shared chains, and elements of shared containers.
+
+    elements  the value of each, empty for a set's
+    """
 
     chains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     sets: Mapping[str, str] = field(default_factory=dict)
+    shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     elements: Mapping[Element, str] = field(default_factory=dict)
 
+    @property
+    def claimed(self) -> set[Element]:
+        """What others may contribute as well."""
+        return {*self.elements, *(Element(_CHAIN, name) for name in self.shared)}
 
+
+_CHAIN: Final = ""
 _NOTHING: Final = Compiled()
 
 
 @dataclass(frozen=True, slots=True)
+class Difference:
+    """What counts for an element before and after a change; None where it is absent."""
+
+    element: Element
+    before: str | None
+    after: str | None
+
+
 class Ruleset:
-    """What the kernel shall hold. Two Services may claim the same element: the first by name has it."""
+    """What the kernel holds of the Services. Two of them may claim the same element: the first by name has it."""
 
-    services: Mapping[Key, Compiled] = field(default_factory=lambda: MappingProxyType({}))
-    claims: Mapping[Element, tuple[Key, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    def __init__(self) -> None:
+        self._services: dict[Key, Compiled] = {}
+        self._claims: dict[Element, list[Key]] = {}  # in order
 
-    def replace(self, changes: Mapping[Key, Compiled | None]) -> "Ruleset":
-        """Return a rule set with some Services changed, added, or (None) gone."""
-        services, claims = dict(self.services), dict(self.claims)
-        for key, compiled in changes.items():
-            before = services.pop(key, _NOTHING)
-            after = compiled or _NOTHING
-            if compiled is not None:
-                services[key] = compiled
-            for element in before.elements.keys() - after.elements.keys():
-                rest = tuple(owner for owner in claims[element] if owner != key)
-                if rest:
-                    claims[element] = rest
-                else:
-                    del claims[element]
-            for element in after.elements.keys() - before.elements.keys():
-                claims[element] = tuple(sorted((*claims.get(element, ()), key)))
-        return Ruleset(MappingProxyType(services), MappingProxyType(claims))
+    @property
+    def services(self) -> Mapping[Key, Compiled]:
+        return MappingProxyType(self._services)
 
     def value(self, element: Element) -> str | None:
         """Return the value that counts for an element, or None when nobody has it."""
-        owners = self.claims.get(element)
-        return self.services[owners[0]].elements[element] if owners else None
+        owners = self._claims.get(element)
+        return self._services[owners[0]].elements.get(element, "") if owners else None
+
+    def change(self, changes: Mapping[Key, Compiled | None]) -> str:
+        """Change, add or (None) remove Services, and return the transaction for it; "" when nothing differs.
+
+        Everything is declared before it is referred to, and let go of before it is deleted. The cost follows from the
+        changed Services alone.
+        """
+        changed = [(self._services.get(key, _NOTHING), after or _NOTHING) for key, after in changes.items()]
+        touched = sorted({element for pair in changed for compiled in pair for element in compiled.claimed})
+        before = [self.value(element) for element in touched]
+        for key, after in changes.items():
+            self._put(key, after)
+        differing = [
+            Difference(element, old, new)
+            for element, old in zip(touched, before, strict=True)
+            if old != (new := self.value(element))
+        ]
+        return "".join(line + "\n" for line in self._lines(changed, differing))
+
+    def _put(self, key: Key, compiled: Compiled | None) -> None:
+        before, after = self._services.pop(key, _NOTHING), compiled or _NOTHING
+        if compiled is not None:
+            self._services[key] = compiled
+        for element in before.claimed - after.claimed:
+            owners = self._claims[element]
+            del owners[bisect_left(owners, key)]
+            if not owners:
+                del self._claims[element]
+        for element in after.claimed - before.claimed:
+            insort(self._claims.setdefault(element, []), key)
+
+    def _lines(self, changed: Sequence[tuple[Compiled, Compiled]], differing: Sequence[Difference]) -> Iterator[str]:
+        shared = [one for one in differing if one.element.container == _CHAIN]
+        fresh = [one.element for one in shared if one.before is None]
+        unused = [one.element.key for one in shared if one.after is None]
+        for element in fresh:
+            yield f"add chain {TABLE} {element.key}"
+        for before, after in changed:
+            for name in _missing(after.sets, before.sets):
+                yield f"add set {TABLE} {name} {{ {after.sets[name]} }}"
+            for name in _missing(after.chains, before.chains):
+                yield f"add chain {TABLE} {name}"
+        for element in fresh:
+            for rule in self._services[self._claims[element][0]].shared[element.key]:
+                yield f"add rule {TABLE} {element.key} {rule}"
+        for before, after in changed:
+            yield from _rule_lines(before, after)
+        yield from _element_lines([one for one in differing if one.element.container != _CHAIN])
+        gone = [*unused, *(name for before, after in changed for name in _missing(before.chains, after.chains))]
+        for name in gone:
+            yield f"flush chain {TABLE} {name}"
+        for name in gone:
+            yield f"delete chain {TABLE} {name}"
+        for before, after in changed:
+            for name in _missing(before.sets, after.sets):
+                yield f"delete set {TABLE} {name}"
+
+
+def _missing(names: Iterable[str], known: Container[str]) -> list[str]:
+    return [name for name in names if name not in known]
+
+
+def _rule_lines(before: Compiled, after: Compiled) -> Iterator[str]:
+    for name, rules in after.chains.items():
+        known = before.chains.get(name)
+        if known == rules:
+            continue
+        if known is not None:
+            yield f"flush chain {TABLE} {name}"
+        for rule in rules:
+            yield f"add rule {TABLE} {name} {rule}"
+
+
+def _element_lines(differing: Iterable[Difference]) -> Iterator[str]:
+    deleted: dict[str, list[str]] = {}
+    added: dict[str, list[str]] = {}
+    for one in differing:
+        container, key = one.element.container, one.element.key
+        if one.before is not None:
+            deleted.setdefault(container, []).append(key)
+        if one.after is not None:
+            added.setdefault(container, []).append(f"{key} : {one.after}" if one.after else key)
+    for verb, groups in (("delete", deleted), ("add", added)):
+        for container, keys in groups.items():
+            yield f"{verb} element {TABLE} {container} {{ {', '.join(keys)} }}"
 
 
 def compile_service(rules: ServiceRules) -> Compiled:
     """Return what one Service needs in the kernel."""
     chains: dict[str, tuple[str, ...]] = {}
     sets: dict[str, str] = {}
+    shared: dict[str, tuple[str, ...]] = {}
     elements: dict[Element, str] = {Element("cluster-addresses", str(address)): "" for address in rules.addresses}
     for port in rules.ports:
         name = _name(rules.key, port)
-        chains.update(_chains(name, port))
         if port.affinity_seconds:
             for target in _all_targets(port):
                 sets[f"affinity/{name}/{_label(target)}"] = "type ipv4_addr; flags dynamic, timeout;"
+            chains.update(_own_chains(name, port))
+        else:
+            shared.update(_shared_chains(port))
         for frontend in port.frontends:
             key = f"{frontend.address} . {port.protocol} . {frontend.port}"
-            elements.setdefault(Element("services", key), _verdict(name, frontend))
+            elements.setdefault(Element("services", key), _verdict(name, port, frontend))
             if frontend.sources:
-                chains[_firewall(name, frontend)] = _firewall_rules(name, frontend)
+                chains[_firewall(name, frontend)] = _firewall_rules(name, port, frontend)
+            if not port.affinity_seconds:
+                for index, target in _indexed(port, frontend.via):
+                    elements.setdefault(
+                        Element("endpoints", f"{key} . {index:#x}"), f"{target.address} . {target.port}"
+                    )
         for target in _all_targets(port):
             elements[Element("hairpin", f"{target.address} . {target.address}")] = ""
-    return Compiled(chains, sets, elements)
+    return Compiled(chains, sets, shared, elements)
+
+
+def _indexed(port: PortRules, via: Via) -> Iterator[tuple[int, Target]]:
+    """Yield the targets a front end can lead to, with their indices."""
+    if via in (Via.CLUSTER, Via.EXTERNAL, Via.EXTERNAL_LOCAL):
+        yield from enumerate(port.cluster)
+    if via in (Via.LOCAL, Via.EXTERNAL_LOCAL):
+        yield from enumerate(port.local, LOCAL_OFFSET)
 
 
 def _name(key: Key, port: PortRules) -> str:
@@ -110,79 +231,104 @@ def _all_targets(port: PortRules) -> list[Target]:
     return sorted({*port.cluster, *port.local}, key=lambda target: target.order)
 
 
-def _verdict(name: str, frontend: Frontend) -> str:
-    fixed = _VERDICTS.get(frontend.via)
-    if fixed is not None:
-        return fixed
-    return f"goto {_firewall(name, frontend)}" if frontend.sources else f"goto {_entry(name, frontend.via)}"
+def _verdict(name: str, port: PortRules, frontend: Frontend) -> str:
+    if frontend.via not in _VERDICTS and frontend.sources:
+        return f"goto {_firewall(name, frontend)}"
+    return _entry(name, port, frontend.via)
 
 
-def _entry(name: str, via: Via) -> str:
-    return f"external/{name}" if via in (Via.EXTERNAL, Via.EXTERNAL_LOCAL) else f"{via.value}/{name}"
+def _entry(name: str, port: PortRules, via: Via) -> str:
+    """Return the verdict that carries `via` out: shared chains by the number of endpoints, own ones with affinity."""
+    if via in _VERDICTS:
+        return _VERDICTS[via]
+    if port.affinity_seconds:
+        return f"goto {'external' if via in (Via.EXTERNAL, Via.EXTERNAL_LOCAL) else via.value}/{name}"
+    if via is Via.EXTERNAL_LOCAL:
+        return f"goto {_outside(port)}"
+    return f"goto {via.value}-{len(port.local if via is Via.LOCAL else port.cluster)}"
+
+
+def _outside(port: PortRules) -> str:
+    return f"external-{len(port.cluster)}-local-{len(port.local)}"
 
 
 def _firewall(name: str, frontend: Frontend) -> str:
     return f"allowed/{name}/{frontend.address}"
 
 
-def _firewall_rules(name: str, frontend: Frontend) -> tuple[str, ...]:
+def _firewall_rules(name: str, port: PortRules, frontend: Frontend) -> tuple[str, ...]:
     sources = ", ".join(str(source) for source in frontend.sources)
-    if frontend.via in _VERDICTS:
-        return (f"ip saddr != {{ {sources} }} drop", _VERDICTS[frontend.via])
-    return (f"ip saddr != {{ {sources} }} drop", f"goto {_entry(name, frontend.via)}")
+    return (f"ip saddr != {{ {sources} }} drop", _entry(name, port, frontend.via))
 
 
-def _chains(name: str, port: PortRules) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield the chains of a port, each after those it leads to."""
+def _shared_chains(port: PortRules) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield the chains a port shares with every other that has as many endpoints, but for those always there."""
     vias = {frontend.via for frontend in port.frontends}
-    if port.affinity_seconds:
-        for target in _all_targets(port):
-            known = f"affinity/{name}/{_label(target)}"
-            yield (
-                f"endpoint/{name}/{_label(target)}",
-                (
-                    f"update @{known} {{ ip saddr timeout {port.affinity_seconds}s }}",
-                    f"meta l4proto {port.protocol} dnat to {target.address}:{target.port}",
-                ),
-            )
-    if port.cluster:
-        yield f"cluster/{name}", tuple(_pick(name, port, port.cluster))
-    if port.local:
-        yield f"local/{name}", tuple(_pick(name, port, port.local))
-    mark = f"meta mark set meta mark | {MASQUERADE_MARK}"
-    if Via.EXTERNAL in vias:
-        yield f"external/{name}", (mark, f"goto cluster/{name}")
+    cluster, local = len(port.cluster), len(port.local)
+    if cluster and cluster not in STANDING:
+        yield f"cluster-{cluster}", _draw(cluster)
+    if Via.EXTERNAL in vias and cluster not in STANDING:
+        yield f"external-{cluster}", _external(f"cluster-{cluster}")
+    if local:
+        yield f"local-{local}", _draw(local, LOCAL_OFFSET)
     if Via.EXTERNAL_LOCAL in vias:
+        yield _outside(port), _external_local(f"cluster-{cluster}", f"goto local-{local}" if local else "drop")
+
+
+def _draw(count: int, offset: int = 0) -> tuple[str, ...]:
+    """Draw one of `count` endpoints, each as likely as any other, and go to it.
+
+    A packet under way while a transaction is committed may draw from the old number of endpoints and find the new
+    elements. It gets the first then: there is one as long as there is any.
+    """
+    if count == 1:
+        return (f"meta mark set {offset:#x}", "goto translate")
+    drawn = f"numgen random mod {count}" + (f" offset {offset}" if offset else "")
+    return (f"meta mark set {drawn}", "jump translate", f"meta mark set {offset:#x}", "goto translate")
+
+
+def _external(cluster: str) -> tuple[str, ...]:
+    return (f"ct mark set {MASQUERADE_MARK}", f"goto {cluster}")
+
+
+def _external_local(cluster: str, local: str) -> tuple[str, ...]:
+    """Pods and the node itself are not outside: they reach any endpoint."""
+    return (
+        f"ip saddr @pods goto {cluster}",
+        f"fib saddr type local ct mark set {MASQUERADE_MARK} goto {cluster}",
+        local,
+    )
+
+
+def _own_chains(name: str, port: PortRules) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield the chains of a port with session affinity: per endpoint a set of the clients that stay with it."""
+    vias = {frontend.via for frontend in port.frontends}
+    for target in _all_targets(port):
         yield (
-            f"external/{name}",
+            f"endpoint/{name}/{_label(target)}",
             (
-                f"ip saddr @pods goto cluster/{name}",
-                f"fib saddr type local {mark} goto cluster/{name}",
-                f"goto local/{name}" if port.local else "drop",
+                f"update @affinity/{name}/{_label(target)} {{ ip saddr timeout {port.affinity_seconds}s }}",
+                f"meta l4proto {port.protocol} dnat to {target.address}:{target.port}",
             ),
         )
+    if port.cluster:
+        yield f"cluster/{name}", tuple(_stay_or_draw(name, port.cluster))
+    if port.local:
+        yield f"local/{name}", tuple(_stay_or_draw(name, port.local))
+    if Via.EXTERNAL in vias:
+        yield f"external/{name}", _external(f"cluster/{name}")
+    if Via.EXTERNAL_LOCAL in vias:
+        yield f"external/{name}", _external_local(f"cluster/{name}", f"goto local/{name}" if port.local else "drop")
 
 
-def _pick(name: str, port: PortRules, targets: tuple[Target, ...]) -> Iterator[str]:
-    """Yield the rules that choose one of `targets`, each as likely as any other.
-
-    The last rule is for packets under way while a transaction is committed: the kernel walks the old rules and finds
-    the elements of their maps already gone. Such a packet would pass untranslated, and its flow be lost for good.
-    """
-    if port.affinity_seconds:
-        for target in targets:
-            yield f"ip saddr @affinity/{name}/{_label(target)} goto endpoint/{name}/{_label(target)}"
-        if len(targets) > 1:
-            choices = ", ".join(f"{n} : goto endpoint/{name}/{_label(target)}" for n, target in enumerate(targets))
-            yield f"numgen random mod {len(targets)} vmap {{ {choices} }}"
-        yield f"goto endpoint/{name}/{_label(targets[0])}"
-        return
+def _stay_or_draw(name: str, targets: tuple[Target, ...]) -> Iterator[str]:
+    """Yield the rules that keep a known client where it is and draw for others; the last is as in `_draw`."""
+    for target in targets:
+        yield f"ip saddr @affinity/{name}/{_label(target)} goto endpoint/{name}/{_label(target)}"
     if len(targets) > 1:
-        choices = ", ".join(f"{n} : {target.address} . {target.port}" for n, target in enumerate(targets))
-        yield (
-            f"meta l4proto {port.protocol} dnat ip addr . port to numgen random mod {len(targets)} map {{ {choices} }}"
-        )
-    yield f"meta l4proto {port.protocol} dnat to {targets[0].address}:{targets[0].port}"
+        choices = ", ".join(f"{n} : goto endpoint/{name}/{_label(target)}" for n, target in enumerate(targets))
+        yield f"numgen random mod {len(targets)} vmap {{ {choices} }}"
+    yield f"goto endpoint/{name}/{_label(targets[0])}"
 
 
 def base(settings: ProxySettings) -> str:
@@ -190,104 +336,52 @@ def base(settings: ProxySettings) -> str:
 
     Nothing to a virtual address passes untranslated, not even while rules change.
     """
-    services, pods = settings.services, settings.pods
+    services = settings.services
     real = ", ".join(str(address) for address in settings.real_addresses)
-    untracked = f"ip daddr {{ {real} }} notrack; ip saddr {{ {real} }} notrack;" if real else ""
-    exempt = f"ip daddr {{ {real} }} accept;" if real else ""
-    return f"""table {TABLE} {{
-\tmap services {{ type ipv4_addr . inet_proto . inet_service : verdict; }}
-\tset cluster-addresses {{ type ipv4_addr; }}
-\tset hairpin {{ type ipv4_addr . ipv4_addr; }}
-\tset pods {{ type ipv4_addr; flags interval; elements = {{ {pods} }} }}
-\tchain refuse {{
-\t\treject
-\t}}
-\tchain dispatch {{
-\t\t{exempt}
-\t\tip daddr {services} ip saddr != @pods meta mark set meta mark | {MASQUERADE_MARK}
-\t\tip daddr . meta l4proto . th dport vmap @services
-\t\tip daddr @cluster-addresses goto refuse
-\t\tip daddr {services} drop
-\t}}
-\tchain untracked-in {{
-\t\ttype filter hook prerouting priority -300; {untracked}
-\t}}
-\tchain untracked-out {{
-\t\ttype filter hook output priority -300; {untracked}
-\t}}
-\tchain prerouting {{
-\t\ttype nat hook prerouting priority -100; {exempt}
-		jump dispatch
-		ip daddr {services} drop
-\t}}
-\tchain output {{
-\t\ttype nat hook output priority -100; {exempt}
-		jump dispatch
-		ip daddr {services} drop
-\t}}
-\tchain postrouting {{
-\t\ttype nat hook postrouting priority 100;
-\t\tct status dnat meta mark & {MASQUERADE_MARK} == {MASQUERADE_MARK} masquerade
-\t\tct status dnat ip saddr . ip daddr @hairpin masquerade
-\t}}
-\tchain forward {{
-\t\ttype filter hook forward priority 0;
-\t\tct state invalid drop
-\t}}
-}}
-"""
+    exempt = [f"ip daddr {{ {real} }} accept"] if real else []
+    untracked = [f"ip daddr {{ {real} }} notrack", f"ip saddr {{ {real} }} notrack"] if real else []
+    entrance = [*exempt, "jump dispatch", f"ip daddr {services} drop"]
+    containers = (
+        "map services { type ipv4_addr . inet_proto . inet_service : verdict; }",
+        "map endpoints { type ipv4_addr . inet_proto . inet_service . mark : ipv4_addr . inet_service; }",
+        "set cluster-addresses { type ipv4_addr; }",
+        "set hairpin { type ipv4_addr . ipv4_addr; }",
+        f"set pods {{ type ipv4_addr; flags interval; elements = {{ {settings.pods} }} }}",
+    )
+    chains: list[tuple[str, Sequence[str]]] = [
+        ("refuse", ["reject"]),
+        ("translate", [_TRANSLATE]),
+        *((f"cluster-{count}", _draw(count)) for count in STANDING),
+        *((f"external-{count}", _external(f"cluster-{count}")) for count in STANDING),
+        (
+            "dispatch",
+            [
+                f"ip daddr {services} ip saddr != @pods ct mark set {MASQUERADE_MARK}",
+                "ip daddr . meta l4proto . th dport vmap @services",
+                "ip daddr @cluster-addresses goto refuse",
+            ],
+        ),
+        ("untracked-in", ["type filter hook prerouting priority -300;", *untracked]),
+        ("untracked-out", ["type filter hook output priority -300;", *untracked]),
+        ("prerouting", ["type nat hook prerouting priority -100;", *entrance]),
+        ("output", ["type nat hook output priority -100;", *entrance]),
+        (
+            "postrouting",
+            [
+                "type nat hook postrouting priority 100;",
+                f"ct status dnat ct mark {MASQUERADE_MARK} masquerade",
+                "ct status dnat ip saddr . ip daddr @hairpin masquerade",
+            ],
+        ),
+        ("forward", ["type filter hook forward priority 0;", "ct state invalid drop"]),
+    ]
+    lines = [f"table {TABLE} {{", *(f"\t{container}" for container in containers)]
+    for name, rules in chains:
+        lines += [f"\tchain {name} {{", *(f"\t\t{rule}" for rule in rules), "\t}"]
+    return "\n".join([*lines, "}", ""])
 
 
 def whole(ruleset: Ruleset, settings: ProxySettings) -> str:
     """Return the transaction that makes the table exactly this, whatever it held before."""
     fresh = f"add table {TABLE}\ndelete table {TABLE}\n" + base(settings)
-    return fresh + difference(Ruleset(), ruleset, ruleset.services)
-
-
-def difference(old: Ruleset, new: Ruleset, keys: Iterable[Key]) -> str:
-    """Return the transaction from `old` to `new`, which differ in the Services `keys` alone; "" when in nothing.
-
-    Everything is declared before it is referred to, and let go of before it is deleted.
-    """
-    lines: list[str] = []
-    removed: list[str] = []
-    touched: set[Element] = set()
-    changed = [(old.services.get(key, _NOTHING), new.services.get(key, _NOTHING)) for key in keys]
-    for before, after in changed:
-        touched |= before.elements.keys() | after.elements.keys()
-        lines += [
-            f"add set {TABLE} {name} {{ {body} }}" for name, body in after.sets.items() if name not in before.sets
-        ]
-        lines += [f"add chain {TABLE} {name}" for name in after.chains if name not in before.chains]
-    for before, after in changed:
-        for name, rules in after.chains.items():
-            known = before.chains.get(name)
-            if known == rules:
-                continue
-            if known is not None:
-                lines.append(f"flush chain {TABLE} {name}")
-            lines += [f"add rule {TABLE} {name} {rule}" for rule in rules]
-    lines += _element_lines(old, new, touched)
-    for before, after in changed:
-        gone = [name for name in before.chains if name not in after.chains]
-        lines += [f"flush chain {TABLE} {name}" for name in gone]
-        removed += [f"delete chain {TABLE} {name}" for name in gone]
-        removed += [f"delete set {TABLE} {name}" for name in before.sets if name not in after.sets]
-    lines += removed
-    return "".join(line + "\n" for line in lines)
-
-
-def _element_lines(old: Ruleset, new: Ruleset, touched: set[Element]) -> Iterator[str]:
-    deleted: dict[str, list[str]] = {}
-    added: dict[str, list[str]] = {}
-    for element in sorted(touched):
-        before, after = old.value(element), new.value(element)
-        if before == after:
-            continue
-        if before is not None:
-            deleted.setdefault(element.container, []).append(element.key)
-        if after is not None:
-            added.setdefault(element.container, []).append(f"{element.key} : {after}" if after else element.key)
-    for verb, groups in (("delete", deleted), ("add", added)):
-        for container, keys in groups.items():
-            yield f"{verb} element {TABLE} {container} {{ {', '.join(keys)} }}"
+    return fresh + Ruleset().change(ruleset.services)

@@ -79,8 +79,8 @@ class Proxy:
         self._wake = asyncio.Event()
         self._changed = asyncio.Condition()
         self._rules: dict[Key, ServiceRules] = {}
-        self._wanted = nftables.Ruleset()
-        self._held: nftables.Ruleset | None = None
+        self._ruleset = nftables.Ruleset()
+        self._programmed = False
         self.status = ProxyStatus()
 
     @property
@@ -105,7 +105,7 @@ class Proxy:
     async def settled(self) -> None:
         """Return once all that the informers know by now is in the kernel."""
         async with self._changed:
-            await self._changed.wait_for(lambda: not self._touched and self._held is self._wanted)
+            await self._changed.wait_for(lambda: not self._touched and self._programmed)
 
     async def _follow(self, kernel: Kernel) -> None:
         pause = RETRY_FIRST_SECONDS
@@ -113,24 +113,28 @@ class Proxy:
             await self._wake.wait()
             self._wake.clear()
             keys, self._touched = self._touched, set()
-            changed = self._decide(keys)
+            in_step, self._programmed = self._programmed, False
+            changes = self._decide(keys)
+            transaction = self._ruleset.change(changes)
             try:
-                await self._program(kernel, changed)
+                if in_step:
+                    await self._program(kernel, transaction, changes)
+                else:
+                    await self._program(kernel, nftables.whole(self._ruleset, self._settings), self._rules)
             except NftablesError as error:
                 _log.warning("the packet filter refused a change, all of it is set anew: %s", error)
-                self._held = None
                 self.status = replace(self.status, failures=self.status.failures + 1, last_error=str(error))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, RETRY_LIMIT_SECONDS)
                 self._wake.set()
                 continue
-            pause = RETRY_FIRST_SECONDS
+            self._programmed, pause = True, RETRY_FIRST_SECONDS
             await self._health.update(self._rules)
             async with self._changed:
                 self._changed.notify_all()
 
-    def _decide(self, keys: Iterable[Key]) -> list[Key]:
-        """Bring the wanted rule set up to date and return the keys that really changed."""
+    def _decide(self, keys: Iterable[Key]) -> dict[Key, nftables.Compiled | None]:
+        """Bring the rules up to date and return what really changed."""
         changes: dict[Key, nftables.Compiled | None] = {}
         for key in keys:
             rules = self._rules_of(key)
@@ -141,9 +145,7 @@ class Proxy:
             else:
                 self._rules[key] = rules
             changes[key] = None if rules is None else nftables.compile_service(rules)
-        if changes:
-            self._wanted = self._wanted.replace(changes)
-        return list(changes)
+        return changes
 
     def _rules_of(self, key: Key) -> ServiceRules | None:
         obj = self._services.get(*key)
@@ -154,20 +156,14 @@ class Proxy:
         endpoints = {port: codec.endpoints(slices, port) for port in service.ports}
         return decide(service, endpoints, self._settings)
 
-    async def _program(self, kernel: Kernel, changed: list[Key]) -> None:
+    async def _program(self, kernel: Kernel, transaction: str, changed: Iterable[Key]) -> None:
         """Send what differs; then let go of the UDP flows that lost their endpoint. Raises NftablesError."""
-        wanted = self._wanted
-        if self._held is None:
-            transaction, changed = nftables.whole(wanted, self._settings), list(wanted.services)
-        else:
-            transaction = nftables.difference(self._held, wanted, changed)
         if transaction:
             await kernel.apply(transaction)
-        self._held = wanted
         forgotten = await self._forget_flows(changed)
         self.status = replace(
             self.status,
-            services=len(wanted.services),
+            services=len(self._rules),
             transactions=self.status.transactions + bool(transaction),
             flows_forgotten=self.status.flows_forgotten + forgotten,
             applied_at=self._clock.now(),
