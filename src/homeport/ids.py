@@ -4,19 +4,22 @@ Randomness is an argument, so a seeded run repeats itself.
 """
 
 import random
-import uuid
 from typing import Final
 
 __all__ = ["SUFFIX_ALPHABET", "fnv32", "fnv32a", "generate_name", "safe_encode", "suffix", "uid"]
 
 SUFFIX_ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"  # no vowels, nothing that looks like something else
 SUFFIX_LENGTH: Final = 5
+_UUID_KEPT: Final = ~((0xF << 76) | (0b11 << 62))  # all bits but those of version and variant
+_UUID_VERSION_4: Final = (4 << 76) | (0b10 << 62)
 GENERATED_PREFIX_LIMIT: Final = 63 - SUFFIX_LENGTH
 
 
 def uid(rng: random.Random) -> str:
     """Return a version 4 UUID in its textual form."""
-    return str(uuid.UUID(int=rng.getrandbits(128), version=4))
+    bits = rng.getrandbits(128) & _UUID_KEPT | _UUID_VERSION_4
+    text = f"{bits:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def suffix(rng: random.Random, length: int = SUFFIX_LENGTH) -> str:

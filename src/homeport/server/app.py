@@ -3,13 +3,12 @@
 import asyncio
 import logging
 import random
-import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from homeport import ids
 from homeport.api.exchange import Request, Response, User
-from homeport.api.resources import BY_GVK, RESOURCES, Gvk, Resource
+from homeport.api.resources import BY_GVK, RESOURCES, Gvk
 from homeport.clock import Clock
 from homeport.errors import ApiError, Details, RequestTooLarge, ServiceUnavailable, Timeout
 from homeport.server import answers, failures, negotiation, rules
@@ -18,6 +17,7 @@ from homeport.server.allocate import Allocator
 from homeport.server.authentication import Authentication
 from homeport.server.authorization import Authorizer, authorize
 from homeport.server.bootstrap import Bootstrap
+from homeport.server.compression import GZIP_FROM, Compressor
 from homeport.server.delete import Deleter
 from homeport.server.discovery import Discovery
 from homeport.server.events import from_core, to_core
@@ -48,15 +48,14 @@ __all__ = ["Server"]
 _log = logging.getLogger(__name__)
 
 _EVENT: Final = Gvk("", "v1", "Event")
-_GZIP_FROM: Final = 128 * 1024
 _WARNING_TOTAL: Final = 4096
 _WARNING_EACH: Final = 256
 
 
-def _codecs() -> dict[Resource, Codec]:
+def _codecs() -> dict[str, Codec]:
     core_event = BY_GVK[_EVENT]
     return {
-        resource: (
+        resource.group_resource: (
             Codec(resource, core_event, to_core, from_core)
             if resource.kind == "Event" and resource.group
             else Codec(resource)
@@ -103,6 +102,7 @@ class Server:
         self._authorizer = Authorizer()
         self._bootstrap = Bootstrap(services, writer)
         self._metrics = Metrics(hub, watches)
+        self._compressor = Compressor()
         self.discovery = Discovery(settings.server_address)
         self._others = (
             self.discovery.answer,
@@ -120,7 +120,7 @@ class Server:
             "delete": self._verbs.delete,
             "deletecollection": self._verbs.deletecollection,
         }
-        event_cache = hub.cache(codecs[BY_GVK[_EVENT]])
+        event_cache = hub.cache(services.codec(BY_GVK[_EVENT]))
         self._expiry = EventExpiry(event_cache, services.storage, clock)
         self._following: asyncio.Task[None] | None = None
         self._expiring: asyncio.Task[None] | None = None
@@ -237,9 +237,8 @@ class Server:
             headers.append(("cache-control", "no-cache, private"))
         if call is not None and call.warnings:
             headers += _warning_headers(call.warnings)
-        if len(response.body) > _GZIP_FROM and negotiation.accepts_gzip(request.headers.get("accept-encoding", "")):
-            packer = zlib.compressobj(1, zlib.DEFLATED, 31)
-            response.body = packer.compress(response.body) + packer.flush()
+        if len(response.body) > GZIP_FROM and negotiation.accepts_gzip(request.headers.get("accept-encoding", "")):
+            response.body = self._compressor.gzip(response.body)
             headers += [("content-encoding", "gzip"), ("vary", "Accept-Encoding")]
         return response
 

@@ -13,7 +13,7 @@ from homeport.api import schema
 from homeport.api.resources import Gvk
 from homeport.errors import BadRequest, UnsupportedMediaType
 from homeport.server import protobuf
-from homeport.server.objects import Tree
+from homeport.server.objects import Tree, encode_json
 
 __all__ = ["Body", "check_kind", "json_complaint", "media_type", "parse_json", "parse_yaml", "read_object", "read_tree"]
 
@@ -75,7 +75,7 @@ def read_tree(headers: Mapping[str, str], body: bytes, kind: str) -> tuple[Tree,
 def _object(tree: Any, body: bytes, kind: str) -> tuple[Tree, list[str]]:
     """Return the object and a finding per repeated key; the careful parse runs only where keys may not add up."""
     checked = _checked(tree, body, kind)
-    if len(_KEY.findall(body)) == _keys(checked):
+    if len(_KEY.findall(body)) == len(_KEY.findall(encode_json(checked))) and rb"\u0022" not in body:
         return checked, []
     found: list[str] = []
     merged: Tree = _merged(json.loads(body, object_pairs_hook=_Pairs), "", found)
@@ -150,15 +150,6 @@ def _in_object(before: str) -> bool:
 
 
 _KEY: Final = re.compile(rb'"\s*:')
-
-
-def _keys(value: Any) -> int:
-    if isinstance(value, dict):
-        return len(value) + sum([_keys(each) for each in value.values() if each.__class__ in _CONTAINERS])
-    return sum([_keys(each) for each in value if each.__class__ in _CONTAINERS])
-
-
-_CONTAINERS: Final = (dict, list)
 
 
 class _Pairs(list[tuple[str, Any]]):

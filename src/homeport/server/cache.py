@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from sortedcontainers import SortedDict
 
@@ -10,9 +10,12 @@ from homeport.server.objects import Codec, Stored
 
 __all__ = ["Change", "Observer", "ResourceCache", "TooOld"]
 
+T = TypeVar("T")
+
 WINDOW_SECONDS: Final = 90.0  # at least 75 s (api-machinery 10.10)
 WINDOW_LEAST: Final = 512
 WINDOW_MOST: Final = 20_000
+MEMO_LIMIT: Final = 64
 _END: Final = "\U0010ffff"
 
 
@@ -59,7 +62,7 @@ class ResourceCache:
         self.changed = 0  # revision of the last change
         self.observers: set[Observer] = set()
         self._window: deque[Change] = deque()
-        self._memo: dict[tuple[str, Hashable], object] = {}
+        self._memo: dict[tuple[str, Hashable], Any] = {}
 
     def load(self, entries: Iterator[Stored], revision: int) -> None:
         """Start from a listing made at `revision`."""
@@ -112,12 +115,16 @@ class ResourceCache:
         found.reverse()
         return found
 
-    def memoised(self, prefix: str, what: Hashable, make: Callable[[], object]) -> object:
+    def memoised(self, prefix: str, what: Hashable, make: Callable[[], T]) -> T:
         """Return `make()`, kept until the next change of this resource."""
-        slot = (prefix, what)
-        found = self._memo.get(slot)
+        found = self._memo.get((prefix, what))
         if found is None:
-            if len(self._memo) >= 64:
-                self._memo.clear()
-            found = self._memo[slot] = make()
+            found = self.remember(prefix, what, make())
         return found
+
+    def remember(self, prefix: str, what: Hashable, value: T) -> T:
+        """Keep a value until the next change of this resource."""
+        if len(self._memo) >= MEMO_LIMIT:
+            self._memo.clear()
+        self._memo[prefix, what] = value
+        return value

@@ -79,13 +79,17 @@ class Lister:
         return list_bytes(codec, page.items, page.metadata(), representation, now)
 
     def _whole(self, codec: Codec, namespace: str | None) -> bytes:
-        """A whole collection as it is now: its items are joined once per change of the resource."""
-        cache, prefix = self._hub.cache(codec), codec.scope(namespace)
-        joined = cache.memoised(
-            prefix, codec.resource.group, lambda: b",".join([codec.item(stored) for stored in cache.scan(prefix)])
-        )
-        assert isinstance(joined, bytes)
-        return list_frame(codec, {"resourceVersion": str(self._hub.revision)}, joined)
+        """A whole collection as it is now: joined once per change of the resource, framed once per revision."""
+        cache, prefix, group = self._hub.cache(codec), codec.scope(namespace), codec.resource.group
+        revision = self._hub.revision
+        framed = cache.memoised(prefix, (group, "whole"), lambda: (0, b""))
+        if framed[0] != revision:
+            joined = cache.memoised(
+                prefix, (group, "items"), lambda: b",".join([codec.item(stored) for stored in cache.scan(prefix)])
+            )
+            framed = (revision, list_frame(codec, {"resourceVersion": str(revision)}, joined))
+            cache.remember(prefix, (group, "whole"), framed)
+        return framed[1]
 
     async def find(self, codec: Codec, namespace: str | None, options: ListOptions) -> Page:
         """Return the page asked for. Raises BadRequest, Expired, Timeout (9.4, 9.5)."""

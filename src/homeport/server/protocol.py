@@ -46,6 +46,7 @@ _REASONS: Final = {
     504: b"Gateway Timeout",
 }
 _STATUS_LINES: Final = {code: b"HTTP/1.1 %d %b\r\n" % (code, reason) for code, reason in _REASONS.items()}
+_COPIED: Final = 32 * 1024  # bytes of a body below which one write is cheaper than two
 _NO_BODY: Final = (204, 304)
 _names: dict[bytes, str] = {}
 
@@ -276,7 +277,12 @@ class HttpProtocol(asyncio.Protocol):
         body = response.body
         framing = b"\r\n" if response.status in _NO_BODY else b"content-length: %d\r\n\r\n" % len(body)
         head = self._head(incoming, response, framing)
-        self.transport.write(head if incoming.method == "HEAD" else head + body)
+        if incoming.method == "HEAD":
+            self.transport.write(head)
+        elif len(body) < _COPIED:
+            self.transport.write(head + body)
+        else:
+            self.transport.writelines((head, body))
 
     async def _stream(self, incoming: _Incoming, response: Response, stream: AsyncIterator[bytes]) -> None:
         self.transport.write(self._head(incoming, response, b"transfer-encoding: chunked\r\n\r\n"))
