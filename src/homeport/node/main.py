@@ -22,6 +22,7 @@ from homeport.node.objects import ObjectCache
 from homeport.node.pulling import ImagePuller
 from homeport.node.reach import Reach, SocketReach
 from homeport.node.runtime.contract import Images, Runtime
+from homeport.node.server import NodeServer
 from homeport.node.settings import NodeSettings
 from homeport.node.volumes.mounts import KernelMounts, Mounts
 
@@ -87,9 +88,10 @@ async def serve_node(parts: NodeParts) -> None:
     )
     agent = Agent(context, pods, services, nodes)
     node = NodeObject(settings, client, clock, parts.runtime, parts.images, capacity, parts.network.gateway, recorder)
+    server = NodeServer(settings.socket, agent, parts.runtime, parts.reach, clock)
     try:
         async with asyncio.TaskGroup() as group:
-            for part in (informers.run(), recorder.run(), node.run(), agent.run()):
+            for part in (informers.run(), recorder.run(), node.run(), agent.run(), server.run()):
                 group.create_task(part)
     finally:
         await objects.close()

@@ -73,6 +73,12 @@ class ContainerRecords:
         """A start failed before there was an instance: it is shown as waiting, and tried again at `retry_at`."""
         self._set(name, replace(self.get(name), waiting=waiting, retry_at=retry_at, busy=False))
 
+    def retry_configuration(self) -> None:
+        """Something a container refers to changed: what could not be configured may be tried at once."""
+        for name, state in list(self.states.items()):
+            if state.waiting is not None and state.waiting.reason == "CreateContainerConfigError":
+                self._set(name, replace(state, retry_at=None))
+
     def expect(self, container: ContainerDef, container_id: str, attempt: int) -> Live:
         """An instance is about to be made: its exit may be heard of before its start has returned."""
         live = self.live[container_id] = Live(container, container_id, attempt, asyncio.Event())

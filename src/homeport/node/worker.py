@@ -61,10 +61,16 @@ class PodWorker:
         self._group: asyncio.TaskGroup
         self._started_at = active_since(self.pod.status) or context.clock.now()
         self._saved = ""
+        self._was_over = self.pod.status.get("phase") in TERMINAL and not adopted.states
         self.events = PodEvents(context.recorder, lambda: self.pod)
         self.records = ContainerRecords(self._changed, self._last_words)
         self.preparation = Preparation(
-            context, lambda: self.pod, self.events, self._changed, adopted.sandbox, adopted.next_sandbox_attempt
+            context,
+            lambda: self.pod,
+            self.events,
+            self._surroundings_changed,
+            adopted.sandbox,
+            adopted.next_sandbox_attempt,
         )
         addresses = lambda: self.preparation.addresses  # noqa: E731
         self.probing = Probing(context, lambda: self.pod, self.records, self.events, addresses, self._ending)
@@ -105,6 +111,10 @@ class PodWorker:
         """Return the running instance of a container."""
         running = self.records.get(name).running
         return self.records.live.get(running.container_id) if running else None
+
+    def is_waiting(self, name: str) -> bool:
+        """Whether a container that ended is shown as waiting for its next start."""
+        return name in self._waiting or self.records.get(name).waiting is not None
 
     # The main line
 
@@ -204,9 +214,12 @@ class PodWorker:
             self._forget(container, container_id)
 
     def _forget(self, container: ContainerDef, container_id: str) -> None:
+        attempt = self.records.live[container_id].attempt
         self.records.forget(container_id)
-        directory = self.context.settings.pod_directory(self.pod.uid)
+        settings = self.context.settings
+        directory = settings.pod_directory(self.pod.uid)
         termination_file(directory, container.name, container_id).unlink(missing_ok=True)
+        settings.log_path(self.pod, container.name, attempt).unlink(missing_ok=True)
 
     async def _restart(self, live: Live, stop: Stop) -> None:
         """Stop one instance so that the next plan starts another."""
@@ -323,6 +336,10 @@ class PodWorker:
         self._wake.set()
         self.reporter.wake()
 
+    def _surroundings_changed(self) -> None:
+        self.records.retry_configuration()
+        self._changed()
+
     async def _pause(self, wake_at: float | None) -> None:
         """Wait for a change, or for epoch second `wake_at`."""
         try:
@@ -334,6 +351,8 @@ class PodWorker:
         self._wake.clear()
 
     def _status(self, known: Mapping[str, Any]) -> Mapping[str, Any]:
+        if self._was_over:
+            return known  # all there is to know is in it
         preparation = self.preparation
         states = self.records.states
         if self._terminated and not self.pod.deleting and not self._rejection:
