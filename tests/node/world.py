@@ -9,7 +9,6 @@ from typing import Any
 
 from homeport.api.exchange import User
 from homeport.api.resources import Resource, find
-from homeport.client.events import EventRecorder
 from homeport.client.inprocess import InProcessTransport
 from homeport.client.rest import RestClient
 from homeport.errors import NotFound
@@ -156,4 +155,9 @@ def main_status(pod: Any, name: str = "main") -> Any:
     return {}
 
 
-__all__ = ["EventRecorder", "World", "condition", "main_status", "phase", "ready", "world"]
+def waiting_reason(pod: Any) -> str:
+    return str(main_status(pod).get("state", {}).get("waiting", {}).get("reason", ""))
+
+
+def running_id(pod: Any) -> str:
+    return str(main_status(pod)["containerID"]).partition("://")[2]
