@@ -35,7 +35,7 @@ class ServicePods:
         before = known.get(name)
         labels, backend = pod["metadata"].get("labels") or {}, decode_backend(pod)
         known[name] = labels, backend
-        if before is not None and before == (labels, backend):
+        if before == (labels, backend) or not (backend.counts or (before is not None and before[1].counts)):
             return
         self._wake_services(namespace, labels)
         if before is not None and before[0] != labels:

@@ -5,6 +5,7 @@ Source: services-dns 10 and 11 of the specification; `headless` here means "no u
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -94,6 +95,11 @@ class Backend:
     ended: bool
     ports: tuple[ContainerPort, ...]
 
+    @property
+    def counts(self) -> bool:
+        """Whether it can be an endpoint at all: it has an address and has not ended."""
+        return bool(self.addresses) and not self.ended
+
     def addresses_of(self, family: str) -> tuple[str, ...]:
         return tuple(address for address in self.addresses if family_of(address) == family)
 
@@ -125,6 +131,7 @@ def selects(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
     return all(labels.get(name) == value for name, value in selector.items())
 
 
+@lru_cache(maxsize=65536)
 def family_of(address: str) -> str:
     """Return `IPv4` or `IPv6`, or "" for what is no address."""
     try:

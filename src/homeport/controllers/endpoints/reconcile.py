@@ -5,6 +5,7 @@ Source: services-dns 10 of the specification.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from math import ceil
 from typing import Final
@@ -65,7 +66,7 @@ def desired(service: Service, pods: Sequence[Backend], *, capacity: int = CAPACI
     """Return what the Endpoints of `service` should say about `pods`, those its selector takes."""
     ready_on: dict[Port | None, dict[Address, bool]] = {}
     for pod in pods:
-        if pod.ended or (pod.terminating and not service.publish_not_ready):
+        if not pod.counts or (pod.terminating and not service.publish_not_ready):
             continue
         address = _address(service, pod)
         if address is None:
@@ -103,7 +104,12 @@ def _repack(ready_on: Mapping[Port | None, Mapping[Address, bool]]) -> tuple[Sub
 
 
 def _in_order(addresses: Iterable[Address]) -> tuple[Address, ...]:
-    return tuple(sorted(addresses, key=lambda address: (int(ip_address(address.ip)), address.uid)))
+    return tuple(sorted(addresses, key=lambda address: (_number(address.ip), address.uid)))
+
+
+@lru_cache(maxsize=65536)
+def _number(ip: str) -> int:
+    return int(ip_address(ip))
 
 
 def truncate(subsets: tuple[Subset, ...], capacity: int) -> tuple[tuple[Subset, ...], bool]:

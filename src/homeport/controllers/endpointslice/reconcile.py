@@ -53,7 +53,7 @@ def reconcile(
     missing_nodes = set()
     candidates = []
     for pod in sorted(pods, key=lambda pod: pod.name):
-        if pod.ended or not pod.addresses:
+        if not pod.counts:
             continue
         if pod.node and pod.node not in zones and not service.publish_not_ready:
             missing_nodes.add(pod.node)
