@@ -79,8 +79,14 @@ class GarbageCollector:
             actions = collect(node, owners, dependents)
         else:
             return
-        for action in actions:
-            await self._perform(action)
+        *beside_each_other, last = actions or [None]
+        for failure in await asyncio.gather(
+            *(self._perform(action) for action in beside_each_other if action), return_exceptions=True
+        ):
+            if failure is not None:
+                raise failure
+        if last is not None:
+            await self._perform(last)
 
     async def _state(self, node: Node, reference: Reference) -> OwnerState:
         owner = self._graph.get(reference.uid)
@@ -124,9 +130,7 @@ class GarbageCollector:
                     loosened = [{"uid": ref.uid, "blockOwnerDeletion": False} for ref in blocking]
                     await self._patch(node, {"ownerReferences": loosened, "uid": node.uid})
                 case DropFinalizer(node, finalizer):
-                    kept = [name for name in node.finalizers if name != finalizer]
-                    patch = {"metadata": {"finalizers": kept, "uid": node.uid, "resourceVersion": node.version}}
-                    await self._client.patch(node.resource, node.namespace or None, node.name, patch)
+                    await self._drop_finalizer(node, finalizer)
         except NotFound:
             return  # somebody was faster
         except Conflict:
@@ -134,6 +138,16 @@ class GarbageCollector:
             if current is None or current.version == action.node.version:
                 raise  # the copy is behind: again in a moment
             self._queue.add(action.node.uid)
+
+    async def _drop_finalizer(self, node: Node, finalizer: str) -> None:
+        """Take a finalizer away from the object as it is now: others write to it meanwhile, the copy may be behind."""
+        live = (await self._client.get(node.resource, node.namespace or None, node.name))["metadata"]
+        finalizers = live.get("finalizers") or []
+        if live["uid"] != node.uid or finalizer not in finalizers:
+            return
+        kept = [name for name in finalizers if name != finalizer]
+        patch = {"metadata": {"finalizers": kept, "uid": node.uid, "resourceVersion": live["resourceVersion"]}}
+        await self._client.patch(node.resource, node.namespace or None, node.name, patch)
 
     async def _patch(self, node: Node, metadata: Object) -> None:
         await self._client.patch(

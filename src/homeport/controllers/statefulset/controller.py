@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
+from homeport.api.owners import controller_of
 from homeport.api.resources import find
 from homeport.client.contract import Client, Object
 from homeport.client.events import EventRecorder
@@ -129,8 +130,14 @@ class StatefulSetController:
                 return
 
     async def _claim_revisions(self, key: Key, obj: Object, selection: Selection) -> Iterable[Object]:
-        """Return the set's revisions, orphans that match adopted; one that matches no more is left alone."""
+        """Return the set's revisions, orphans that match adopted; one that matches no more is left alone.
+
+        Raises Conflict when the set is on its way out and orphans are there: whoever comes next shall have them.
+        """
         found = [each for each in children.candidates(self._revisions, obj) if selection.matches(each)]
+        going = obj["metadata"].get("deletionTimestamp")
+        if going and any(controller_of(each) is None for each in found):
+            raise Conflict(f"can't adopt ControllerRevisions: {key[0]}/{key[1]} has just been deleted at {going}")
         return await children.claim_children(
             self._client,
             STATEFUL_SETS,
