@@ -25,7 +25,6 @@ from homeport.server.settings import Settings
 from homeport.testing.loop import run_virtual
 from homeport.testing.world import World
 from tests.vectors.load import load, topics
-from tests.vectors.scores import SCORES
 from tests.vectors.workload_facts import NAMESPACE, STATE, Names, clean, facts, localise, normalise
 
 NOT_SERVED_HERE = {"cronjob", "daemonset", "job", "pdb"}
@@ -486,33 +485,40 @@ def main(arguments: Sequence[str] | None = None, report: Callable[[str], None] =
     parser.add_argument("--topic", default="")
     parser.add_argument("--name", default="")
     parser.add_argument("-v", action="count", default=0)
-    parser.add_argument("--write", action="store_true", help="store the scores")
     options = parser.parse_args(arguments)
     logging.disable(logging.CRITICAL if options.v < 2 else logging.DEBUG)
     if options.v >= 2:
         logging.basicConfig(level=logging.INFO)
-    passed: Counter[str] = Counter()
-    total: Counter[str] = Counter()
+    for name in families():
+        if not name.startswith(options.topic):
+            continue
+        passed, total = replay_family(name, options.name, report if options.v else None)
+        if total:
+            report(f"{name:16} {passed:4} / {total}")
+    return 0
+
+
+def families() -> list[str]:
+    """Return the families of topics that are served here."""
+    return sorted({family(topic) for topic in topics("workloads") if topic not in NOT_SERVED_HERE})
+
+
+def replay_family(name: str, only: str = "", report: Callable[[str], None] | None = None) -> tuple[int, int]:
+    """Replay a family's scenarios; return how many were equal, and how many there are."""
+    passed = total = 0
     for topic in topics("workloads"):
-        if not topic.startswith(options.topic) or topic in NOT_SERVED_HERE:
+        if family(topic) != name or topic in NOT_SERVED_HERE:
             continue
         for scenario in load("workloads", topic):
-            if options.name not in scenario["name"] or not served(scenario):
+            if only not in scenario["name"] or not served(scenario):
                 continue
             differences = replay(topic, scenario)
-            total[family(topic)] += 1
-            passed[family(topic)] += not differences
-            if differences and options.v:
+            total += 1
+            passed += not differences
+            if differences and report is not None:
                 report(f"\n=== {topic} {scenario['name']}: {scenario['about']}")
                 report("\n".join(differences))
-    for topic in sorted(total):
-        report(f"{topic:16} {passed[topic]:4} / {total[topic]}")
-    report(f"{'all':16} {sum(passed.values()):4} / {sum(total.values())}")
-    if options.write:
-        scores = json.loads(SCORES.read_text())
-        scores["workloads"] = dict(sorted(passed.items()))
-        SCORES.write_text(json.dumps(scores, indent=2, sort_keys=True) + "\n")
-    return 0
+    return passed, total
 
 
 if __name__ == "__main__":
