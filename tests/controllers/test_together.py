@@ -249,3 +249,30 @@ async def test_a_pod_of_a_node_that_was_removed_is_finished_after_the_quarantine
 
 def ready_of(obj: Mapping[str, Any]) -> str:
     return next(c["status"] for c in obj["status"]["conditions"] if c["type"] == "Ready")
+
+
+async def test_endpoints_by_hand_are_mirrored_until_they_go(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as world:
+        service = {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "db"},
+            "spec": {"ports": [{"port": 5432}]},
+        }
+        await world.create(service)
+        by_hand = {
+            "apiVersion": "v1",
+            "kind": "Endpoints",
+            "metadata": {"name": "db"},
+            "subsets": [{"addresses": [{"ip": "192.0.2.7"}], "ports": [{"port": 5432}]}],
+        }
+        await world.create(by_hand)
+        await world.settle()
+        (slice_,) = await world.slices("db")
+        assert [e["addresses"] for e in slice_["endpoints"]] == [["192.0.2.7"]]
+        version = slice_["metadata"]["resourceVersion"]
+        await world.settle(5.0)
+        assert (await world.slices("db"))[0]["metadata"]["resourceVersion"] == version
+        await world.delete("Endpoints", "db")
+        await world.settle()
+        assert not await world.slices("db")

@@ -11,6 +11,7 @@ from homeport.controllers.deployment import DeploymentController
 from homeport.controllers.endpoints import EndpointsController
 from homeport.controllers.endpointslice import EndpointSliceController
 from homeport.controllers.garbagecollector import GarbageCollector
+from homeport.controllers.mirroring import EndpointSliceMirroring
 from homeport.controllers.namespace import NamespaceController
 from homeport.controllers.nodes import NodeLifecycle, PodCollector, TaintEviction
 from homeport.controllers.replicaset import ReplicaSetController
@@ -63,6 +64,7 @@ def controllers(
         DeploymentController(client("deployment-controller"), clock, informers),
         EndpointSliceController(client("endpointslice-controller"), clock, informers),
         EndpointsController(client("endpoint-controller"), clock, informers),
+        EndpointSliceMirroring(client("endpointslicemirroring-controller"), clock, informers),
         GarbageCollector(client("generic-garbage-collector"), clock, informers),
         NamespaceController(client("namespace-controller"), clock, informers),
         NamespaceFurnisher(client("service-account-controller"), informers, settings.ca_bundle),
