@@ -11,6 +11,7 @@ from homeport.api.exchange import User
 from homeport.api.resources import Resource, find
 from homeport.client.inprocess import InProcessTransport
 from homeport.client.rest import RestClient
+from homeport.clock import Clock
 from homeport.errors import NotFound
 from homeport.node.main import NodeParts, serve_node
 from homeport.node.network.simulated import SimulatedNetwork, SimulatedReach
@@ -31,12 +32,15 @@ NODE = "node-1"
 class World:
     """What a test touches. Times are virtual seconds since the world began."""
 
-    def __init__(self, data: Path) -> None:
-        self.clock = VirtualClock()
+    def __init__(self, data: Path, *, clock: Clock | None = None, node_socket: str = "") -> None:
+        self.clock = clock or VirtualClock()
         self.rng = random.Random(7)
         self.settings = NodeSettings(NODE, data)
         self.server = Server(
-            MemoryStore(), self.clock, self.rng, Settings(disabled_admission=frozenset({"ServiceAccount"}))
+            MemoryStore(),
+            self.clock,
+            self.rng,
+            Settings(disabled_admission=frozenset({"ServiceAccount"}), node_socket=node_socket),
         )
         self.client = RestClient(InProcessTransport(self.server.handle, ADMIN), "test")
         self.runtime = SimulatedRuntime(self.clock)
