@@ -115,7 +115,7 @@ def facts(obj: Object, names: Names) -> dict[str, Any]:
         case "PersistentVolume":
             out |= volume_facts(obj)
         case "Namespace":
-            out |= {"spec_finalizers": spec.get("finalizers"), "status": clean(obj.get("status"))}
+            out |= {"spec_finalizers": spec.get("finalizers"), "status": clean(obj.get("status"), in_order=True)}
         case "ConfigMap":
             out |= {"keys": sorted(obj.get("data") or ())}
         case "Service":
@@ -180,15 +180,18 @@ def slice_facts(obj: Object) -> dict[str, Any]:
     }
 
 
-def clean(status: Any) -> Any:
-    """Leave out what no two runs share: times and order of conditions."""
+def clean(status: Any, *, in_order: bool = False) -> Any:
+    """Leave out what no two runs share: times of conditions, and their order unless it is always the same."""
     if isinstance(status, Mapping):
-        return {
-            name: sorted(clean(value), key=lambda each: each["type"]) if name == "conditions" else clean(value)
+        kept = {
+            name: clean(value, in_order=in_order)
             for name, value in status.items()
             if name not in ("lastTransitionTime", "lastUpdateTime", "lastProbeTime")
         }
-    return [clean(each) for each in status] if isinstance(status, list) else status
+        if not in_order and "conditions" in kept:
+            kept["conditions"] = sorted(kept["conditions"], key=lambda each: each["type"])
+        return kept
+    return [clean(each, in_order=in_order) for each in status] if isinstance(status, list) else status
 
 
 def full(row: dict[str, Any]) -> dict[str, Any]:
