@@ -6,6 +6,7 @@ import logging
 import random
 import signal
 from collections.abc import Awaitable
+from concurrent.futures import Executor
 from contextlib import AsyncExitStack, suppress
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Final
 from homeport.clock import Clock, WallClock
 from homeport.engine.directory import DataDirectory
 from homeport.engine.settings import ClusterSettings
+from homeport.node.images.outside import OutsideThreads
 from homeport.node.namespaces import enter, find_holder
 from homeport.node.runtime.contract import Runtime
 
@@ -29,12 +31,15 @@ class Ending:
         self.stop_pods = False
 
 
+PULLERS: Final = 2
+"""Threads that fetch images."""
+
 PATIENCE_SECONDS: Final = 10.0
 """How long containers may take to end when the whole cluster stops."""
 
 
-async def serve(directory: DataDirectory, settings: ClusterSettings, ending: Ending) -> None:
-    """Serve until cancelled; `ending` tells whether pods end with it."""
+async def serve(directory: DataDirectory, settings: ClusterSettings, ending: Ending, outside: Executor) -> None:
+    """Serve until cancelled; `ending` tells whether pods end with it, `outside` reaches image registries."""
     from homeport.client.http import HttpTransport
     from homeport.client.informer import InformerFactory
     from homeport.client.rest import RestClient
@@ -65,7 +70,8 @@ async def serve(directory: DataDirectory, settings: ClusterSettings, ending: End
                 informers = InformerFactory(RestClient(transport, "homeport-proxy"), random.Random())
                 group.create_task(_proxy(informers, clock, settings))
             if settings.runs("node"):
-                group.create_task(_node(directory, settings, RestClient(transport, "kubelet"), clock, network, ending))
+                client = RestClient(transport, "kubelet")
+                group.create_task(_node(directory, settings, client, clock, network, ending, outside))
 
 
 async def _proxy(informers: Any, clock: WallClock, settings: ClusterSettings) -> None:
@@ -86,10 +92,17 @@ async def _proxy(informers: Any, clock: WallClock, settings: ClusterSettings) ->
 
 
 async def _node(
-    directory: DataDirectory, settings: ClusterSettings, client: Any, clock: Clock, network: Any, ending: Ending
+    directory: DataDirectory,
+    settings: ClusterSettings,
+    client: Any,
+    clock: Clock,
+    network: Any,
+    ending: Ending,
+    outside: Executor,
 ) -> None:
     from homeport.node.images.aliases import AliasTable
     from homeport.node.images.local import LocalImages
+    from homeport.node.images.registry import RegistryPuller
     from homeport.node.images.store import ImageStore
     from homeport.node.main import run_node
     from homeport.node.runtime.oci import OciRuntime
@@ -97,13 +110,14 @@ async def _node(
 
     runtime = await OciRuntime.open(directory.path, clock, cluster=settings.name)
     images = directory.path / "images"
+    store = ImageStore(images)
     try:
         await run_node(
             NodeSettings(settings.node_name, directory.path, settings.domain, (settings.dns_address,)),
             client,
             clock,
             runtime,
-            LocalImages(ImageStore(images), AliasTable(images), None),
+            LocalImages(store, AliasTable(images), RegistryPuller(store, outside)),
             network,
         )
     finally:
@@ -134,9 +148,11 @@ def main() -> None:
     holder = find_holder(directory.run)
     if settings is None or holder is None:
         raise SystemExit(f"{directory.path}: no cluster runs there")
-    enter(holder)
+    enter(holder, net=False)
+    outside = OutsideThreads(PULLERS)  # the host's network stays theirs
+    enter(holder, user=False, mount=False)
     ending = Ending()
-    run_until_told(serve(directory, settings, ending), ending)
+    run_until_told(serve(directory, settings, ending, outside), ending)
 
 
 def run_until_told(work: Awaitable[None], ending: Ending | None = None) -> None:

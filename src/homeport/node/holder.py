@@ -10,6 +10,7 @@ it failed:
     status                      → {pid, start, children: [{name, pid}]}
     launch  {Launch fields}     → {pid}; descriptors for `fds` travel as SCM_RIGHTS
     console {name}              → {} with the terminal's master side as SCM_RIGHTS
+    hang_up {name}              → {}: let the program see the end of its standard input
     forget  {name}              → {}: close what is kept open for that name (FIFOs, terminal)
     stop    {}                  → {}: end; children are killed
 
@@ -60,6 +61,7 @@ class Kept:
     """What stays open for a name until `forget`: FIFOs that must not lose their content, a terminal."""
 
     fds: list[int] = field(default_factory=list)
+    stdin: int | None = None
     console: int | None = None
     listener: socket.socket | None = None
 
@@ -187,6 +189,9 @@ class Keeper:
                 if kept is None or kept.console is None:
                     return {"error": "no terminal"}, ()
                 return {}, (kept.console,)
+            case "hang_up":
+                self.hang_up(request["name"])
+                return {}, ()
             case "forget":
                 self.forget(request["name"])
                 return {}, ()
@@ -214,6 +219,11 @@ class Keeper:
             for number, path in enumerate((*launch.stdio, None, None, None)[:3]):
                 if path is None:
                     stdio.append(log if log >= 0 and number else self.null)
+                elif number == 0:
+                    kept.fds.append(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY))
+                    os.set_blocking(kept.fds[-1], True)
+                    kept.stdin = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
+                    stdio.append(kept.fds[-1])
                 else:
                     kept.fds.append(os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY))
                     stdio.append(kept.fds[-1])
@@ -268,9 +278,16 @@ class Keeper:
     def close_kept(self, kept: Kept) -> None:
         for fd in kept.fds:
             os.close(fd)
-        if kept.console is not None:
-            os.close(kept.console)
+        for end in (kept.stdin, kept.console):
+            if end is not None:
+                os.close(end)
         self.close_listener(kept)
+
+    def hang_up(self, name: str) -> None:
+        kept = self.kept.get(name)
+        if kept is not None and kept.stdin is not None:
+            os.close(kept.stdin)
+            kept.stdin = None
 
     def forget(self, name: str) -> None:
         kept = self.kept.pop(name, None)

@@ -181,6 +181,10 @@ class HolderClient:
             return None
         return fds[0] if fds else None
 
+    async def hang_up(self, name: str) -> None:
+        """Let the program see the end of its standard input, once every other writer has closed it too."""
+        await self._ask({"op": "hang_up", "name": name})
+
     async def forget(self, name: str) -> None:
         """Let the keeper close what it holds open for `name`."""
         await self._ask({"op": "forget", "name": name})

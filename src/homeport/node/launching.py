@@ -30,7 +30,8 @@ class Launch:
     """One program to start.
 
     name      by which exits are announced
-    stdio     paths for stdin, stdout, stderr (opened read-write: a FIFO neither blocks nor breaks); None: /dev/null
+    stdio     paths for stdin (a FIFO, its end withheld until `hang_up`), stdout, stderr (opened read-write: a FIFO
+              neither blocks nor breaks); None: /dev/null
     log       a file that stdout and stderr are appended to, where `stdio` names none
     fds       numbers that the descriptors sent along get in the program
     exit      where the end is recorded: JSON with pid, code, signal, time

@@ -175,6 +175,33 @@ async def terminal(data: Path) -> None:
         assert out.replace("\r", "") == "/dev/pts/0\nerr\n"
 
 
+async def attached(data: Path) -> None:
+    async with sandboxed(data) as it:
+        await it.start("cat", "sh", "-c", "echo early; cat; echo done >&2; exit 3", stdin=True)
+        async with it.runtime.attach("cat") as session:
+            await session.write_stdin(b"first\n")
+            while b"first" not in await session.read_stdout():
+                pass
+        async with it.runtime.attach("cat") as session:  # detaching did not end its input
+            await session.write_stdin(b"second\n")
+            await session.close_stdin()
+            out, err = await asyncio.gather(drained(session.read_stdout), drained(session.read_stderr))
+            assert (out, err, await session.wait()) == (b"second\n", b"done\n", 3)
+        assert it.printed("cat") == "early\nfirst\nsecond\n"
+        await it.start("tty", "sh", tty=True, stdin=True)
+        async with it.runtime.attach("tty") as session:
+            await session.resize(90, 30)
+            await session.write_stdin(b"stty size; exit 5\n")
+            assert b"30 90" in await drained(session.read_stdout)
+            assert await session.wait() == 5
+        assert (await refusal(anext_of(it.runtime.attach("tty")))).message == 'container not found ("tty")'
+
+
+async def anext_of(context: Any) -> None:
+    async with context:
+        pass
+
+
 async def archives(data: Path) -> None:
     for archive in ("docker.tar", "docker.tar.gz", "oci", "oci.tar"):
         [image] = load_archive(data / "images", data / "archives" / archive)

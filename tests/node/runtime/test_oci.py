@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import uvloop
 import zstandard
 
 import homeport
@@ -30,7 +31,9 @@ def code() -> Iterator[Path]:
     """The engine and the scenarios where any user can read them."""
     directory = Path(tempfile.mkdtemp(prefix="homeport-code-"))
     directory.chmod(0o755)
-    for package in (Path(homeport.__file__).parent, Path(zstandard.__file__).parent):
+    for module in (homeport, uvloop, zstandard):
+        assert module.__file__ is not None
+        package = Path(module.__file__).parent
         shutil.copytree(package, directory / package.name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("inside.py", "scenarios.py"):
         shutil.copy(Path(__file__).parent / name, directory)
@@ -117,7 +120,7 @@ def processes_about(text: str) -> list[str]:
     "scenario",
     [
         "output_and_exit_codes", "failures_say_why", "commands_beside", "terminal", "nginx_in_place_of_its_image",
-        "isolation", "memory_limit", "shared_processes", "keeper_dies",
+        "isolation", "memory_limit", "shared_processes", "keeper_dies", "attached",
     ],
 )  # fmt: skip
 def test_inside(cluster: Cluster, scenario: str) -> None:

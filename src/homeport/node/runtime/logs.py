@@ -103,7 +103,7 @@ def _compress(path: Path) -> None:
 class Pump:
     """Moves what a container writes from its FIFOs (or terminal) to its log, on the event loop.
 
-    listeners  called with (stream, bytes) beside the log: whoever is attached
+    listeners  called with (stream, bytes) beside the log, whoever is attached; no bytes: the end
     """
 
     def __init__(self, log: LogFile, sources: dict[int, str]) -> None:
@@ -147,5 +147,13 @@ class Pump:
             self._loop.remove_reader(fd)
             with suppress(OSError):
                 os.close(fd)
+        for listener in tuple(self.listeners):
+            for stream in set(self._sources.values()):
+                listener(stream, b"")
         self._sources = {}
         self.log.close()
+
+    def terminal(self) -> int:
+        """Return another descriptor of the terminal, for whoever attaches. Raises OSError."""
+        [master] = self._sources
+        return os.dup(master)

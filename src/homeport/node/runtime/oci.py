@@ -21,6 +21,7 @@ from homeport.node import syscalls
 from homeport.node.holder_client import Ended, HolderClient, HolderGone, ensure_holder
 from homeport.node.images.store import ImageStore
 from homeport.node.launching import Launch, LaunchFailed
+from homeport.node.runtime.attaching import AttachedSession
 from homeport.node.runtime.cgroups import find_cgroups
 from homeport.node.runtime.contract import (
     Container,
@@ -191,10 +192,10 @@ class OciRuntime:
                 raise RuntimeFailure("CreateContainerError", str(error)) from error
             raise
         record = record.started(Process.of(pid, self._boot), self._clock.now())
-        self._containers[spec.id] = record
         self._directories.save_container(record)
         if spec.tty:
             await self._pump_terminal(record)
+        self._containers[spec.id] = record
         if self._directories.exit(spec.id) is not None:
             self._end(spec.id)  # over before we had noted that it began
         return self._container(record)
@@ -258,6 +259,33 @@ class OciRuntime:
             for path in (description, pid_file, console):
                 path.unlink(missing_ok=True)
 
+    @asynccontextmanager
+    async def attach(self, container_id: str) -> AsyncIterator[ExecSession]:
+        record, pump = self._containers.get(container_id), self._pumps.get(container_id)
+        if record is None or pump is None or container_id in self._exits:
+            raise RuntimeFailure("AttachError", f'container not found ("{container_id}")')
+        ended = self._ended[container_id]
+
+        async def exit_code() -> int:
+            await ended.wait()
+            return self._exits[container_id].code
+
+        async def end_input() -> None:
+            with suppress(HolderGone):
+                await self._holder.hang_up(container_name(container_id))
+
+        stdin = None
+        if record.tty:
+            stdin = pump.terminal()
+        elif record.stdin:
+            path = self._directories.container(container_id) / "stdin"
+            stdin = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        session = AttachedSession(pump, stdin, terminal=record.tty, end_input=end_input, exit_code=exit_code)
+        try:
+            yield session
+        finally:
+            session.detach()
+
     async def holder_replaced(self) -> None:
         """Wait until the namespace keeper has been replaced after its next death."""
         await self._replaced.wait()
@@ -291,7 +319,6 @@ class OciRuntime:
             if record.process is None:
                 await self._discard(record.id)
                 continue
-            self._containers[record.id] = record
             self._ended[record.id] = asyncio.Event()
             await self._follow(record, children)
         for orphan in set(os.listdir(self._directories.containers)) - set(self._containers):
@@ -314,15 +341,12 @@ class OciRuntime:
     async def _follow(self, record: ContainerRecord, children: set[str]) -> None:
         assert record.process is not None
         directory = self._directories.container(record.id)
-        ended = self._directories.exit(record.id)
-        alive = record.process.alive(self._boot)
-        if ended is None and not alive and container_name(record.id) not in children:
-            ended = self._directories.save_unknown_exit(record.id, self._clock.now())
         if record.tty:
             await self._pump_terminal(record)
         elif (directory / "stdout").exists():
             self._pumps[record.id] = self._pump(record, self._fifos(directory))
-        if ended is not None:
+        self._containers[record.id] = record  # from here on its end is heard of; one before this is on disk
+        if self._directories.exit(record.id) is not None:
             self._end(record.id)
         elif container_name(record.id) not in children:
             self._watch(record)
@@ -333,6 +357,10 @@ class OciRuntime:
         try:
             pidfd = os.pidfd_open(record.process.pid)
         except ProcessLookupError:
+            self._end_unseen(record.id)
+            return
+        if not record.process.alive(self._boot):
+            os.close(pidfd)
             self._end_unseen(record.id)
             return
         self._watched[record.process.pid] = pidfd

@@ -15,7 +15,7 @@ from typing import Final
 from homeport.node.holder import bind_beneath
 from homeport.node.runtime.contract import RuntimeFailure
 
-__all__ = ["PipeSession", "TerminalSession", "resize_terminal"]
+__all__ = ["PipeSession", "TerminalSession", "resize_terminal", "wait_until_ready"]
 
 _CHUNK: Final = 64 * 1024
 _CONSOLE_TIMEOUT_SECONDS: Final = 10
@@ -136,7 +136,7 @@ class TerminalSession(_Session):
             try:
                 view = view[os.write(self._master, view) :]
             except BlockingIOError:
-                await _ready(self._master, write=True)
+                await wait_until_ready(self._master, write=True)
             except OSError:
                 return  # the command has closed its terminal
 
@@ -149,7 +149,7 @@ class TerminalSession(_Session):
             try:
                 return os.read(self._master, _CHUNK)
             except BlockingIOError:
-                await _ready(self._master, write=False)
+                await wait_until_ready(self._master, write=False)
             except OSError:
                 return b""  # EIO: nobody has the terminal open any more
 
@@ -178,7 +178,7 @@ async def _receive_terminal(listener: socket.socket, process: asyncio.subprocess
             raise RuntimeFailure("ExecError", said)
         connection, _ = accepting.result()
         with connection:
-            await _ready(connection.fileno(), write=False)
+            await wait_until_ready(connection.fileno(), write=False)
             _, fds, _, _ = socket.recv_fds(connection, 4096, 1)
             if not fds:
                 raise RuntimeFailure("ExecError", "the runtime sent no terminal")
@@ -189,7 +189,8 @@ async def _receive_terminal(listener: socket.socket, process: asyncio.subprocess
         ending.cancel()
 
 
-async def _ready(fd: int, *, write: bool) -> None:
+async def wait_until_ready(fd: int, *, write: bool) -> None:
+    """Wait until a descriptor takes (or has) data."""
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
     (loop.add_writer if write else loop.add_reader)(fd, ready.set)
