@@ -59,7 +59,7 @@ def shrink_old(desired: Deployment, new: ReplicaSet, old: Sequence[ReplicaSet]) 
     if not shrinking or budget <= 0:
         return ()
     sizes = {each.name: each.replicas for each in shrinking}
-    unhealthy = []
+    unhealthy: list[tuple[ReplicaSet, int]] = []
     for each in shrinking:
         if budget <= 0:
             break

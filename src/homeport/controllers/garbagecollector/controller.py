@@ -79,14 +79,13 @@ class GarbageCollector:
             actions = collect(node, owners, dependents)
         else:
             return
-        *beside_each_other, last = actions or [None]
-        for failure in await asyncio.gather(
-            *(self._perform(action) for action in beside_each_other if action), return_exceptions=True
-        ):
+        if not actions:
+            return
+        beside_each_other = (self._perform(action) for action in actions[:-1])
+        for failure in await asyncio.gather(*beside_each_other, return_exceptions=True):
             if failure is not None:
                 raise failure
-        if last is not None:
-            await self._perform(last)
+        await self._perform(actions[-1])
 
     async def _state(self, node: Node, reference: Reference) -> OwnerState:
         owner = self._graph.get(reference.uid)
