@@ -49,7 +49,7 @@ class Asker:
         content = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         raw = await self.server.handle(Request(method, path, pairs, sent, content, self._user))  # type: ignore[arg-type]
         decoded: Any = raw.body
-        if raw.body[:1] in (b"{", b"["):
+        if raw.body[:1] == b"{":
             decoded = json.loads(raw.body)
         return Answer(raw.status, dict(raw.headers), decoded, raw)
 

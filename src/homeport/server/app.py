@@ -15,7 +15,7 @@ from homeport.server import answers, failures, negotiation, rules
 from homeport.server.admission import Admission
 from homeport.server.allocate import Allocator
 from homeport.server.authentication import Authentication
-from homeport.server.authorization import Authorizer, authorize
+from homeport.server.authorization import PUBLIC_PATHS, Authorizer, authorize
 from homeport.server.bootstrap import Bootstrap
 from homeport.server.compression import GZIP_FROM, Compressor
 from homeport.server.delete import Deleter
@@ -124,11 +124,13 @@ class Server:
         self._expiry = EventExpiry(event_cache, services.storage, clock)
         self._following: asyncio.Task[None] | None = None
         self._expiring: asyncio.Task[None] | None = None
+        self._loaded = False
         self.ready = False
 
     async def start(self) -> None:
         """Load what is stored, follow the store, create what must be there; then the server is ready."""
         await self._hub.load()
+        self._loaded = True
         self._allocator.restore(
             stored.tree
             for cache in self._hub.caches
@@ -143,7 +145,7 @@ class Server:
 
     async def stop(self) -> None:
         """End every watch, then stop following the store. The store stays open: it is the caller's."""
-        self.ready = False
+        self.ready = self._loaded = False
         self._services.watches.close()
         tasks = [task for task in (self._following, self._expiring) if task is not None]
         for task in tasks:
@@ -175,6 +177,8 @@ class Server:
         try:
             if len(request.body) > self.settings.max_body_bytes:
                 raise RequestTooLarge(f"Request entity too large: limit is {self.settings.max_body_bytes}")
+            if not self._loaded and not request.path.startswith(PUBLIC_PATHS):
+                raise ServiceUnavailable("the server is not ready", Details(retry_after_seconds=1))
             user = self._authentication.user(request)
             target = classify(request, query)
             if target is None:

@@ -7,9 +7,9 @@ from homeport.errors import Details, Forbidden
 from homeport.server.authentication import ANONYMOUS
 from homeport.server.routing import Target
 
-__all__ = ["Authorizer", "authorize"]
+__all__ = ["PUBLIC_PATHS", "Authorizer", "authorize"]
 
-_PUBLIC: Final = ("/healthz", "/livez", "/readyz", "/version")
+PUBLIC_PATHS: Final = ("/healthz", "/livez", "/readyz", "/version")
 
 
 class Authorizer:
@@ -20,7 +20,7 @@ class Authorizer:
 
     def path(self, user: User, method: str, path: str) -> None:
         """Refuse a request that is about no resource. Raises Forbidden."""
-        if user.name == ANONYMOUS.name and not path.startswith(_PUBLIC):
+        if user.name == ANONYMOUS.name and not path.startswith(PUBLIC_PATHS):
             verb = method.lower()
             raise Forbidden(f'forbidden: User "{user.name}" cannot {verb} path "{path}"', Details())
 

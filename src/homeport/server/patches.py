@@ -8,11 +8,11 @@ import msgspec
 from homeport.api import decode as decoding
 from homeport.api.defaults import apply_defaults
 from homeport.api.patch import apply_json_patch, apply_merge_patch, apply_strategic_patch
+from homeport.api.patch.golang import go_kind, go_text
 from homeport.api.patch.merge_facts import PLAIN, merge_facts
 from homeport.api.resources import Gvk
 from homeport.errors import BadRequest, Cause, Details, Invalid, UnsupportedMediaType
 from homeport.server import bodies, failures
-from homeport.server.golang import go_map
 from homeport.server.objects import Stored, Tree, encode_json
 from homeport.server.options import WriteOptions
 from homeport.server.services import Call
@@ -59,7 +59,10 @@ def applied(patch: Patch, tree: Tree, gvk: Gvk, options: WriteOptions, warnings:
         case _:
             result = apply_strategic_patch(tree, patch.body, merge_facts(gvk) or PLAIN)
     wanted = fresh(result)
-    raw = encode_json(_in_upstream_order(wanted)).decode() if isinstance(wanted, dict) else ""
+    if not isinstance(wanted, dict):
+        why = f"json: cannot unmarshal {go_kind(wanted)} into Go value of type map[string]interface {{}}"
+        raise _refused(patch, encode_json(wanted).decode(), why)
+    raw = encode_json(_in_upstream_order(wanted)).decode()
     _check_identity(wanted, tree)
     try:
         bodies.check_kind(wanted, gvk)
@@ -113,7 +116,7 @@ def check_options(options: WriteOptions) -> None:
 
 def _refused(patch: Patch, raw: str, why: str) -> Invalid:
     """A patch whose result is no object of the kind: told by the result, or by a strategic patch itself."""
-    shown = go_map(patch.body) if patch.media == _STRATEGIC else raw
+    shown = go_text(patch.body) if patch.media == _STRATEGIC else raw
     message = f"Invalid value: {encode_json(shown).decode()}: {why}"
     return Invalid(f' "" is invalid: patch: {message}', Details(causes=(Cause("FieldValueInvalid", message, "patch"),)))
 

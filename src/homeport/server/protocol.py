@@ -46,6 +46,7 @@ _REASONS: Final = {
     504: b"Gateway Timeout",
 }
 _STATUS_LINES: Final = {code: b"HTTP/1.1 %d %b\r\n" % (code, reason) for code, reason in _REASONS.items()}
+_HEAD_LIMIT: Final = 1024 * 1024
 _COPIED: Final = 32 * 1024  # bytes of a body below which one write is cheaper than two
 _NO_BODY: Final = (204, 304)
 _names: dict[bytes, str] = {}
@@ -64,13 +65,14 @@ def _lower(name: bytes) -> str:
 class _Incoming:
     """A request as it is read."""
 
-    __slots__ = ("body", "headers", "keep_alive", "method", "size", "too_large", "upgrade", "url")
+    __slots__ = ("body", "head_size", "headers", "keep_alive", "method", "size", "too_large", "upgrade", "url")
 
     def __init__(self) -> None:
         self.url = b""
         self.headers: dict[str, str] = {}
         self.body: list[bytes] = []
         self.size = 0
+        self.head_size = 0
         self.method = "GET"
         self.keep_alive = True
         self.upgrade = False
@@ -163,6 +165,9 @@ class HttpProtocol(asyncio.Protocol):
         self._incoming.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._incoming.head_size += len(name) + len(value)
+        if self._incoming.head_size > _HEAD_LIMIT:
+            raise ValueError("the request's head is too large")  # told by the parser as its own failure
         key, text = _lower(name), value.decode("latin-1")
         headers = self._incoming.headers
         headers[key] = f"{headers[key]}, {text}" if key in headers else text

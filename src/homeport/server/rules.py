@@ -2,6 +2,7 @@
 
 from homeport.api import tables, validation
 from homeport.api.resources import Gvk
+from homeport.api.validation.errors import required
 from homeport.server.objects import Tree
 
 __all__ = ["check_create", "check_update", "columns", "deprecation", "row"]
@@ -13,8 +14,12 @@ deprecation = validation.deprecation
 
 def check_create(gvk: Gvk, tree: Tree, warnings: list[str]) -> None:
     """Refuse a new object that breaks a rule of its kind, add what it is warned of. Raises Invalid."""
-    if violations := validation.validate_create(gvk, tree):
-        raise validation.invalid(gvk, tree["metadata"].get("name", ""), violations)
+    name = tree["metadata"].get("name", "")
+    violations = validation.validate_create(gvk, tree)
+    if not violations and not name:  # some kinds leave the name to this last check
+        violations = [required("metadata.name", "name or generateName is required")]
+    if violations:
+        raise validation.invalid(gvk, name, violations)
     warnings += validation.warnings_for(gvk, tree)
 
 
