@@ -40,6 +40,11 @@ def pull_seconds_text(seconds: float) -> str:
     return f"{minutes}m{text}" if minutes else text
 
 
+def _remark(image: Image) -> str:
+    """Return what is worth knowing about an image that stands in for the one asked for."""
+    return f" ({image.note})" if image.note else ""
+
+
 class ImagePuller:
     """Images for all pods of the node."""
 
@@ -59,14 +64,13 @@ class ImagePuller:
         try:
             found = None if container.pull_policy == "Always" else await self._images.find(reference)
         except ImageError as error:
-            events.warning(
-                "InspectFailed", f'Failed to apply default image tag "{reference}": {error.message}', container
-            )
+            text = f'Failed to apply default image tag "{reference}": {error.message}'
+            events.warning("InspectFailed", text, container)
             events.warning("Failed", f"Error: {error.reason}", container)
-            raise self._unavailable(error.reason, error.message) from error
+            raise self._unavailable(error.reason, text) from error
         if found is not None:
             text = f'Container image "{reference}" already present on machine and can be accessed by the pod'
-            events.normal("Pulled", text, container)
+            events.normal("Pulled", text + _remark(found), container)
             return found
         if container.pull_policy == "Never":
             text = f'Container image "{reference}" is not present with pull policy of Never'
@@ -102,7 +106,7 @@ class ImagePuller:
         events.normal(
             "Pulled",
             f'Successfully pulled image "{reference}" in {took} ({took} including waiting). '
-            f"Image size: {image.size_bytes} bytes.",
+            f"Image size: {image.size_bytes} bytes.{_remark(image)}",
             container,
         )
         return image

@@ -157,8 +157,7 @@ async def test_a_missing_image_is_refused_in_upstream_words(tmp_path: Path) -> N
         await images(tmp_path).find("Bad:1")
     assert caught.value.reason == "InvalidImageName"
     assert caught.value.message == (
-        'Failed to apply default image tag "Bad:1": couldn\'t parse image name "Bad:1": '
-        "invalid reference format: repository name must be lowercase"
+        'couldn\'t parse image name "Bad:1": invalid reference format: repository name must be lowercase'
     )
 
 

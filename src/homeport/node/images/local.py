@@ -110,8 +110,7 @@ def _parse(text: str) -> Reference:
     try:
         return parse(text)
     except InvalidReference as error:
-        message = f'Failed to apply default image tag "{text}": couldn\'t parse image name "{text}": {error}'
-        raise ImageError("InvalidImageName", message) from error
+        raise ImageError("InvalidImageName", f'couldn\'t parse image name "{text}": {error}') from error
 
 
 def _cannot_resolve(reference: Reference, why: str) -> str:
