@@ -2,7 +2,7 @@
 
     python -m bench.api [--seconds 3] [--rounds 3]
 
-Needs `wrk`. The server runs as a process of its own over the memory store; figures are medians of rounds. `fan_out` is
+Needs `wrk`. The server runs as a process of its own, over each store; figures are medians of rounds. `fan_out` is
 the time from a write's answer to the last of 100 watchers having read its event.
 """
 
@@ -43,12 +43,12 @@ end
 class Server:
     """A server process in a folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, store: str) -> None:
         tokens = folder / "tokens.csv"
         tokens.write_text(f'{TOKEN},admin,admin,"system:masters"\n')
         started = time.perf_counter()
         command = [sys.executable, "-m", "homeport.server", "--data", str(folder / "data"), "--token-file", str(tokens)]
-        command += ["--disable-admission", "ServiceAccount"]
+        command += ["--disable-admission", "ServiceAccount", "--store", store]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert self._process.stdout is not None
         self.url: str = json.loads(self._process.stdout.readline())["url"]
@@ -147,7 +147,7 @@ async def fill(server: Server, count: int) -> None:
     connection.close()
 
 
-def measure(seconds: float, rounds: int) -> dict[str, float]:
+def measure(seconds: float, rounds: int, store: str) -> dict[str, float]:
     """Return every figure."""
     figures: dict[str, list[float]] = {}
 
@@ -158,7 +158,7 @@ def measure(seconds: float, rounds: int) -> dict[str, float]:
         with tempfile.TemporaryDirectory() as folder:
             script = Path(folder) / "create.lua"
             script.write_text(CREATE.replace("%s", TOKEN))
-            server = Server(Path(folder))
+            server = Server(Path(folder), store)
             try:
                 note("ready_seconds", server.ready_seconds)
                 note("idle_rss_megabytes", server.rss_megabytes())
@@ -177,7 +177,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    write("api", measure(arguments.seconds, arguments.rounds))
+    stores = ("memory", "sqlite")
+    write("api", {store: measure(arguments.seconds, arguments.rounds, store) for store in stores})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`python -m homeport.server`: the API server alone, over the memory store, for experiments and clients' tests."""
+"""`python -m homeport.server`: the API server alone, for experiments and clients' tests."""
 
 import argparse
 import asyncio
@@ -16,6 +16,7 @@ from homeport.server.kubeconfig import write_kubeconfig
 from homeport.server.listener import Listener, server_names
 from homeport.server.pki import Pki, server_context
 from homeport.server.settings import Settings
+from homeport.store.contract import Store
 from homeport.store.memory import MemoryStore
 
 
@@ -26,6 +27,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="0 picks a free one")
     parser.add_argument("--token-file", type=Path, help='lines of token,user,uid,"group1,group2"')
     parser.add_argument("--disable-admission", action="append", default=[], metavar="PLUGIN")
+    parser.add_argument("--store", choices=("memory", "sqlite"), default="memory")
     arguments = parser.parse_args()
     runner = asyncio.run
     if sys.platform != "win32":
@@ -45,7 +47,7 @@ async def serve(arguments: argparse.Namespace) -> None:
         settings = replace(settings, disabled_admission=off)
     pki = Pki(data / "pki", clock, rng)
     tokens = read_token_file(arguments.token_file.read_text()) if arguments.token_file else {}
-    store = MemoryStore()
+    store = await _store(arguments.store, data)
     server = Server(store, clock, rng, settings, static_tokens=tokens, token_key=pki.token_key())
     listener = Listener(server.handle, settings.max_body_bytes)
     first = str(next(settings.service_cidr.hosts()))
@@ -65,6 +67,14 @@ async def serve(arguments: argparse.Namespace) -> None:
         await stop.wait()
     await listener.close()
     await store.close()
+
+
+async def _store(kind: str, data: Path) -> Store:
+    if kind == "memory":
+        return MemoryStore()
+    from homeport.store.sqlite import SqliteStore
+
+    return await SqliteStore.open(data / "state.db")
 
 
 if __name__ == "__main__":
