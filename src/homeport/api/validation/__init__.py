@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from homeport.api.resources import Gvk
-from homeport.api.validation import claims, endpoints, objects, pod_updates, pods, services, storage, workloads
+from homeport.api.validation import claims, endpoints, events, objects, pod_updates, pods, services, storage, workloads
 from homeport.api.validation.errors import FieldError, invalid
 from homeport.api.validation.metadata import validate_metadata, validate_metadata_update
 from homeport.api.validation.warnings import deprecation, warnings_for
@@ -30,7 +30,7 @@ OnUpdate = Callable[[Tree, Tree], list[FieldError]]
 _CREATE: Final[Mapping[tuple[str, str], OnCreate]] = {
     ("", "ConfigMap"): objects.validate_config_map,
     ("", "Endpoints"): endpoints.validate_endpoints,
-    ("", "Event"): objects.validate_event,
+    ("", "Event"): events.validate_event,
     ("", "Namespace"): objects.validate_namespace,
     ("", "Node"): objects.validate_node,
     ("", "PersistentVolume"): storage.validate_volume,
@@ -45,17 +45,18 @@ _CREATE: Final[Mapping[tuple[str, str], OnCreate]] = {
     ("authentication.k8s.io", "TokenRequest"): objects.validate_token_request,
     ("coordination.k8s.io", "Lease"): objects.validate_lease,
     ("discovery.k8s.io", "EndpointSlice"): endpoints.validate_slice,
-    ("events.k8s.io", "Event"): objects.validate_event,
+    ("events.k8s.io", "Event"): events.validate_new_event,
     ("storage.k8s.io", "StorageClass"): storage.validate_storage_class,
 }
 
 _UPDATE: Final[Mapping[tuple[str, str, str], OnUpdate]] = {
     ("", "ConfigMap", ""): objects.validate_config_map_update,
     ("", "Endpoints", ""): endpoints.validate_endpoints_update,
-    ("", "Event", ""): objects.validate_event_update,
-    ("", "Namespace", ""): objects.validate_namespace_update,
+    ("", "Event", ""): events.validate_event_update,
     ("", "Namespace", "finalize"): objects.validate_namespace_finalize,
+    ("", "Namespace", "status"): objects.validate_namespace_status,
     ("", "Node", ""): objects.validate_node_update,
+    ("", "Node", "status"): objects.validate_node_update,
     ("", "PersistentVolume", ""): storage.validate_volume_update,
     ("", "PersistentVolumeClaim", ""): claims.validate_claim_update,
     ("", "Pod", ""): pod_updates.validate_pod_update,
@@ -63,6 +64,7 @@ _UPDATE: Final[Mapping[tuple[str, str, str], OnUpdate]] = {
     ("", "Pod", "ephemeralcontainers"): pod_updates.validate_ephemeral_update,
     ("", "Pod", "resize"): pod_updates.validate_resize,
     ("", "Secret", ""): objects.validate_secret_update,
+    ("", "ServiceAccount", ""): objects.validate_account_update,
     ("", "Service", ""): services.validate_service_update,
     ("", "Service", "status"): services.validate_service_status,
     ("apps", "ControllerRevision", ""): objects.validate_revision_update,
@@ -74,7 +76,7 @@ _UPDATE: Final[Mapping[tuple[str, str, str], OnUpdate]] = {
     ("apps", "StatefulSet", "status"): workloads.validate_stateful_set_status,
     ("coordination.k8s.io", "Lease", ""): objects.validate_lease_update,
     ("discovery.k8s.io", "EndpointSlice", ""): endpoints.validate_slice_update,
-    ("events.k8s.io", "Event", ""): objects.validate_event_update,
+    ("events.k8s.io", "Event", ""): events.validate_new_event_update,
     ("storage.k8s.io", "StorageClass", ""): storage.validate_storage_class_update,
 }
 

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from homeport.api.scalars import quantity_value
+from homeport.api.quantity import Quantity, parse_quantity
 from homeport.api.validation import names
 from homeport.api.validation.errors import FieldError, forbidden, not_supported, refused, required
 from homeport.api.validation.metadata import validate_metadata, validate_metadata_update
@@ -38,7 +38,7 @@ def validate_claim_spec(spec: Tree, path: str) -> list[FieldError]:
     here = f"{path}.resources[storage]"
     if size is None:
         errors.append(required(here))
-    elif quantity_value(size) <= 0:
+    elif parse_quantity(size) <= Quantity(0):
         errors.append(refused(here, size, "must be greater than zero"))
     if name := spec.get("storageClassName"):
         errors += [refused(f"{path}.storageClassName", name, problem) for problem in names.dns1123_subdomain(name)]
@@ -49,12 +49,15 @@ def validate_claim_spec(spec: Tree, path: str) -> list[FieldError]:
         errors += _data_source(spec["dataSource"], f"{path}.dataSource")
     if "dataSourceRef" in spec:
         errors += _data_source(spec["dataSourceRef"], f"{path}.dataSourceRef")
+    if name := spec.get("volumeAttributesClassName"):
+        problems = names.dns1123_subdomain(name)
+        errors += [refused(f"{path}.volumeAttributesClassName", name, problem) for problem in problems]
     return errors
 
 
 def validate_access_modes(modes: list[str] | tuple[str, ...], path: str) -> list[FieldError]:
     errors = [not_supported(path, mode, ACCESS_MODES) for mode in modes if mode not in ACCESS_MODES]
-    if "ReadWriteOncePod" in modes and any(mode != "ReadWriteOncePod" for mode in modes):
+    if "ReadWriteOncePod" in modes and any(m != "ReadWriteOncePod" and m in ACCESS_MODES for m in modes):
         errors.append(forbidden(path, "may not use ReadWriteOncePod with other access modes"))
     return errors
 
@@ -66,42 +69,46 @@ def _data_source(source: Tree, path: str) -> list[FieldError]:
     if not source.get("kind"):
         errors.append(required(f"{path}.kind"))
     group = source.get("apiGroup") or ""
-    if not group and source.get("kind") and source["kind"] != "PersistentVolumeClaim":
+    if not group and source.get("kind") != "PersistentVolumeClaim":
         text = "must be 'PersistentVolumeClaim' when referencing the default apiGroup"
-        errors.append(refused(path, source["kind"], text))
+        errors.append(refused(path, source.get("kind", ""), text))
+    if group:
+        errors += [refused(f"{path}.apiGroup", group, problem) for problem in names.dns1123_subdomain(group)]
     return errors
 
 
 def validate_claim_update(new: Tree, old: Tree) -> list[FieldError]:
     errors = validate_metadata_update(new["metadata"], old["metadata"])
-    errors += validate_claim_spec(new["spec"], "spec")
+    errors += validate_claim(new)
     before, after = dict(old["spec"]), dict(new["spec"])
     if not before.get("volumeName"):
         before.pop("volumeName", None)  # may be set once
         after.pop("volumeName", None)
-    if before.get("storageClassName") is None and after.get("storageClassName"):
+    if before.get("storageClassName") is None and after.get("storageClassName") is not None:
         after.pop("storageClassName")  # an absent class may be given later
-    bound = old.get("status", {}).get("phase") == "Bound"
-    size_before = _size(before)
-    size_after = _size(after)
-    if bound:
-        before["resources"] = _without_requests(before)
-        after["resources"] = _without_requests(after)
+    size_before, size_after = _size(before), _size(after)
+    if new.get("status", {}).get("phase") == "Bound":
+        before["resources"] = _without_size(before)
+        after["resources"] = _without_size(after)
         before.pop("volumeAttributesClassName", None)
         after.pop("volumeAttributesClassName", None)
     if before != after:
         errors.append(forbidden("spec", _FROZEN))
-    elif bound and size_after < size_before:
-        allocated = old.get("status", {}).get("capacity", {}).get("storage")
-        if allocated is None or size_after < quantity_value(allocated):
-            text = "field can not be less than status.capacity"
-            errors.append(forbidden("spec.resources.requests.storage", text))
+    if size_after < size_before:
+        held = parse_quantity(old.get("status", {}).get("capacity", {}).get("storage", "0"))
+        if size_after <= held:
+            path = "spec.resources.requests.storage"
+            errors.append(forbidden(path, "field can not be less than status.capacity"))
+    if new["spec"].get("volumeMode") != old["spec"].get("volumeMode"):
+        errors.append(refused("volumeMode", new["spec"].get("volumeMode"), "field is immutable"))
     return errors
 
 
-def _size(spec: Tree) -> Any:
-    return quantity_value((spec.get("resources") or {}).get("requests", {}).get("storage", "0"))
+def _size(spec: Tree) -> Quantity:
+    return parse_quantity((spec.get("resources") or {}).get("requests", {}).get("storage", "0"))
 
 
-def _without_requests(spec: Tree) -> Tree:
-    return {key: value for key, value in (spec.get("resources") or {}).items() if key != "requests"}
+def _without_size(spec: Tree) -> Tree:
+    resources = spec.get("resources") or {}
+    requests = {name: amount for name, amount in resources.get("requests", {}).items() if name != "storage"}
+    return {**resources, "requests": requests}

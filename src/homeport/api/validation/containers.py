@@ -13,20 +13,30 @@ from homeport.api.validation.errors import (
     not_supported,
     refused,
     required,
+    too_many,
 )
 from homeport.api.validation.handlers import PROBES, validate_lifecycle, validate_probe
 from homeport.api.validation.mounts import validate_devices, validate_mounts
 from homeport.api.validation.resources import validate_resources
 from homeport.api.validation.security import validate_security_context
 
-__all__ = ["PROTOCOLS", "validate_containers", "validate_ephemeral_containers", "validate_init_containers"]
+__all__ = [
+    "PROTOCOLS",
+    "padded_image",
+    "validate_containers",
+    "validate_ephemeral_containers",
+    "validate_init_containers",
+]
 
 Tree = dict[str, Any]
 Volumes = Mapping[str, Tree]
 
 PROTOCOLS: Final = ("SCTP", "TCP", "UDP")
 PULL_POLICIES: Final = ("Always", "IfNotPresent", "Never")
-TERMINATION_POLICIES: Final = ("FallbackToLogsOnError", "File")
+TERMINATION_POLICIES: Final = ("File", "FallbackToLogsOnError")
+CONTAINER_RESTART_POLICIES: Final = ("Always", "Never", "OnFailure")
+RESTART_ACTIONS: Final = ("Restart", "RestartAllContainers")
+RESTART_RULES_LIMIT: Final = 20
 _EPHEMERAL_REFUSED: Final = ("ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resources")
 
 
@@ -45,13 +55,9 @@ def validate_containers(spec: Tree, volumes: Volumes, path: str) -> list[FieldEr
         if name in seen:
             errors.append(duplicate(f"{here}.name", name))
         seen.add(name)
-        for probe in PROBES:
-            if probe in container:
-                errors += validate_probe(container[probe], probe, grace, f"{here}.{probe}")
-        if "lifecycle" in container:
-            errors += validate_lifecycle(container["lifecycle"], grace, f"{here}.lifecycle")
+        errors += _running(container, spec, grace, here)
         if "restartPolicyRules" in container or "restartPolicy" in container:
-            errors += _restart_policy(container, ("Always", "OnFailure", "Never"), here)
+            errors += _restart_policy(container, here)
     errors += _host_ports(containers, path)
     return errors
 
@@ -68,20 +74,24 @@ def validate_init_containers(spec: Tree, volumes: Volumes, path: str) -> list[Fi
         if name in seen:
             errors.append(duplicate(f"{here}.name", name))
         seen.add(name)
-        errors += _restart_policy(container, ("Always", "OnFailure", "Never"), here)
-        if container.get("restartPolicy") == "Always":
-            for probe in PROBES:
-                if probe in container:
-                    errors += validate_probe(container[probe], probe, grace, f"{here}.{probe}")
-            if "lifecycle" in container:
-                errors += validate_lifecycle(container["lifecycle"], grace, f"{here}.lifecycle")
+        errors += _restart_policy(container, here)
+        sidecar = container.get("restartPolicy") == "Always"
+        errors += _host_ports([container], path)  # one by one, hence always index 0
+        if sidecar:
+            errors += _running(container, spec, grace, here)
         else:
             errors += [
                 forbidden(f"{here}.{field}", "may not be set for init containers without restartPolicy=Always")
                 for field in ("lifecycle", *PROBES)
                 if field in container
             ]
-        errors += _host_ports([container], "", only=here)
+        if not sidecar:
+            text = "must not be set to 'RestartContainer' for non-sidecar initContainers"
+            errors += [
+                refused(f"{here}.resizePolicy[{position}].restartPolicy", "RestartContainer", text)
+                for position, policy in enumerate(container.get("resizePolicy", ()))
+                if policy.get("restartPolicy") == "RestartContainer"
+            ]
     return errors
 
 
@@ -94,6 +104,7 @@ def validate_ephemeral_containers(spec: Tree, volumes: Volumes, path: str) -> li
         here = f"{path}[{index}]"
         name = container.get("name", "")
         errors += _common(container, volumes, spec, here)
+        errors += padded_image(container, here)
         if name in seen:
             errors.append(duplicate(f"{here}.name", name))
         seen.add(name)
@@ -124,8 +135,6 @@ def _common(container: Tree, volumes: Volumes, spec: Tree, path: str) -> list[Fi
     image = container.get("image", "")
     if not image:
         errors.append(required(f"{path}.image"))
-    elif image != image.strip():
-        errors.append(refused(f"{path}.image", image, "must not have leading or trailing whitespace"))
     policy = container.get("terminationMessagePolicy", "")
     if policy not in TERMINATION_POLICIES:
         if policy:
@@ -133,7 +142,7 @@ def _common(container: Tree, volumes: Volumes, spec: Tree, path: str) -> list[Fi
         else:
             errors.append(required(f"{path}.terminationMessagePolicy"))
     if ports := container.get("ports"):
-        errors += _ports(ports, bool(spec.get("hostNetwork")), f"{path}.ports")
+        errors += _ports(ports, f"{path}.ports")
     if env := container.get("env"):
         errors += validate_env(env, f"{path}.env")
     if sources := container.get("envFrom"):
@@ -157,7 +166,15 @@ def _common(container: Tree, volumes: Volumes, spec: Tree, path: str) -> list[Fi
     return errors
 
 
-def _ports(ports: list[Tree], host_network: bool, path: str) -> list[FieldError]:
+def padded_image(container: Tree, path: str) -> list[FieldError]:
+    """Refuse blanks around an image's name; templates are spared this check."""
+    image = container.get("image", "")
+    if image == image.strip():
+        return []
+    return [refused(f"{path}.image", image, "must not have leading or trailing whitespace")]
+
+
+def _ports(ports: list[Tree], path: str) -> list[FieldError]:
     errors: list[FieldError] = []
     seen: set[str] = set()
     for index, port in enumerate(ports):
@@ -175,22 +192,16 @@ def _ports(ports: list[Tree], host_network: bool, path: str) -> list[FieldError]
         else:
             errors += [refused(f"{here}.containerPort", number, problem) for problem in addresses.port_number(number)]
         if host_port := port.get("hostPort", 0):
-            if problems := addresses.port_number(host_port):
-                errors += [refused(f"{here}.hostPort", host_port, problem) for problem in problems]
-            elif host_network and host_port != number:
-                text = "must match `containerPort` when `hostNetwork` is true"
-                errors.append(refused(f"{here}.hostPort", host_port, text))
+            errors += [refused(f"{here}.hostPort", host_port, problem) for problem in addresses.port_number(host_port)]
         protocol = port.get("protocol", "")
         if not protocol:
             errors.append(required(f"{here}.protocol"))
         elif protocol not in PROTOCOLS:
             errors.append(not_supported(f"{here}.protocol", protocol, PROTOCOLS))
-        if address := port.get("hostIP"):
-            errors += [refused(f"{here}.hostIP", address, problem) for problem in addresses.ip(address)]
     return errors
 
 
-def _host_ports(containers: list[Tree], path: str, *, only: str = "") -> list[FieldError]:
+def _host_ports(containers: list[Tree], path: str) -> list[FieldError]:
     """No two ports of a pod may ask for the same port of the node."""
     taken: set[str] = set()
     errors: list[FieldError] = []
@@ -199,20 +210,43 @@ def _host_ports(containers: list[Tree], path: str, *, only: str = "") -> list[Fi
             if host_port := port.get("hostPort"):
                 key = f"{port.get('protocol', '')}/{port.get('hostIP', '')}/{host_port}"
                 if key in taken:
-                    here = only or f"{path}[{index}]"
-                    errors.append(duplicate(f"{here}.ports[{port_index}].hostPort", key))
+                    errors.append(duplicate(f"{path}[{index}].ports[{port_index}].hostPort", key))
                 taken.add(key)
     return errors
 
 
-def _restart_policy(container: Tree, supported: tuple[str, ...], path: str) -> list[FieldError]:
+def _running(container: Tree, spec: Tree, grace: int, path: str) -> list[FieldError]:
+    """Check what only a container that keeps running may have: hooks and probes."""
     errors: list[FieldError] = []
-    policy = container.get("restartPolicy")
-    if policy is not None and policy not in supported:
-        errors.append(not_supported(f"{path}.restartPolicy", policy, supported))
-    rules = container.get("restartPolicyRules", ())
-    if rules and policy is None:
-        errors.append(required(f"{path}.restartPolicy", "must specify restartPolicy when restart rules are used"))
+    if "lifecycle" in container:
+        system = spec.get("os", {}).get("name", "")
+        errors += validate_lifecycle(container["lifecycle"], grace, f"{path}.lifecycle", system=system)
+    for probe in PROBES:
+        if probe in container:
+            errors += validate_probe(container[probe], probe, grace, f"{path}.{probe}")
+    return errors
+
+
+def _restart_policy(container: Tree, path: str) -> list[FieldError]:
+    errors: list[FieldError] = []
+    policy, rules = container.get("restartPolicy"), container.get("restartPolicyRules", ())
+    if policy is None:
+        if rules:
+            text = "must specify restartPolicy when restart rules are used"
+            errors.append(required(f"{path}.restartPolicy", text))
+    elif policy not in CONTAINER_RESTART_POLICIES:
+        errors.append(not_supported(f"{path}.restartPolicy", policy, CONTAINER_RESTART_POLICIES))
+    if len(rules) > RESTART_RULES_LIMIT:
+        errors.append(too_many(f"{path}.restartPolicyRules", len(rules), RESTART_RULES_LIMIT))
+    for index, rule in enumerate(rules):
+        here = f"{path}.restartPolicyRules[{index}]"
+        if (action := rule.get("action", "")) not in RESTART_ACTIONS:
+            errors.append(not_supported(f"{here}.action", action, RESTART_ACTIONS))
+        codes = rule.get("exitCodes")
+        if codes is None:
+            errors.append(required(f"{here}.exitCodes", "must be specified"))
+        elif (operator := codes.get("operator", "")) not in ("In", "NotIn"):
+            errors.append(not_supported(f"{here}.exitCodes.operator", operator, ("In", "NotIn")))
     return errors
 
 
@@ -232,7 +266,7 @@ def _resize_policies(policies: list[Tree], pod_policy: str, path: str) -> list[F
             errors.append(required(path))
         elif restart not in ("NotRequired", "RestartContainer"):
             errors.append(not_supported(path, restart, ("NotRequired", "RestartContainer")))
-        elif pod_policy == "Never" and restart != "NotRequired":
-            text = "must be 'NotRequired' when `restartPolicy` is 'Never'"
+        if pod_policy == "Never" and restart != "NotRequired":
+            text = "must be 'NotRequired' when pod `restartPolicy` is 'Never'"
             errors.append(refused(path, restart, text))
     return errors

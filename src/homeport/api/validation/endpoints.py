@@ -79,19 +79,17 @@ def _protocols(port: Tree, path: str) -> list[FieldError]:
 
 def validate_slice(tree: Tree, old: Tree | None = None) -> list[FieldError]:
     """Check an EndpointSlice; endpoints that did not change are tolerated as they are."""
-    if old is None:
-        errors = validate_metadata(tree["metadata"], name_rule=names.dns1123_subdomain)
-    else:
-        errors = validate_metadata_update(tree["metadata"], old["metadata"])
+    errors = validate_metadata(tree["metadata"], name_rule=names.dns1123_subdomain)
     kind = tree.get("addressType", "")
     if not kind:
         errors.append(required("addressType"))
     elif kind not in ADDRESS_TYPES:
         errors.append(not_supported("addressType", kind, ADDRESS_TYPES))
+    errors += _slice_ports(tree.get("ports") or ())
     endpoints = tree.get("endpoints") or ()
     if old is None or endpoints != (old.get("endpoints") or ()):
         errors += _endpoints(endpoints, kind)
-    return errors + _slice_ports(tree.get("ports") or ())
+    return errors
 
 
 def validate_slice_update(new: Tree, old: Tree) -> list[FieldError]:
@@ -113,7 +111,7 @@ def _endpoints(endpoints: Any, kind: str) -> list[FieldError]:
         elif len(listed) > ADDRESSES_LIMIT:
             errors.append(too_many(f"{path}.addresses", len(listed), ADDRESSES_LIMIT))
         for position, address in enumerate(listed):
-            errors += _slice_address(address, kind, f"{path}.addresses[{position}]")
+            errors += _slice_address(address, kind, f"{path}.addresses", position)
         if (node := endpoint.get("nodeName")) is not None:
             errors += [refused(f"{path}.nodeName", node, problem) for problem in names.dns1123_subdomain(node)]
         if (host := endpoint.get("hostname")) is not None:
@@ -123,20 +121,25 @@ def _endpoints(endpoints: Any, kind: str) -> list[FieldError]:
     return errors
 
 
-def _slice_address(address: str, kind: str, path: str) -> list[FieldError]:
+def _slice_address(address: str, kind: str, path: str, position: int) -> list[FieldError]:
+    here = f"{path}[{position}]"
     if kind == "FQDN":
-        bare = address.removesuffix(".")
-        problems = names.dns1123_subdomain(bare)
-        if not problems and "." not in bare:
-            problems = ("should be a domain with at least two segments separated by dots",)
-        return [refused(path, address, problem) for problem in problems]
+        return [refused(here, address, problem) for problem in _domain_problems(address)]
     if kind not in ("IPv4", "IPv6"):
         return []
+    if problems := addresses.ip(address):
+        return [refused(here, address, problem) for problem in problems]
+    errors: list[FieldError] = []
     if addresses.family(address) != kind:
-        if problems := addresses.ip(address):
-            return [refused(path, address, problem) for problem in problems]
-        return [refused(path, address, f"must be a valid {kind} address")]
-    return [refused(path, address, problem) for problem in addresses.endpoint_ip(address)]
+        errors.append(refused(path, address, f"must be an {kind} address"))
+    return errors + [refused(here, address, problem) for problem in addresses.endpoint_ip(address)]
+
+
+def _domain_problems(address: str) -> tuple[str, ...]:
+    bare = address.removesuffix(".")
+    if problems := names.dns1123_subdomain(bare):
+        return problems
+    return () if "." in bare else ("should be a domain with at least two segments separated by dots",)
 
 
 def _hints(hints: Tree, path: str) -> list[FieldError]:

@@ -28,9 +28,24 @@ RESOURCE_FIELDS: Final = (
     "requests.ephemeral-storage",
     "requests.memory",
 )
-_SELECTABLE: Final = frozenset(
-    {"spec.restartPolicy", "spec.schedulerName", "spec.hostNetwork", "status.phase", "status.nominatedNodeName"}
+READABLE_FIELDS: Final = frozenset(
+    {
+        *FIELD_PATHS,
+        "metadata.annotations",
+        "metadata.labels",
+        "spec.host",
+        "spec.restartPolicy",
+        "spec.schedulerName",
+        "status.phase",
+    }
 )
+_DIVISORS: Final = {
+    "cpu": ("cpu", ("1m", "1")),
+    "memory": ("memory", SIZES := ("1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei")),
+    "ephemeral-storage": ("local ephemeral storage", SIZES),
+    "hugepages": ("hugepages", SIZES),
+}
+"""By resource: its name in the refusal, and the units it may be counted in."""
 
 
 def validate_env(env: list[Tree], path: str) -> list[FieldError]:
@@ -61,9 +76,9 @@ def validate_env_from(sources: list[Tree], path: str) -> list[FieldError]:
                 problems = names.dns1123_subdomain(name)
                 errors += [refused(f"{here}.{kind}.name", name, problem) for problem in problems]
         if not kinds:
-            errors.append(refused(here, "", "must specify one of: `configMapRef` or `secretRef`"))
+            errors.append(refused(path, "", "must specify one of: `configMapRef` or `secretRef`"))
         elif len(kinds) > 1:
-            errors.append(refused(here, "", "may not have more than one field specified at a time"))
+            errors.append(refused(path, "", "may not have more than one field specified at a time"))
     return errors
 
 
@@ -75,15 +90,10 @@ def _env_source(variable: Tree, path: str) -> list[FieldError]:
     if resource := source.get("resourceFieldRef"):
         errors += resource_ref(resource, f"{path}.resourceFieldRef")
     for kind in ("configMapKeyRef", "secretKeyRef"):
-        if reference := source.get(kind):
-            here = f"{path}.{kind}"
-            if not reference.get("name"):
-                errors.append(required(f"{here}.name"))
-            if not reference.get("key"):
-                errors.append(required(f"{here}.key"))
-            else:
-                key = reference["key"]
-                errors += [refused(f"{here}.key", key, problem) for problem in names.config_key(key)]
+        if (reference := source.get(kind)) is not None:
+            errors += _key_ref(reference, f"{path}.{kind}")
+    if (reference := source.get("fileKeyRef")) is not None:
+        errors += _file_key_ref(reference, f"{path}.fileKeyRef")
     if not source:
         text = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
         errors.append(refused(path, "", text))
@@ -94,34 +104,80 @@ def _env_source(variable: Tree, path: str) -> list[FieldError]:
     return errors
 
 
+def _key_ref(reference: Tree, path: str) -> list[FieldError]:
+    name, key = reference.get("name", ""), reference.get("key", "")
+    errors = [refused(f"{path}.name", name, problem) for problem in names.dns1123_subdomain(name)]
+    if not key:
+        return [*errors, required(f"{path}.key")]
+    return errors + [refused(f"{path}.key", key, problem) for problem in names.config_key(key)]
+
+
+def _file_key_ref(reference: Tree, path: str) -> list[FieldError]:
+    errors: list[FieldError] = []
+    key, volume, file = (reference.get(field, "") for field in ("key", "volumeName", "path"))
+    if not key:
+        errors.append(required(f"{path}.key"))
+    else:
+        errors += [refused(f"{path}.key", key, problem) for problem in names.env_name(key)]
+    if not volume:
+        errors.append(required(f"{path}.volumeName"))
+    else:
+        errors += [refused(f"{path}.volumeName", volume, problem) for problem in names.dns1123_label(volume)]
+    if not file:
+        errors.append(required(f"{path}.path"))
+    elif ".." in file.split("/"):
+        errors.append(refused(f"{path}.path", file, "must not contain '..'"))
+    return errors
+
+
 def field_ref(reference: Tree, supported: tuple[str, ...], path: str) -> list[FieldError]:
+    """Check a reference to one of the pod's own fields, of which `supported` may be read here."""
     version, field = reference.get("apiVersion", ""), reference.get("fieldPath", "")
     if not version:
         return [required(f"{path}.apiVersion")]
     if not field:
         return [required(f"{path}.fieldPath")]
+    base, subscript = _split(field)
+    wrong = ""
     if version != "v1":
-        return [refused(f"{path}.fieldPath", field, "error converting fieldPath: pod does not support this version")]
-    base, bracket, subscript = field.partition("[")
-    if bracket and base in ("metadata.labels", "metadata.annotations"):
-        key = subscript.removesuffix("]").strip("'")
-        shown = key if base == "metadata.labels" else key.lower()
-        return [refused(path, key, problem) for problem in names.qualified_name(shown)]
-    if field not in supported:
-        known = (*supported, "metadata.annotations", "metadata.labels")
-        if field in known:
-            return [not_supported(f"{path}.fieldPath", field, supported)]
-        if not field.startswith(("metadata.", "spec.", "status.")) or field not in _SELECTABLE:
-            text = f"error converting fieldPath: field label not supported: {field}"
-            return [refused(f"{path}.fieldPath", field, text)]
-        return [not_supported(f"{path}.fieldPath", field, supported)]
-    return []
+        wrong = f"unsupported pod version: {version}"
+    elif subscript is not None and base not in ("metadata.annotations", "metadata.labels"):
+        wrong = f"field label does not support subscript: {field}"
+    elif subscript is None and field not in READABLE_FIELDS:
+        wrong = f"field label not supported: {field}"
+    if wrong:
+        return [refused(f"{path}.fieldPath", field, f"error converting fieldPath: {wrong}")]
+    if subscript is not None:
+        key = subscript.lower() if base == "metadata.annotations" else subscript
+        return [refused(path, key, problem) for problem in names.qualified_name(key)]
+    read = "spec.nodeName" if field == "spec.host" else field
+    return [] if read in supported else [not_supported(f"{path}.fieldPath", read, supported)]
 
 
-def resource_ref(reference: Tree, path: str) -> list[FieldError]:
+def _split(field: str) -> tuple[str, str | None]:
+    """Split `metadata.labels['app']` into path and key; the key is None without a subscript."""
+    if field.endswith("']") and "['" in field:
+        base, _, key = field[:-2].partition("['")
+        if base:
+            return base, key
+    return field, None
+
+
+def resource_ref(reference: Tree, path: str, *, in_volume: bool = False) -> list[FieldError]:
+    """Check a reference to a container's resources; in a volume it must say whose."""
+    errors: list[FieldError] = []
     resource = reference.get("resource", "")
-    if not resource:
-        return [required(f"{path}.resource")]
-    if resource not in RESOURCE_FIELDS and not resource.startswith(("limits.hugepages-", "requests.hugepages-")):
-        return [not_supported(f"{path}.resource", resource, RESOURCE_FIELDS)]
-    return []
+    if in_volume and not reference.get("containerName"):
+        errors.append(required(f"{path}.containerName"))
+    elif not resource:
+        errors.append(required(f"{path}.resource"))
+    elif resource not in RESOURCE_FIELDS and not resource.startswith(("limits.hugepages-", "requests.hugepages-")):
+        errors.append(not_supported(f"{path}.resource", resource, RESOURCE_FIELDS))
+    divisor = reference.get("divisor", "0")
+    kind = resource.partition(".")[2]
+    known = _DIVISORS.get("hugepages" if kind.startswith("hugepages-") else kind)
+    if divisor != "0" and known and divisor not in known[1]:
+        units = " and ".join(known[1]) if len(known[1]) == 2 else ", ".join(known[1])
+        text = f"only divisor's values {units} are supported with the {known[0]} resource"
+        errors.append(refused(f"{path}.divisor", resource, text))
+    return errors

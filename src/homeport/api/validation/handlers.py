@@ -10,6 +10,14 @@ __all__ = ["PROBES", "validate_lifecycle", "validate_probe"]
 Tree = dict[str, Any]
 
 PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
+WINDOWS_SIGNALS: Final = ("SIGKILL", "SIGTERM")
+_SIGNAL_NAMES: Final = (
+    "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL", "PIPE", "POLL",
+    "PROF", "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1",
+    "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ", "RTMIN", "RTMAX",
+)  # fmt: skip
+_REAL_TIME: Final = [f"RTMIN+{step}" for step in range(1, 16)] + [f"RTMAX-{step}" for step in range(1, 15)]
+LINUX_SIGNALS: Final = tuple(sorted(f"SIG{name}" for name in (*_SIGNAL_NAMES, *_REAL_TIME)))
 SCHEMES: Final = ("HTTP", "HTTPS")
 
 
@@ -31,11 +39,20 @@ def validate_probe(probe: Tree, kind: str, grace: int, path: str) -> list[FieldE
     return errors
 
 
-def validate_lifecycle(lifecycle: Tree, grace: int, path: str) -> list[FieldError]:
+def validate_lifecycle(lifecycle: Tree, grace: int, path: str, *, system: str) -> list[FieldError]:
+    """Check hooks and stop signal; `system` is the pod's operating system, if it says."""
     errors: list[FieldError] = []
     for hook in ("postStart", "preStop"):
         if hook in lifecycle:
             errors += _handler(lifecycle[hook], f"{path}.{hook}", grace)
+    if (signal := lifecycle.get("stopSignal")) is not None:
+        here = f"{path}.stopSignal"
+        if not system:
+            errors.append(forbidden(here, "may not be set for containers with empty `spec.os.name`"))
+        elif system == "linux" and signal not in LINUX_SIGNALS:
+            errors.append(not_supported(here, signal, LINUX_SIGNALS))
+        elif system == "windows" and signal not in WINDOWS_SIGNALS:
+            errors.append(not_supported(here, signal, WINDOWS_SIGNALS))
     return errors
 
 

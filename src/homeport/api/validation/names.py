@@ -12,6 +12,7 @@ __all__ = [
     "dns1035_label",
     "dns1123_label",
     "dns1123_subdomain",
+    "dns1123_subdomain_with_underscore",
     "env_name",
     "label_value",
     "path_segment",
@@ -26,6 +27,8 @@ SUBDOMAIN_LIMIT: Final = 253
 
 _LABEL: Final = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN: Final = rf"{_LABEL}(\.{_LABEL})*"
+_UNDERSCORE_LABEL: Final = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+_UNDERSCORE: Final = rf"{_UNDERSCORE_LABEL}(\.{_UNDERSCORE_LABEL})*"
 _DNS1035: Final = "[a-z]([-a-z0-9]*[a-z0-9])?"
 _QUALIFIED: Final = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _VALUE: Final = f"({_QUALIFIED})?"
@@ -33,6 +36,7 @@ _CONFIG_KEY: Final = "[-._a-zA-Z0-9]+"
 
 _LABEL_RE: Final = re.compile(_LABEL)
 _SUBDOMAIN_RE: Final = re.compile(_SUBDOMAIN)
+_UNDERSCORE_RE: Final = re.compile(_UNDERSCORE)
 _DNS1035_RE: Final = re.compile(_DNS1035)
 _QUALIFIED_RE: Final = re.compile(_QUALIFIED)
 _VALUE_RE: Final = re.compile(_VALUE)
@@ -44,10 +48,11 @@ _LABEL_TEXT: Final = (
     f"a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', {_ALNUM_ENDS} "
     f"(e.g. 'my-name',  or '123-abc', regex used for validation is '{_LABEL}')"
 )
-_SUBDOMAIN_TEXT: Final = (
-    f"a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', {_ALNUM_ENDS} "
-    f"(e.g. 'example.com', regex used for validation is '{_SUBDOMAIN}')"
+_SUBDOMAIN_RULE: Final = (
+    f"a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', {_ALNUM_ENDS}"
 )
+_SUBDOMAIN_TEXT: Final = f"{_SUBDOMAIN_RULE} (e.g. 'example.com', regex used for validation is '{_SUBDOMAIN}')"
+_UNDERSCORE_TEXT: Final = f"{_SUBDOMAIN_RULE} (e.g. 'example.com', regex used for validation is '{_UNDERSCORE}')"
 _DNS1035_TEXT: Final = (
     "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
     f"and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '{_DNS1035}')"
@@ -82,6 +87,13 @@ def dns1123_label(text: str) -> Problems:
 def dns1123_subdomain(text: str) -> Problems:
     problems = _longer(text, SUBDOMAIN_LIMIT)
     return problems if _SUBDOMAIN_RE.fullmatch(text) else (*problems, _SUBDOMAIN_TEXT)
+
+
+@lru_cache(maxsize=1024)
+def dns1123_subdomain_with_underscore(text: str) -> Problems:
+    """A search path may have labels such as `_tcp`."""
+    problems = _longer(text, SUBDOMAIN_LIMIT)
+    return problems if _UNDERSCORE_RE.fullmatch(text) else (*problems, _UNDERSCORE_TEXT)
 
 
 @lru_cache(maxsize=1024)

@@ -1,4 +1,4 @@
-"""Rules of the small kinds: namespaces, nodes, config maps, secrets, accounts, events, leases, revisions, reviews."""
+"""Rules of the small kinds: namespaces, nodes, config maps, secrets, accounts, leases, revisions, token requests."""
 
 import base64
 import json
@@ -6,20 +6,20 @@ from typing import Any, Final
 
 from homeport.api.scalars import decoded_length
 from homeport.api.validation import addresses, names
-from homeport.api.validation.errors import FieldError, forbidden, refused, required, too_long
+from homeport.api.validation.errors import FieldError, GoStruct, duplicate, forbidden, refused, required, too_long
 from homeport.api.validation.metadata import validate_metadata, validate_metadata_update
+from homeport.api.validation.resources import non_negative
 from homeport.api.validation.scheduling import validate_taints
 
 __all__ = [
+    "validate_account_update",
     "validate_config_map",
     "validate_config_map_update",
-    "validate_event",
-    "validate_event_update",
     "validate_lease",
     "validate_lease_update",
     "validate_namespace",
     "validate_namespace_finalize",
-    "validate_namespace_update",
+    "validate_namespace_status",
     "validate_node",
     "validate_node_update",
     "validate_plain",
@@ -35,7 +35,6 @@ Tree = dict[str, Any]
 
 DATA_LIMIT: Final = 1024 * 1024
 TOKEN_SECONDS: Final = (600, 2**32)
-_NOTE_LIMIT: Final = 1024
 _FROZEN: Final = "field is immutable when `immutable` is set"
 _SECRET_KEYS: Final = {
     "kubernetes.io/dockercfg": (".dockercfg",),
@@ -56,37 +55,42 @@ def validate_plain_update(new: Tree, old: Tree) -> list[FieldError]:
 
 def validate_namespace(tree: Tree) -> list[FieldError]:
     errors = validate_metadata(tree["metadata"], name_rule=names.dns1123_label)
-    return errors + _namespace_finalizers(tree)
-
-
-def validate_namespace_update(new: Tree, old: Tree) -> list[FieldError]:
-    return validate_metadata_update(new["metadata"], old["metadata"])
+    for finalizer in tree["spec"].get("finalizers", ()):
+        errors += _namespace_finalizer(finalizer, "spec.finalizers")
+    return errors
 
 
 def validate_namespace_finalize(new: Tree, old: Tree) -> list[FieldError]:
-    return validate_metadata_update(new["metadata"], old["metadata"]) + _namespace_finalizers(new)
+    errors = validate_metadata_update(new["metadata"], old["metadata"])
+    for index, finalizer in enumerate(new["spec"].get("finalizers", ())):
+        errors += _namespace_finalizer(finalizer, f"spec.finalizers[{index}]")
+    return errors
 
 
-def _namespace_finalizers(tree: Tree) -> list[FieldError]:
-    errors: list[FieldError] = []
-    for index, finalizer in enumerate(tree.get("spec", {}).get("finalizers", ())):
-        path = f"spec.finalizers[{index}]"
-        if problems := names.qualified_name(finalizer):
-            errors += [refused(path, finalizer, problem) for problem in problems]
-        elif "/" not in finalizer and finalizer not in ("kubernetes", "orphan", "foregroundDeletion"):
-            text = "name is neither a standard finalizer name nor is it fully qualified"
-            errors.append(refused(path, finalizer, text))
+def _namespace_finalizer(finalizer: str, path: str) -> list[FieldError]:
+    if problems := names.qualified_name(finalizer):
+        return [refused(path, finalizer, problem) for problem in problems]
+    if "/" in finalizer or finalizer in ("kubernetes", "orphan", "foregroundDeletion"):
+        return []
+    return [refused(path, finalizer, "name is neither a standard finalizer name nor is it fully qualified")]
+
+
+def validate_namespace_status(new: Tree, old: Tree) -> list[FieldError]:
+    errors = validate_metadata_update(new["metadata"], old["metadata"])
+    phase = new.get("status", {}).get("phase", "")
+    if new["metadata"].get("deletionTimestamp"):
+        wanted, when = "Terminating", "is not empty"
+    else:
+        wanted, when = "Active", "is empty"
+    if phase != wanted:
+        errors.append(refused("status.Phase", phase, f"may only be '{wanted}' if `deletionTimestamp` {when}"))
     return errors
 
 
 def validate_node(tree: Tree) -> list[FieldError]:
     errors = validate_metadata(tree["metadata"], name_rule=names.dns1123_subdomain)
-    return errors + _node_spec(tree["spec"])
-
-
-def _node_spec(spec: Tree) -> list[FieldError]:
-    errors = validate_taints(spec.get("taints", []), "spec.taints")
-    cidrs = spec.get("podCIDRs", [])
+    errors += _taints_and_amounts(tree)
+    cidrs = tree["spec"].get("podCIDRs", [])
     for index, cidr in enumerate(cidrs):
         errors += [refused(f"spec.podCIDRs[{index}]", cidr, problem) for problem in addresses.cidr(cidr)]
     if len(cidrs) > 2 or (len(cidrs) == 2 and addresses.family(cidrs[0]) == addresses.family(cidrs[1])):
@@ -95,17 +99,31 @@ def _node_spec(spec: Tree) -> list[FieldError]:
     return errors
 
 
+def _taints_and_amounts(tree: Tree) -> list[FieldError]:
+    errors = validate_taints(tree["spec"].get("taints", []), "metadata.taints")  # the path upstream reports
+    for name, amount in tree.get("status", {}).get("capacity", {}).items():
+        errors += non_negative(amount, f"status.capacity[{name}]")
+    for name, amount in tree.get("status", {}).get("allocatable", {}).items():
+        errors += non_negative(amount, f"status.allocatable[{name}]")
+    return errors
+
+
 def validate_node_update(new: Tree, old: Tree) -> list[FieldError]:
+    """Check an update of a node or of its status: the rules are the same."""
     errors = validate_metadata_update(new["metadata"], old["metadata"])
     after, before = new["spec"], old["spec"]
-    errors += _node_spec(after)
+    seen: list[Tree] = []
+    for index, address in enumerate(new.get("status", {}).get("addresses", ())):
+        if address in seen:
+            errors.append(duplicate(f"status.addresses[{index}]", GoStruct("core.v1.NodeAddress", address)))
+        seen.append(address)
     if before.get("podCIDRs") and after.get("podCIDRs") != before["podCIDRs"]:
         text = 'node updates may not change podCIDR except from "" to valid'
         errors.append(forbidden("spec.podCIDRs", text))
     if before.get("providerID") and after.get("providerID") != before["providerID"]:
         text = 'node updates may not change providerID except from "" to valid'
         errors.append(forbidden("spec.providerID", text))
-    return errors
+    return errors + _taints_and_amounts(new)
 
 
 def validate_config_map(tree: Tree) -> list[FieldError]:
@@ -133,7 +151,7 @@ def validate_config_map_update(new: Tree, old: Tree) -> list[FieldError]:
     errors = validate_metadata_update(new["metadata"], old["metadata"])
     if old.get("immutable"):
         errors += _still(new, old, ("data", "binaryData"))
-    return errors + _config_map(new)
+    return errors + validate_config_map(new)
 
 
 def _still(new: Tree, old: Tree, fields: tuple[str, ...]) -> list[FieldError]:
@@ -164,7 +182,10 @@ def _secret(tree: Tree) -> list[FieldError]:
             if "username" not in data and "password" not in data:
                 errors += [required("data[username]"), required("data[password]")]
         case _:
-            errors += [required(f"data[{key}]") for key in _SECRET_KEYS.get(kind, ()) if key not in data]
+            missing = (key for key in _SECRET_KEYS.get(kind, ()) if key not in data)
+            errors += [required(f"data[{key}]") for key in missing]
+            if kind == "kubernetes.io/ssh-auth" and data.get("ssh-privatekey") == "":
+                errors.append(required("data[ssh-privatekey]"))
             if kind in ("kubernetes.io/dockercfg", "kubernetes.io/dockerconfigjson"):
                 errors += _docker(data, _SECRET_KEYS[kind][0])
     return errors
@@ -186,52 +207,11 @@ def validate_secret_update(new: Tree, old: Tree) -> list[FieldError]:
         errors.append(refused("type", new.get("type", ""), "field is immutable"))
     if old.get("immutable"):
         errors += _still(new, old, ("data",))
-    return errors + _secret(new)
+    return errors + validate_secret(new)
 
 
-def validate_event(tree: Tree) -> list[FieldError]:
-    """Check an event of either API; the newer one has its fields under other names and more rules."""
-    regarding = "involvedObject" if "involvedObject" in tree else "regarding"
-    errors = _event_namespace(tree, regarding)
-    if regarding == "regarding":
-        errors += _new_event(tree)
-    return errors
-
-
-def _event_namespace(tree: Tree, regarding: str) -> list[FieldError]:
-    namespace = tree["metadata"].get("namespace", "")
-    about = (tree.get(regarding) or {}).get("namespace", "")
-    path = f"{regarding}.namespace" if regarding == "involvedObject" else "involvedObject.namespace"
-    if not about:
-        if namespace not in ("default", "kube-system"):
-            return [refused(path, about, "does not match event.namespace")]
-        return []
-    return [] if about == namespace else [refused(path, about, "does not match event.namespace")]
-
-
-def _new_event(tree: Tree) -> list[FieldError]:
-    errors: list[FieldError] = []
-    if not tree.get("eventTime"):
-        errors.append(required("eventTime"))
-    if tree.get("type") not in ("Normal", "Warning"):
-        errors.append(refused("type", tree.get("type", ""), "has invalid value: " + tree.get("type", "")))
-    controller = tree.get("reportingController", "")
-    errors += [refused("reportingController", controller, problem) for problem in names.qualified_name(controller)]
-    for field, path in (("reportingInstance", "reportingInstance"), ("action", "action"), ("reason", "reason")):
-        value = tree.get(field, "")
-        if not value:
-            errors.append(required(path))
-        elif len(value) > 128:
-            errors.append(refused(path, "", "can have at most 128 characters"))
-    if len(tree.get("note", "")) > _NOTE_LIMIT:
-        errors.append(refused("message", "", "can have at most 1024 characters"))
-    return errors
-
-
-def validate_event_update(new: Tree, old: Tree) -> list[FieldError]:
-    return validate_metadata_update(new["metadata"], old["metadata"]) + (
-        _event_namespace(new, "involvedObject") if "involvedObject" in new else []
-    )
+def validate_account_update(new: Tree, old: Tree) -> list[FieldError]:
+    return validate_plain_update(new, old) + validate_plain(new)
 
 
 def validate_lease(tree: Tree) -> list[FieldError]:
@@ -245,6 +225,11 @@ def _lease(spec: Tree) -> list[FieldError]:
         errors.append(refused("spec.leaseDurationSeconds", seconds, "must be greater than 0"))
     if transitions is not None and transitions < 0:
         errors.append(refused("spec.leaseTransitions", transitions, "must be greater than or equal to 0"))
+    strategy = spec.get("strategy")
+    if strategy is not None:
+        errors += [refused("spec.strategy", strategy, problem) for problem in names.qualified_name(strategy)]
+    if spec.get("preferredHolder") and not strategy:
+        errors.append(forbidden("spec.preferredHolder", "may only be specified if `strategy` is defined"))
     return errors
 
 
@@ -266,7 +251,7 @@ def _revision(tree: Tree) -> list[FieldError]:
 
 
 def validate_revision_update(new: Tree, old: Tree) -> list[FieldError]:
-    errors = validate_metadata_update(new["metadata"], old["metadata"]) + _revision(new)
+    errors = validate_metadata_update(new["metadata"], old["metadata"]) + validate_revision(new)
     if new.get("data") != old.get("data"):
         errors.append(refused("data", new.get("data"), "field is immutable"))
     return errors

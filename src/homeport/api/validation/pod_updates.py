@@ -3,10 +3,10 @@
 from typing import Any, Final
 
 from homeport.api.qos import qos_class
-from homeport.api.validation import addresses
+from homeport.api.validation import addresses, names
 from homeport.api.validation.errors import FieldError, GoStruct, forbidden, refused
-from homeport.api.validation.metadata import validate_metadata_update
-from homeport.api.validation.pods import validate_pod_spec
+from homeport.api.validation.metadata import validate_metadata, validate_metadata_update
+from homeport.api.validation.pods import pod_only, validate_pod_spec
 
 __all__ = [
     "validate_ephemeral_update",
@@ -28,22 +28,34 @@ _FREE: Final = ("activeDeadlineSeconds", "tolerations", "schedulingGates")
 
 def validate_pod_update(new: Tree, old: Tree) -> list[FieldError]:
     """Check a write to the pod itself: images, deadline, added tolerations, removed gates, nothing else."""
-    errors = validate_metadata_update(new["metadata"], old["metadata"])
     after, before = new["spec"], old["spec"]
-    errors += validate_pod_spec(after, "spec")
-    for group, what in (("containers", "containers"), ("initContainers", "init containers")):
+    errors = validate_metadata_update(new["metadata"], old["metadata"])
+    errors += validate_metadata(new["metadata"], name_rule=names.dns1123_subdomain)
+    errors += validate_pod_spec(after, "spec") + pod_only(after)
+    for group in ("containers", "initContainers"):
         if len(after.get(group) or ()) != len(before.get(group) or ()):
-            errors.append(forbidden(f"spec.{group}", f"pod updates may not add or remove {what}"))
+            errors.append(forbidden(f"spec.{group}", "pod updates may not add or remove containers"))
             return errors
-    errors += _deadline(after, before)
-    gated = bool(before.get("schedulingGates"))
-    errors += _gates(after, before)
-    errors += _tolerations(after.get("tolerations", []), before.get("tolerations", []))
-    if errors:
+    deadline = _deadline(after, before)
+    errors += deadline
+    if deadline and after.get("activeDeadlineSeconds") is not None:
         return errors
+    errors += _tolerations(after.get("tolerations", []), before.get("tolerations", []))
+    errors += _gates(after, before)
+    gated = bool(before.get("schedulingGates"))
+    if gated:
+        errors += _node_selector(after.get("nodeSelector", {}), before.get("nodeSelector", {}))
     if _frozen_part(after, before, gated) != _frozen_part(before, before, gated):
         errors.append(forbidden("spec", _FROZEN))
     return errors
+
+
+def _node_selector(after: dict[str, str], before: dict[str, str]) -> list[FieldError]:
+    """A gated pod may be narrowed, never widened."""
+    if all(after.get(key) == value for key, value in before.items()):
+        return []
+    text = "only additions to spec.nodeSelector are allowed (no mutations or deletions)"
+    return [refused("spec.nodeSelector", after, text)]
 
 
 def _frozen_part(spec: Tree, before: Tree, gated: bool) -> Tree:
@@ -56,12 +68,10 @@ def _frozen_part(spec: Tree, before: Tree, gated: bool) -> Tree:
     if grace is not None and grace < 0 and spec.get("terminationGracePeriodSeconds") == 1:
         out["terminationGracePeriodSeconds"] = grace
     if gated:
-        kept = before.get("nodeSelector", {})
-        if all(spec.get("nodeSelector", {}).get(key) == value for key, value in kept.items()):
-            out["nodeSelector"] = kept  # a gated pod may be narrowed, never widened
-        out.pop("affinity", None)
-        if not kept:
-            out.pop("nodeSelector", None)
+        out.pop("nodeSelector", None)
+        affinity = {key: value for key, value in out.pop("affinity", {}).items() if key != "nodeAffinity"}
+        if affinity:
+            out["affinity"] = affinity
     return out
 
 
@@ -77,11 +87,14 @@ def _deadline(after: Tree, before: Tree) -> list[FieldError]:
 
 def _gates(after: Tree, before: Tree) -> list[FieldError]:
     known = {gate.get("name") for gate in before.get("schedulingGates", ())}
-    added = [g.get("name", "") for g in after.get("schedulingGates", ()) if g.get("name") not in known]
-    if added:
-        text = f"only deletion is allowed, but found new scheduling gate '{added[0]}'"
-        return [forbidden("spec.schedulingGates", text)]
-    return []
+    return [
+        forbidden(
+            f"spec.schedulingGates[{index}].name",
+            f"only deletion is allowed, but found new scheduling gate '{gate.get('name', '')}'",
+        )
+        for index, gate in enumerate(after.get("schedulingGates", ()))
+        if gate.get("name") not in known
+    ]
 
 
 def _tolerations(after: list[Tree], before: list[Tree]) -> list[FieldError]:

@@ -3,13 +3,15 @@
 import re
 from typing import Any, Final
 
+from homeport.api.quantity import Quantity, parse_quantity
 from homeport.api.validation import addresses, names
 from homeport.api.validation.containers import (
+    padded_image,
     validate_containers,
     validate_ephemeral_containers,
     validate_init_containers,
 )
-from homeport.api.validation.errors import FieldError, forbidden, not_supported, refused, required
+from homeport.api.validation.errors import FieldError, forbidden, not_supported, refused, required, too_long
 from homeport.api.validation.metadata import validate_labels, validate_metadata
 from homeport.api.validation.resources import non_negative, validate_resources
 from homeport.api.validation.scheduling import (
@@ -20,10 +22,10 @@ from homeport.api.validation.scheduling import (
     validate_spread,
     validate_tolerations,
 )
-from homeport.api.validation.security import seccomp_profile
+from homeport.api.validation.security import app_armor_profile, seccomp_profile
 from homeport.api.validation.volumes import validate_volumes
 
-__all__ = ["validate_pod", "validate_pod_spec"]
+__all__ = ["pod_only", "validate_pod", "validate_pod_spec"]
 
 Tree = dict[str, Any]
 
@@ -34,7 +36,25 @@ _SYSCTL_TEXT: Final = (
     "must have at most 253 characters and match regex "
     r"^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"
 )
-_WINDOWS_FORBIDDEN: Final = ("hostPID", "hostIPC", "hostNetwork", "hostUsers", "shareProcessNamespace")
+_NOT_ON_WINDOWS: Final = ("hostUsers", "hostPID", "hostIPC", "shareProcessNamespace")
+_NOT_IN_WINDOWS_CONTEXT: Final = (
+    "appArmorProfile",
+    "seLinuxOptions",
+    "seccompProfile",
+    "fsGroup",
+    "fsGroupChangePolicy",
+    "sysctls",
+    "capabilities",
+    "readOnlyRootFilesystem",
+    "privileged",
+    "allowPrivilegeEscalation",
+    "procMount",
+    "runAsUser",
+    "runAsGroup",
+    "supplementalGroups",
+    "supplementalGroupsPolicy",
+    "seLinuxChangePolicy",
+)
 
 
 def validate_pod(tree: Tree) -> list[FieldError]:
@@ -42,12 +62,23 @@ def validate_pod(tree: Tree) -> list[FieldError]:
     spec = tree["spec"]
     errors = validate_metadata(tree["metadata"], name_rule=names.dns1123_subdomain)
     errors += validate_pod_spec(spec, "spec")
-    if not spec.get("serviceAccountName") and "volumes" in spec:
-        errors += _tokens_without_account(spec["volumes"])
+    errors += pod_only(spec)
     if "ephemeralContainers" in spec:
         errors.append(forbidden("spec.ephemeralContainers", "cannot be set on create"))
     if "schedulingGates" in spec and spec.get("nodeName"):
         errors.append(gates_forbid_node("spec"))
+    return errors
+
+
+def pod_only(spec: Tree) -> list[FieldError]:
+    """Check what a pod must keep to and a template need not."""
+    errors: list[FieldError] = []
+    if not spec.get("serviceAccountName") and "volumes" in spec:
+        errors += _tokens_without_account(spec["volumes"])
+    for group in ("containers", "initContainers"):
+        for index, container in enumerate(spec.get(group) or ()):
+            if container.get("image", "").strip() != container.get("image", ""):
+                errors += padded_image(container, f"spec.{group}[{index}]")
     return errors
 
 
@@ -64,15 +95,16 @@ def validate_pod_spec(spec: Tree, path: str) -> list[FieldError]:
         errors += validate_init_containers(spec, volumes, f"{path}.initContainers")
     if get("ephemeralContainers"):
         errors += validate_ephemeral_containers(spec, volumes, f"{path}.ephemeralContainers")
+    if resources := get("resources"):
+        errors += _pod_resources(resources, spec, f"{path}.resources")
+    if get("hostNetwork"):
+        errors += _host_network_ports(spec, path)
     errors += _choice(get("restartPolicy", ""), RESTART_POLICIES, f"{path}.restartPolicy")
     errors += _choice(get("dnsPolicy", ""), DNS_POLICIES, f"{path}.dnsPolicy")
     if selector := get("nodeSelector"):
         errors += validate_labels(selector, f"{path}.nodeSelector")
     if context := get("securityContext"):
         errors += _security_context(context, spec, f"{path}.securityContext")
-    for index, secret in enumerate(get("imagePullSecrets", ())):
-        if not secret.get("name"):
-            errors.append(required(f"{path}.imagePullSecrets[{index}].name"))
     if affinity := get("affinity"):
         errors += validate_affinity(affinity, f"{path}.affinity")
     errors += _dns_config(spec, path)
@@ -84,6 +116,8 @@ def validate_pod_spec(spec: Tree, path: str) -> list[FieldError]:
         errors += validate_spread(constraints, f"{path}.topologySpreadConstraints")
     if get("hostUsers") is False:
         errors += _user_namespace(spec, path)
+    if (override := get("hostnameOverride")) is not None:
+        errors += _hostname_override(override, spec, f"{path}.hostnameOverride")
     errors += _named(spec, path)
     if tolerations := get("tolerations"):
         errors += validate_tolerations(tolerations, f"{path}.tolerations")
@@ -93,11 +127,9 @@ def validate_pod_spec(spec: Tree, path: str) -> list[FieldError]:
         if name := get(field):
             errors += [refused(f"{path}.{field}", name, problem) for problem in names.dns1123_subdomain(name)]
     if (policy := get("preemptionPolicy")) is not None:
-        errors += _choice(policy, ("Never", "PreemptLowerPriority"), f"{path}.preemptionPolicy")
+        errors += _choice(policy, ("PreemptLowerPriority", "Never"), f"{path}.preemptionPolicy")
     for name, amount in get("overhead", {}).items():
         errors += non_negative(amount, f"{path}.overhead[{name}]")
-    if resources := get("resources"):
-        errors += validate_resources(resources, f"{path}.resources")
     if system := get("os"):
         errors += _operating_system(system.get("name", ""), spec, path)
     return errors
@@ -135,7 +167,7 @@ def _security_context(context: Tree, spec: Tree, path: str) -> list[FieldError]:
             errors.append(refused(f"{path}.supplementalGroups[{index}]", group, text))
     if spec.get("shareProcessNamespace") and spec.get("hostPID"):
         text = "ShareProcessNamespace and HostPID cannot both be enabled"
-        errors.append(refused(f"{path.rpartition('.')[0]}.shareProcessNamespace", True, text))
+        errors.append(refused(f"{path}.shareProcessNamespace", True, text))
     seen: set[str] = set()
     for index, sysctl in enumerate(context.get("sysctls", ())):
         name = sysctl.get("name", "")
@@ -147,13 +179,19 @@ def _security_context(context: Tree, spec: Tree, path: str) -> list[FieldError]:
         elif name in seen:
             errors.append(FieldError("FieldValueDuplicate", here, name, ""))
         seen.add(name)
-    if (policy := context.get("fsGroupChangePolicy")) is not None:
-        errors += _choice(policy, ("Always", "OnRootMismatch"), f"{path}.fsGroupChangePolicy")
-    if (policy := context.get("supplementalGroupsPolicy")) is not None:
-        errors += _choice(policy, ("Merge", "Strict"), f"{path}.supplementalGroupsPolicy")
-    if profile := context.get("seccompProfile"):
+    errors += _context_choice(context, "fsGroupChangePolicy", ("Always", "OnRootMismatch"), path)
+    if (profile := context.get("seccompProfile")) is not None:
         errors += seccomp_profile(profile, f"{path}.seccompProfile")
-    return errors
+    if (profile := context.get("appArmorProfile")) is not None:
+        errors += app_armor_profile(profile, f"{path}.appArmorProfile")
+    errors += _context_choice(context, "supplementalGroupsPolicy", ("Merge", "Strict"), path)
+    return errors + _context_choice(context, "seLinuxChangePolicy", ("MountOption", "Recursive"), path)
+
+
+def _context_choice(context: Tree, field: str, supported: tuple[str, ...], path: str) -> list[FieldError]:
+    if (value := context.get(field)) is None or value in supported:
+        return []
+    return [not_supported(f"{path}.{field}", value, supported)]
 
 
 def _dns_config(spec: Tree, path: str) -> list[FieldError]:
@@ -180,8 +218,9 @@ def _dns_config(spec: Tree, path: str) -> list[FieldError]:
         errors.append(refused(f"{here}.searches", searches, text))
     for index, search in enumerate(searches):
         if search != ".":
-            bare = search.removesuffix(".").replace("_", "-")
-            errors += [refused(f"{here}.searches[{index}]", search, p) for p in names.dns1123_subdomain(bare)]
+            bare = search.removesuffix(".")
+            problems = names.dns1123_subdomain_with_underscore(bare)
+            errors += [refused(f"{here}.searches[{index}]", bare, problem) for problem in problems]
     for index, option in enumerate(config.get("options", ())):
         if not option.get("name"):
             errors.append(required(f"{here}.options[{index}]", "must not be empty"))
@@ -189,11 +228,67 @@ def _dns_config(spec: Tree, path: str) -> list[FieldError]:
 
 
 def _user_namespace(spec: Tree, path: str) -> list[FieldError]:
-    return [
-        forbidden(f"{path}.{field}", "when `hostUsers` is false")
-        for field in ("hostPID", "hostIPC", "hostNetwork")
+    """A pod of its own user namespace shares no other namespace with the host (names as upstream spells them)."""
+    errors = [
+        forbidden(f"{path}.{shown}", "when `hostUsers` is false")
+        for field, shown in (("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC"))
         if spec.get(field)
     ]
+    errors += [
+        forbidden(f"{path}.{group}[{index}].volumeDevices", "when `hostUsers` is false")
+        for group in ("initContainers", "containers", "ephemeralContainers")
+        for index, container in enumerate(spec.get(group) or ())
+        if container.get("volumeDevices")
+    ]
+    return errors
+
+
+def _host_network_ports(spec: Tree, path: str) -> list[FieldError]:
+    """On the host's network a container port is a host port; a template may leave that to the pod's defaults."""
+    return [
+        refused(
+            f"{path}.containers[{index}].ports[{position}].hostPort",
+            port["hostPort"],
+            "must match `containerPort` when `hostNetwork` is true",
+        )
+        for index, container in enumerate(spec.get("containers") or ())
+        for position, port in enumerate(container.get("ports", ()))
+        if port.get("hostPort") and port["hostPort"] != port["containerPort"]
+    ]
+
+
+def _hostname_override(name: str, spec: Tree, path: str) -> list[FieldError]:
+    errors: list[FieldError] = []
+    if spec.get("setHostnameAsFQDN"):
+        errors.append(forbidden(path, "may not be specified when setHostnameAsFQDN is true"))
+    if spec.get("hostNetwork"):
+        errors.append(forbidden(path, "may not be specified when hostNetwork is true"))
+    if len(name) > 64:
+        errors.append(too_long(path, 64))
+    return errors + [refused(path, name, problem) for problem in names.dns1123_subdomain(name)]
+
+
+def _pod_resources(resources: Tree, spec: Tree, path: str) -> list[FieldError]:
+    """Check pod-level resources by themselves and against what the containers ask for."""
+    errors: list[FieldError] = []
+    if "claims" in resources:
+        errors.append(forbidden(f"{path}.claims", "claims may not be set for Resources at pod-level"))
+    errors += validate_resources({k: v for k, v in resources.items() if k != "claims"}, path)
+    total: dict[str, Quantity] = {}
+    for container in spec.get("containers") or ():
+        for name, amount in container["resources"].get("requests", {}).items():
+            total[name] = total.get(name, Quantity(0)) + parse_quantity(amount)
+    for name, amount in resources.get("requests", {}).items():
+        if name in total and total[name] > parse_quantity(amount):
+            text = f"must be greater than or equal to aggregate container requests of {total[name]}"
+            errors.append(refused(f"{path}.requests[{name}]", amount, text))
+    limits = resources.get("limits", {})
+    for index, container in enumerate(spec.get("containers") or ()):
+        for name, amount in container["resources"].get("limits", {}).items():
+            if name in limits and parse_quantity(amount) > parse_quantity(limits[name]):
+                text = f"must be less than or equal to pod limits of {limits[name]}"
+                errors.append(refused(f"{path}.containers[{index}][{name}].limits", amount, text))
+    return errors
 
 
 def _host_aliases(aliases: list[Tree], path: str) -> list[FieldError]:
@@ -213,13 +308,28 @@ def _operating_system(system: str, spec: Tree, path: str) -> list[FieldError]:
         return [required(f"{path}.os.name")]
     if system not in ("linux", "windows"):
         return [not_supported(f"{path}.os.name", system, ("linux", "windows"))]
-    if system == "windows":
-        return [
-            forbidden(f"{path}.{field}", "cannot be set for a windows pod")
-            for field in _WINDOWS_FORBIDDEN
-            if spec.get(field)
-        ]
-    return []
+    if system == "linux":
+        return _set_fields(spec, path, (), ("windowsOptions",), "windows options cannot be set for a linux pod")
+    return _set_fields(spec, path, _NOT_ON_WINDOWS, _NOT_IN_WINDOWS_CONTEXT, "cannot be set for a windows pod")
+
+
+def _set_fields(
+    spec: Tree, path: str, fields: tuple[str, ...], context_fields: tuple[str, ...], text: str
+) -> list[FieldError]:
+    """Refuse these fields of the pod, and these of its and its containers' security contexts."""
+    errors = [forbidden(f"{path}.{field}", text) for field in fields if spec.get(field) not in (None, False)]
+    contexts = [(f"{path}.securityContext", spec.get("securityContext") or {})]
+    contexts += [
+        (f"{path}.{group}[{index}].securityContext", container.get("securityContext") or {})
+        for group in ("initContainers", "containers", "ephemeralContainers")
+        for index, container in enumerate(spec.get(group) or ())
+    ]
+    return errors + [
+        forbidden(f"{where}.{field}", text)
+        for where, context in contexts
+        for field in context_fields
+        if field in context
+    ]
 
 
 def _tokens_without_account(volumes: list[Tree]) -> list[FieldError]:

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from homeport.api.validation import names
-from homeport.api.validation.errors import FieldError, duplicate, forbidden, not_supported, refused, required
+from homeport.api.validation.errors import FieldError, GoStruct, duplicate, forbidden, not_supported, refused, required
 from homeport.api.validation.selectors import (
     validate_label_selector,
     validate_node_selector,
@@ -82,10 +82,13 @@ def validate_tolerations(tolerations: list[Tree], path: str) -> list[FieldError]
             text = "effect must be 'NoExecute' when `tolerationSeconds` is set"
             errors.append(refused(f"{here}.effect", effect, text))
         if operator in ("", "Equal"):
-            errors += [refused(f"{here}.operator", value, problem) for problem in names.label_value(value)]
+            if problems := names.label_value(value):
+                errors.append(refused(f"{here}.operator", value, ";".join(problems)))
         elif operator == "Exists":
             if value:
                 errors.append(refused(f"{here}.operator", value, "value must be empty when `operator` is 'Exists'"))
+        elif operator in ("Lt", "Gt"):
+            errors.append(not_supported(f"{here}.operator", operator, ("Equal", "Exists", "Lt", "Gt")))
         else:
             errors.append(not_supported(f"{here}.operator", operator, ("Equal", "Exists")))
         if effect and effect not in EFFECTS:
@@ -100,14 +103,15 @@ def validate_taints(taints: list[Tree], path: str) -> list[FieldError]:
         here = f"{path}[{index}]"
         key, value, effect = taint.get("key", ""), taint.get("value", ""), taint.get("effect", "")
         errors += [refused(f"{here}.key", key, problem) for problem in names.qualified_name(key)]
-        errors += [refused(f"{here}.value", value, problem) for problem in names.label_value(value)]
+        if problems := names.label_value(value):
+            errors.append(refused(f"{here}.value", value, ";".join(problems)))
         if not effect:
             errors.append(required(f"{here}.effect"))
         elif effect not in EFFECTS:
             errors.append(not_supported(f"{here}.effect", effect, EFFECTS))
         if (key, effect) in seen:
-            error = duplicate(here, taint)
-            errors.append(FieldError(error.reason, here, taint, "taints must be unique by key and effect pair"))
+            shown, text = GoStruct("core.v1.Taint", taint), "taints must be unique by key and effect pair"
+            errors.append(FieldError("FieldValueDuplicate", here, shown, text))
         seen.add((key, effect))
     return errors
 

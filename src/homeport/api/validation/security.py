@@ -1,13 +1,15 @@
 """Rules of a container's security context and of the profiles pods share with it."""
 
-from typing import Any
+from typing import Any, Final
 
-from homeport.api.validation.errors import FieldError, GoStruct, not_supported, refused, required
+from homeport.api.validation.errors import FieldError, GoStruct, not_supported, refused, required, too_long
 from homeport.api.validation.mounts import relative_path
 
 __all__ = ["app_armor_profile", "seccomp_profile", "validate_security_context"]
 
 Tree = dict[str, Any]
+
+PROFILE_TYPES: Final = ("Localhost", "RuntimeDefault", "Unconfined")
 
 
 def validate_security_context(context: Tree, host_users: bool, path: str) -> list[FieldError]:
@@ -40,31 +42,33 @@ def validate_security_context(context: Tree, host_users: bool, path: str) -> lis
 
 def seccomp_profile(profile: Tree, path: str) -> list[FieldError]:
     kind, local = profile.get("type", ""), profile.get("localhostProfile")
+    errors: list[FieldError] = []
     if not kind:
-        return [required(f"{path}.type", "type is required when seccompProfile is set")]
+        errors.append(required(f"{path}.type", "type is required when seccompProfile is set"))
+    elif kind not in PROFILE_TYPES:
+        errors.append(not_supported(f"{path}.type", kind, PROFILE_TYPES))
     if kind == "Localhost":
         if local is None:
-            return [required(f"{path}.localhostProfile", "must be set when seccomp type is Localhost")]
-        return relative_path(local, f"{path}.localhostProfile")
-    errors: list[FieldError] = []
-    if local is not None:
-        errors.append(refused(f"{path}.localhostProfile", local, "can only be set when seccomp type is Localhost"))
-    if kind not in ("RuntimeDefault", "Unconfined"):
-        errors.append(not_supported(f"{path}.type", kind, ("Localhost", "RuntimeDefault", "Unconfined")))
+            errors.append(required(f"{path}.localhostProfile", "must be set when seccomp type is Localhost"))
+        else:
+            errors += relative_path(local, f"{path}.localhostProfile")
+    elif local is not None:
+        shown = GoStruct("core.v1.SeccompProfile", profile)
+        errors.append(refused(f"{path}.localhostProfile", shown, "can only be set when seccomp type is Localhost"))
     return errors
 
 
 def app_armor_profile(profile: Tree, path: str) -> list[FieldError]:
     kind, local = profile.get("type", ""), profile.get("localhostProfile")
+    here = f"{path}.localhostProfile"
     if not kind:
         return [required(f"{path}.type", "type is required when appArmorProfile is set")]
-    if kind == "Localhost":
-        if not (local or "").strip():
-            return [required(f"{path}.localhostProfile", "must be set when AppArmor type is Localhost")]
-        return []
-    errors: list[FieldError] = []
-    if local is not None:
-        errors.append(refused(f"{path}.localhostProfile", local, "can only be set when AppArmor type is Localhost"))
-    if kind not in ("RuntimeDefault", "Unconfined"):
-        errors.append(not_supported(f"{path}.type", kind, ("Localhost", "RuntimeDefault", "Unconfined")))
-    return errors
+    if kind not in PROFILE_TYPES:
+        return [not_supported(f"{path}.type", kind, PROFILE_TYPES)]
+    if kind != "Localhost":
+        return [refused(here, local, "can only be set when AppArmor type is Localhost")] if local is not None else []
+    if not local:
+        return [required(here, "must be set when AppArmor type is Localhost")]
+    if local != local.strip():
+        return [refused(here, local, "must not be padded with whitespace")]
+    return [too_long(here, 4095)] if len(local) > 4095 else []

@@ -94,7 +94,7 @@ def _ports(ports: list[Tree]) -> list[FieldError]:
         if name := port.get("name"):
             problems = names.dns1123_label(name)
             errors += [refused(f"{path}.name", name, problem) for problem in problems]
-            if not problems and name in seen:
+            if name in seen:
                 errors.append(duplicate(f"{path}.name", name))
             seen.add(name)
         elif len(ports) > 1:

@@ -6,10 +6,10 @@ from homeport.api import schema
 from homeport.api.scalars import quantity_value
 from homeport.api.validation import names
 from homeport.api.validation.claims import VOLUME_MODES, validate_access_modes
-from homeport.api.validation.errors import FieldError, forbidden, not_supported, refused, required
+from homeport.api.validation.errors import FieldError, GoStruct, forbidden, not_supported, refused, required, too_long
 from homeport.api.validation.metadata import validate_metadata, validate_metadata_update
 from homeport.api.validation.selectors import validate_node_selector
-from homeport.api.validation.volumes import HOST_PATH_TYPES, validate_nfs
+from homeport.api.validation.volumes import HOST_PATH_TYPES, validate_driver_name, validate_nfs
 
 __all__ = [
     "validate_storage_class",
@@ -21,6 +21,7 @@ __all__ = [
 Tree = dict[str, Any]
 
 RECLAIM_POLICIES: Final = ("Delete", "Recycle", "Retain")
+PARAMETERS_LIMIT: Final = 256 * 1024
 BINDING_MODES: Final = ("Immediate", "WaitForFirstConsumer")
 _SOURCE_ORDER: Final = ("hostPath", "gcePersistentDisk", "awsElasticBlockStore", "glusterfs", "flocker", "nfs")
 
@@ -68,6 +69,9 @@ def _volume_spec(spec: Tree) -> list[FieldError]:
         else:
             errors.append(required("spec.nodeAffinity.required", "must specify required node constraints"))
     errors += _sources(spec)
+    if spec.get("hostPath", {}).get("path", "").rstrip("/") == "" and "hostPath" in spec and policy == "Recycle":
+        text = "may not be 'recycle' for a hostPath mount of '/'"
+        errors.append(forbidden("spec.persistentVolumeReclaimPolicy", text))
     if name := spec.get("storageClassName"):
         errors += [refused("spec.storageClassName", name, problem) for problem in names.dns1123_subdomain(name)]
     mode = spec.get("volumeMode")
@@ -100,7 +104,9 @@ def _sources(spec: Tree) -> list[FieldError]:
                 if not spec.get("nodeAffinity"):
                     errors.append(required("spec.nodeAffinity", "Local volume requires node affinity"))
             case "csi":
-                errors += [required(f"spec.csi.{f}") for f in ("driver", "volumeHandle") if not source.get(f)]
+                errors += validate_driver_name(source.get("driver", ""), "spec.csi.driver")
+                if not source.get("volumeHandle"):
+                    errors.append(required("spec.csi.volumeHandle"))
     return errors
 
 
@@ -121,17 +127,20 @@ def _host_path(source: Tree, path: str) -> list[FieldError]:
 
 
 def validate_volume_update(new: Tree, old: Tree) -> list[FieldError]:
-    errors = validate_metadata_update(new["metadata"], old["metadata"])
     after, before = new["spec"], old["spec"]
-    errors += _volume_spec(after)
+    errors = validate_volume(new)
     known = _source_names()
     if {k: v for k, v in after.items() if k in known} != {k: v for k, v in before.items() if k in known}:
         text = "spec.persistentvolumesource is immutable after creation"
         errors.append(forbidden("spec.persistentvolumesource", text))
     if after.get("volumeMode") != before.get("volumeMode"):
-        errors.append(refused("spec.volumeMode", after.get("volumeMode"), "field is immutable"))
+        errors.append(refused("volumeMode", after.get("volumeMode"), "field is immutable"))
     if "nodeAffinity" in before and after.get("nodeAffinity") != before["nodeAffinity"]:
-        errors.append(refused("spec.nodeAffinity", after.get("nodeAffinity"), "field is immutable"))
+        text = "field is immutable, except for updating from beta label to GA"
+        shown = GoStruct("core.v1.VolumeNodeAffinity", after.get("nodeAffinity"))
+        errors.append(refused("nodeAffinity", shown, text))
+    if before.get("volumeAttributesClassName") is not None and after.get("volumeAttributesClassName") is None:
+        errors.append(forbidden("spec.volumeAttributesClassName", "update from non-nil value to nil is forbidden"))
     return errors
 
 
@@ -150,9 +159,12 @@ def _storage_class(tree: Tree) -> list[FieldError]:
         errors += [refused("provisioner", provisioner, problem) for problem in problems]
     parameters = tree.get("parameters", {})
     if len(parameters) > 512:
-        errors.append(FieldError("FieldValueTooLong", "parameters", "", "may not be more than 512 bytes"))
-    if "" in parameters:
-        errors.append(refused("parameters", "", "field can not be empty."))
+        errors.append(too_long("parameters", 512))
+    else:
+        if "" in parameters:
+            errors.append(refused("parameters", "", "field can not be empty."))
+        if sum(len(key) + len(value) for key, value in parameters.items()) > PARAMETERS_LIMIT:
+            errors.append(too_long("parameters", PARAMETERS_LIMIT))
     policy = tree.get("reclaimPolicy")
     if policy is not None and policy not in ("Delete", "Retain"):
         errors.append(not_supported("reclaimPolicy", policy, ("Delete", "Retain")))

@@ -1,13 +1,14 @@
 """Rules of a pod's volumes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from homeport.api.scalars import quantity_value
 from homeport.api.validation import names
 from homeport.api.validation.claims import validate_claim_spec
 from homeport.api.validation.environment import field_ref, resource_ref
-from homeport.api.validation.errors import FieldError, duplicate, forbidden, not_supported, refused, required
+from homeport.api.validation.errors import FieldError, duplicate, forbidden, not_supported, refused, required, too_long
+from homeport.api.validation.metadata import validate_annotations, validate_labels
 from homeport.api.validation.mounts import relative_path
 
 __all__ = ["HOST_PATH_TYPES", "validate_nfs", "validate_volumes"]
@@ -61,7 +62,8 @@ def _source(volume: Tree, path: str) -> list[FieldError]:
     errors: list[FieldError] = []
     for count, kind in enumerate(sorted(kinds, key=_order)):
         if count:
-            errors.append(forbidden(f"{path}.{kind}", "may not specify more than 1 volume type"))
+            shown = _MISSPELT.get(kind, kind)
+            errors.append(forbidden(f"{path}.{shown}", "may not specify more than 1 volume type"))
         elif check := _CHECKS.get(kind):
             errors += check(volume[kind], f"{path}.{kind}")
     return errors
@@ -146,54 +148,73 @@ def _downward_files(items: list[Tree], path: str) -> list[FieldError]:
                 text = "fieldRef and resourceFieldRef can not be specified simultaneously"
                 errors.append(refused(path, "resource", text))
         elif "resourceFieldRef" in item:
-            here = f"{path}.resourceFieldRef"
-            if not item["resourceFieldRef"].get("containerName"):
-                errors.append(required(f"{here}.containerName"))
-            else:
-                errors += resource_ref(item["resourceFieldRef"], here)
+            errors += resource_ref(item["resourceFieldRef"], f"{path}.resourceFieldRef", in_volume=True)
         else:
             errors.append(required(path, "one of fieldRef and resourceFieldRef is required"))
         errors += _mode(item, "mode", path)
     return errors
 
 
+_PROJECTED: Final = (
+    "secret",
+    "configMap",
+    "downwardAPI",
+    "serviceAccountToken",
+    "clusterTrustBundle",
+    "podCertificate",
+)
+
+
 def _projected(source: Tree, path: str) -> list[FieldError]:
     errors = _mode(source, "defaultMode", path)
+    taken: set[str] = set()
     for index, part in enumerate(source.get("sources") or ()):
         here = f"{path}.sources[{index}]"
-        kinds = [
-            k for k in ("secret", "configMap", "downwardAPI", "serviceAccountToken", "clusterTrustBundle") if k in part
-        ]
-        if len(kinds) > 1:
-            errors.append(forbidden(f"{here}.{kinds[1]}", "may not specify more than 1 volume type"))
-        for kind in kinds[:1]:
-            below = f"{here}.{kind}"
+        for kind in (kind for kind in _PROJECTED if kind in part):
+            below, inner = f"{here}.{kind}", part[kind]
             match kind:
                 case "secret" | "configMap":
-                    if not part[kind].get("name"):
+                    if not inner.get("name"):
                         errors.append(required(f"{below}.name"))
-                    errors += _keys(part[kind].get("items", []), f"{below}.items")
+                    errors += _keys(inner.get("items", []), f"{below}.items")
+                    errors += _conflicts(inner.get("items", ()), taken, path, shown=inner.get("name", ""))
                 case "downwardAPI":
-                    errors += _downward_files(part[kind].get("items", []), below)
+                    errors += _downward_files(inner.get("items", []), below)
+                    errors += _conflicts(inner.get("items", ()), taken, path)
                 case "serviceAccountToken":
-                    errors += _token(part[kind], below)
+                    errors += _token(inner, below, path)
+                case "clusterTrustBundle":
+                    if not inner.get("path"):
+                        errors.append(required(f"{below}.path"))
+                    if "name" not in inner and "signerName" not in inner:
+                        errors.append(required(below, "either name or signerName must be specified"))
+        if sum(kind in part for kind in _PROJECTED) > 1:
+            errors.append(forbidden(here, "may not specify more than 1 volume type per source"))
     return errors
 
 
-def _token(source: Tree, path: str) -> list[FieldError]:
+def _conflicts(items: Iterable[Tree], taken: set[str], path: str, *, shown: str | None = None) -> list[FieldError]:
+    """No two files of a projected volume may have the same path."""
+    errors: list[FieldError] = []
+    for item in items:
+        file = item.get("path", "")
+        if file in taken:
+            errors.append(refused(path, file if shown is None else shown, "conflicting duplicate paths"))
+        if file:
+            taken.add(file)
+    return errors
+
+
+def _token(source: Tree, path: str, volume_path: str) -> list[FieldError]:
     errors: list[FieldError] = []
     seconds = source.get("expirationSeconds", TOKEN_SECONDS_MINIMUM)
     if seconds < TOKEN_SECONDS_MINIMUM:
         text = "may not specify a duration less than 10 minutes"
         errors.append(refused(f"{path}.expirationSeconds", seconds, text))
-    elif seconds > 2**32:
+    if seconds > 2**32:
         text = "may not specify a duration larger than 2^32 seconds"
         errors.append(refused(f"{path}.expirationSeconds", seconds, text))
-    if not source.get("path"):
-        errors.append(required(f"{path}.path"))
-    else:
-        errors += _file_path(source["path"], f"{path}.path")
-    return errors
+    return errors + _file_path(source.get("path", ""), f"{volume_path}.path")  # the path upstream reports
 
 
 def validate_nfs(source: Tree, path: str) -> list[FieldError]:
@@ -208,13 +229,42 @@ def validate_nfs(source: Tree, path: str) -> list[FieldError]:
 
 
 def _csi(source: Tree, path: str) -> list[FieldError]:
-    return [] if source.get("driver") else [required(f"{path}.driver")]
+    errors = validate_driver_name(source.get("driver", ""), f"{path}.driver")
+    if "nodePublishSecretRef" in source and not source["nodePublishSecretRef"].get("name"):
+        errors.append(required(f"{path}.nodePublishSecretRef.name"))
+    return errors
+
+
+def validate_driver_name(name: str, path: str) -> list[FieldError]:
+    if not name:
+        return [required(path)]
+    if len(name) > 63:
+        return [too_long(path, 63)]
+    return [refused(path, name, problem) for problem in names.dns1123_subdomain(name.lower())]
+
+
+def _needs(*fields: str) -> Callable[[Tree, str], list[FieldError]]:
+    """Return a check that these fields are there."""
+
+    def check(source: Tree, path: str) -> list[FieldError]:
+        return [required(f"{path}.{field}") for field in fields if not source.get(field)]
+
+    return check
 
 
 def _ephemeral(source: Tree, path: str) -> list[FieldError]:
     if "volumeClaimTemplate" not in source:
         return [required(f"{path}.volumeClaimTemplate")]
-    return validate_claim_spec(source["volumeClaimTemplate"]["spec"], f"{path}.volumeClaimTemplate.spec")
+    here, template = f"{path}.volumeClaimTemplate", source["volumeClaimTemplate"]
+    metadata = template.get("metadata", {})
+    errors = validate_annotations(metadata.get("annotations", {}), f"{here}.metadata.annotations")
+    errors += validate_labels(metadata.get("labels", {}), f"{here}.metadata.labels")
+    errors += [
+        forbidden(f"{here}.metadata.{field}", "cannot be set")
+        for field in metadata
+        if field not in ("annotations", "labels")
+    ]
+    return errors + validate_claim_spec(template["spec"], f"{here}.spec")
 
 
 def _image(source: Tree, path: str) -> list[FieldError]:
@@ -229,14 +279,35 @@ def _image(source: Tree, path: str) -> list[FieldError]:
 _CHECKS: Final[Mapping[str, Callable[[Tree, str], list[FieldError]]]] = {
     "emptyDir": _empty_dir,
     "hostPath": _host_path,
+    "gitRepo": _needs("repository"),
+    "gcePersistentDisk": _needs("pdName"),
+    "awsElasticBlockStore": _needs("volumeID"),
     "secret": _secret,
     "nfs": validate_nfs,
+    "iscsi": _needs("targetPortal", "iqn"),
+    "glusterfs": _needs("endpoints", "path"),
+    "flocker": _needs(),
     "persistentVolumeClaim": _claim,
+    "rbd": _needs("monitors", "image"),
+    "cinder": _needs("volumeID"),
+    "cephfs": _needs("monitors"),
+    "quobyte": _needs("volume"),
     "downwardAPI": _downward,
+    "fc": _needs(),
+    "flexVolume": _needs("driver"),
     "configMap": _config_map,
+    "azureFile": _needs("secretName", "shareName"),
+    "vsphereVolume": _needs("volumePath"),
+    "photonPersistentDisk": _needs("pdID"),
+    "portworxVolume": _needs("volumeID"),
+    "azureDisk": _needs("diskName", "diskURI"),
+    "storageos": _needs("volumeName"),
     "projected": _projected,
+    "scaleIO": _needs("gateway", "system", "volumeName"),
     "csi": _csi,
     "ephemeral": _ephemeral,
     "image": _image,
 }
 _ORDER: Final = tuple(_CHECKS)
+_MISSPELT: Final = {"downwardAPI": "downwarAPI", "cephfs": "cephFS"}
+"""Names as upstream spells them in one refusal."""

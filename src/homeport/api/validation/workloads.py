@@ -67,30 +67,45 @@ def _selector(spec: Tree, kind: str) -> list[FieldError]:
     return errors
 
 
-def _template(spec: Tree, kind: str, *, pod_spec: Tree | None = None) -> list[FieldError]:
-    """Check the pod template; `pod_spec` stands in for its spec where volumes are added."""
-    path = "spec.template"
-    template = spec["template"]
-    metadata = template.get("metadata") or {}
-    labels = metadata.get("labels", {})
+def _mismatch(spec: Tree) -> list[FieldError]:
+    """The selector must pick the pods the template makes."""
+    labels = (spec["template"].get("metadata") or {}).get("labels", {})
+    if _selects(spec.get("selector"), labels):
+        return []
+    shown = dict(sorted(labels.items())) if labels else None
+    text = "`selector` does not match template `labels`"
+    return [refused("spec.template.metadata.labels", shown, text)]
+
+
+def _template_metadata(spec: Tree) -> list[FieldError]:
+    metadata = spec["template"].get("metadata") or {}
+    errors = validate_labels(metadata.get("labels", {}), "spec.template.labels")
+    return errors + validate_annotations(metadata.get("annotations", {}), "spec.template.annotations")
+
+
+def _template(spec: Tree, pod_spec: Tree) -> list[FieldError]:
+    """Check the pod template; `pod_spec` is its spec as its pods will have it."""
+    errors = _template_metadata(spec) + validate_pod_spec(pod_spec, "spec.template.spec")
+    if pod_spec.get("ephemeralContainers"):
+        text = "ephemeral containers not allowed in pod template"
+        errors.append(forbidden("spec.template.spec.ephemeralContainers", text))
+    return errors
+
+
+def _runs_forever(spec: Tree, kind: str) -> list[FieldError]:
+    """Pods of a workload are restarted and have no deadline."""
+    inner, path = spec["template"]["spec"], "spec.template.spec"
     errors: list[FieldError] = []
-    if not _selects(spec.get("selector"), labels):
-        shown = dict(sorted(labels.items())) if labels else None
-        text = "`selector` does not match template `labels`"
-        errors.append(refused(f"{path}.metadata.labels", shown, text))
-    errors += validate_labels(labels, f"{path}.metadata.labels")
-    if annotations := metadata.get("annotations"):
-        errors += validate_annotations(annotations, f"{path}.metadata.annotations")
-    inner = template["spec"]
-    errors += validate_pod_spec(pod_spec or inner, f"{path}.spec")
-    if inner.get("ephemeralContainers"):
-        errors.append(forbidden(f"{path}.spec.ephemeralContainers", "ephemeral containers not allowed in pod template"))
     if inner.get("restartPolicy") != "Always":
-        errors.append(not_supported(f"{path}.spec.restartPolicy", inner.get("restartPolicy", ""), ("Always",)))
+        errors.append(not_supported(f"{path}.restartPolicy", inner.get("restartPolicy", ""), ("Always",)))
     if "activeDeadlineSeconds" in inner:
         text = f"activeDeadlineSeconds in {kind} is not Supported"
-        errors.append(forbidden(f"{path}.spec.activeDeadlineSeconds", text))
+        errors.append(forbidden(f"{path}.activeDeadlineSeconds", text))
     return errors
+
+
+def _replica_template(spec: Tree) -> list[FieldError]:
+    return _mismatch(spec) + _template(spec, spec["template"]["spec"]) + _runs_forever(spec, "ReplicaSet")
 
 
 def _selects(selector: Tree | None, labels: dict[str, str]) -> bool:
@@ -128,7 +143,8 @@ def validate_stateful_set(tree: Tree) -> list[FieldError]:
 def validate_stateful_set_update(new: Tree, old: Tree) -> list[FieldError]:
     """Check an update; a template that was already invalid may stay so, for the object must remain editable."""
     errors = validate_metadata_update(new["metadata"], old["metadata"])
-    errors += _stateful_set_spec(new["spec"], creating=False, old=old["spec"])
+    tolerant = bool(_stateful_set_spec(old["spec"], creating=False))
+    errors += _stateful_set_spec(new["spec"], creating=False, check_template=not tolerant)
     before = {key: value for key, value in old["spec"].items() if key not in _MUTABLE}
     after = {key: value for key, value in new["spec"].items() if key not in _MUTABLE}
     if before != after:
@@ -136,7 +152,7 @@ def validate_stateful_set_update(new: Tree, old: Tree) -> list[FieldError]:
     return errors
 
 
-def _stateful_set_spec(spec: Tree, *, creating: bool, old: Tree | None = None) -> list[FieldError]:
+def _stateful_set_spec(spec: Tree, *, creating: bool, check_template: bool = True) -> list[FieldError]:
     errors: list[FieldError] = []
     policy = spec.get("podManagementPolicy", "")
     if not policy:
@@ -149,31 +165,35 @@ def _stateful_set_spec(spec: Tree, *, creating: bool, old: Tree | None = None) -
         if (value := retention.get(field, "")) not in ("Retain", "Delete"):
             path = f"spec.persistentVolumeClaimRetentionPolicy.{field}"
             errors.append(not_supported(path, value, ("Retain", "Delete")))
+    if creating:
+        for index, claim in enumerate(spec.get("volumeClaimTemplates", ())):
+            errors += validate_claim_spec(claim["spec"], f"spec.volumeClaimTemplates[{index}].spec")
     errors += _not_negative(spec, ("replicas", "minReadySeconds"), "spec")
     if "ordinals" in spec:
         errors += _not_negative(spec["ordinals"], ("start",), "spec.ordinals")
-    if creating:
-        if name := spec.get("serviceName"):
-            errors += [refused("spec.serviceName", name, problem) for problem in names.dns1123_label(name)]
-        for index, claim in enumerate(spec.get("volumeClaimTemplates", ())):
-            errors += validate_claim_spec(claim["spec"], f"spec.volumeClaimTemplates[{index}].spec")
+    if creating and (name := spec.get("serviceName")):
+        errors += [refused("spec.serviceName", name, problem) for problem in names.dns1123_label(name)]
     errors += _selector(spec, "statefulset")
-    if old is None or not _template(old, "StatefulSet", pod_spec=_with_claims(old)):
-        errors += _template(spec, "StatefulSet", pod_spec=_with_claims(spec))
-    return errors
+    errors += _mismatch(spec)
+    if check_template:
+        errors += _template(spec, _pod_spec(spec))
+    return errors + _template_metadata(spec) + _runs_forever(spec, "StatefulSet")
 
 
-def _with_claims(spec: Tree) -> Tree:
-    """Return the template's pod spec with the volumes its pods will have: claims first, then what those leave."""
+def _pod_spec(spec: Tree) -> Tree:
+    """Return the template's pod spec as the set's pods have it: claims first among the volumes, names given later."""
     inner: Tree = spec["template"]["spec"]
     claims = [
         {"name": claim["metadata"].get("name", ""), "persistentVolumeClaim": {"claimName": "claim"}}
         for claim in spec.get("volumeClaimTemplates", ())
     ]
-    if not claims:
+    if not claims and "hostname" not in inner and "subdomain" not in inner:
         return inner
-    taken = {claim["name"] for claim in claims}
-    return {**inner, "volumes": claims + [v for v in inner.get("volumes", ()) if v.get("name") not in taken]}
+    out = {key: value for key, value in inner.items() if key not in ("hostname", "subdomain")}
+    if claims:
+        taken = {claim["name"] for claim in claims}
+        out["volumes"] = claims + [volume for volume in inner.get("volumes", ()) if volume.get("name") not in taken]
+    return out
 
 
 def _update_strategy(strategy: Tree, path: str) -> list[FieldError]:
@@ -227,7 +247,7 @@ def validate_deployment_update(new: Tree, old: Tree) -> list[FieldError]:
 def _deployment_spec(spec: Tree) -> list[FieldError]:
     errors = _not_negative(spec, ("replicas",), "spec")
     errors += _selector(spec, "deployment")
-    errors += _template(spec, "ReplicaSet")
+    errors += _replica_template(spec)
     errors += _strategy(spec["strategy"], "spec.strategy")
     errors += _not_negative(spec, ("minReadySeconds", "revisionHistoryLimit"), "spec")
     if (deadline := spec.get("progressDeadlineSeconds")) is not None:
@@ -284,7 +304,7 @@ def validate_replica_set_update(new: Tree, old: Tree) -> list[FieldError]:
 def _replica_set_spec(spec: Tree) -> list[FieldError]:
     errors = _not_negative(spec, ("replicas", "minReadySeconds"), "spec")
     errors += _selector(spec, "deployment")
-    return errors + _template(spec, "ReplicaSet")
+    return errors + _replica_template(spec)
 
 
 def validate_replica_set_status(new: Tree, old: Tree) -> list[FieldError]:
