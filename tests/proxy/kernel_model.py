@@ -18,9 +18,11 @@ class KernelModel:
         self.sets: set[str] = set()
         self.elements: dict[tuple[str, str], str] = {}
         self.exists = False
+        self.clients: dict[str, str] = {}
         self.standing: set[str] = set()
         self.log: list[str] = []
         self.failures = 0
+        self.listing = ""
         self.closed = False
 
     def fail_next(self, times: int = 1) -> None:
@@ -32,6 +34,10 @@ class KernelModel:
             self.failures -= 1
             raise NftablesError("Device or resource busy")
         self.run(transaction)
+
+    async def read(self, command: str) -> str:
+        assert command == "list sets table ip homeport"
+        return self.listing
 
     async def close(self) -> None:
         self.closed = True
@@ -85,6 +91,9 @@ class KernelModel:
                 self._change(verb, name, rest)
 
     def _change(self, verb: str, container: str, body: str) -> None:
+        if container in self.sets:
+            self.clients[container] = body
+            return
         _refuse(container not in _SHARED, f"no container {container}")
         for entry in body.strip("{} ").split(", "):
             key, _, value = entry.partition(" : ")

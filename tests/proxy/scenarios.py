@@ -7,8 +7,11 @@ import time
 from ipaddress import IPv4Network
 from pathlib import Path
 
+import pytest
+
 from homeport.proxy import nftables
 from homeport.proxy.conntrack import forget_stale_flows, serving_endpoints
+from homeport.proxy.kernel import LibraryKernel, NftablesError, NftCommandKernel
 from tests.proxy.world import SETTINGS, Pod, World, ask_from_node, at, away, service, table
 
 # 2 degrees of freedom: a fair balancer stays below with probability 0.9999.
@@ -42,7 +45,7 @@ async def connections_spread_evenly(world: World) -> None:
 
 async def a_client_keeps_its_backend(world: World) -> None:
     pods = await backends(world, "a", "b", "c")
-    web = service("web", "10.96.1.1", node_port=30080, affinity_seconds=2)
+    web = service("web", "10.96.1.1", node_port=30080, affinity_seconds=60)
     await world.set(web, *map(at, pods))
     for number in range(6):
         client = await world.pod(f"client-{number}")
@@ -52,10 +55,37 @@ async def a_client_keeps_its_backend(world: World) -> None:
     left = [at(pod) for pod, name in zip(pods, "abc", strict=True) if name != favourite]
     await world.set(web, *left)
     moved = names(await client.ask("10.96.1.1", 80, 20))
-    assert len(moved) == 1
+    assert len(moved) == 1, moved
     assert favourite not in moved
     await world.set(service("web", "10.96.1.1"), *map(at, pods))
     assert len(names(await client.ask("10.96.1.1", 80, 60))) == 3
+
+
+async def affinity_ends_after_its_time(world: World) -> None:
+    pods = await backends(world, "a", "b", "c")
+    client = await world.pod("client")
+    await world.set(service("web", "10.96.1.1", affinity_seconds=1), *map(at, pods))
+    seen = set()
+    for _ in range(12):
+        seen |= names(await client.ask("10.96.1.1", 80)).keys()
+        if len(seen) > 1:
+            return
+        await asyncio.sleep(1.1)  # the kernel counts real time
+    raise AssertionError(f"twelve new choices of three, all {seen}")
+
+
+async def a_new_proxy_keeps_the_clients(world: World) -> None:
+    pods = await backends(world, "a", "b", "c")
+    await world.set(service("web", "10.96.1.1", affinity_seconds=600), *map(at, pods))
+    clients = [await world.pod(f"client-{number}") for number in range(6)]
+    before = [await client.ask("10.96.1.1", 80, 5) for client in clients]
+    for kernel in (LibraryKernel(), NftCommandKernel("/usr/sbin/nft")):
+        known = nftables.known_clients(await kernel.read(nftables.LIST_SETS))
+        await kernel.apply(nftables.whole(world.held, SETTINGS, known))
+        with pytest.raises(NftablesError, match="No such file"):
+            await kernel.apply("flush chain ip homeport nowhere")
+        await kernel.close()
+        assert [await client.ask("10.96.1.1", 80, 5) for client in clients] == before
 
 
 async def nobody_home_is_said_at_once(world: World) -> None:

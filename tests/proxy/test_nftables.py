@@ -135,6 +135,43 @@ def test_chains_for_many_endpoints_come_with_the_first_that_needs_them_and_go_wi
         assert kernel.chains.keys() == chains
 
 
+LISTING = """table ip homeport {
+  set hairpin {
+    type ipv4_addr . ipv4_addr
+    elements = { 10.244.0.2 . 10.244.0.2 }
+  }
+  set affinity/shop/sticky/tcp/81/10.244.0.2/8080 {
+    type ipv4_addr
+    size 65535
+    flags dynamic,timeout
+    elements = { 10.244.0.8 timeout 1m expires 12s340ms,
+           10.244.0.9 timeout 1m expires 59s }
+  }
+  set affinity/shop/sticky/tcp/81/10.244.0.4/8080 {
+    type ipv4_addr
+    elements = { 10.244.0.7 timeout 1m expires 1s }
+  }
+  set affinity/shop/sticky/tcp/81/10.244.0.3/8080 {
+    type ipv4_addr
+    size 65535
+  }
+}
+"""
+
+
+def test_clients_stay_with_an_endpoint_that_stays() -> None:
+    clients = nftables.known_clients(LISTING)
+    assert list(clients) == [f"affinity/shop/sticky/tcp/81/10.244.0.{number}/8080" for number in (2, 4)]
+    text = whole(everything(), SETTINGS, clients)
+    assert text.endswith(
+        "\nadd element ip homeport affinity/shop/sticky/tcp/81/10.244.0.2/8080"
+        " { 10.244.0.8 timeout 1m expires 12s340ms, 10.244.0.9 timeout 1m expires 59s }\n"
+    )
+    kernel = KernelModel()
+    kernel.run(text)
+    assert len(kernel.clients) == 1
+
+
 def test_long_names_stay_apart_and_within_the_limit() -> None:
     long = [replace(WEB, key=("n" * 63, "s" * 62 + letter), affinity_seconds=5) for letter in "ab"]
     names = [name for service in long for name in compiled(service, endpoint(200)).chains]

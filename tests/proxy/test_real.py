@@ -13,6 +13,8 @@ pytestmark = pytest.mark.real
     [
         "connections_spread_evenly",
         "a_client_keeps_its_backend",
+        "affinity_ends_after_its_time",
+        "a_new_proxy_keeps_the_clients",
         "nobody_home_is_said_at_once",
         "peers_see_whom_they_should",
         "the_api_server_has_a_virtual_address",

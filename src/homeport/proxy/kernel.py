@@ -34,6 +34,10 @@ class Kernel(Protocol):
         """Do all of `transaction` or nothing. Raises NftablesError."""
         ...
 
+    async def read(self, command: str) -> str:
+        """Return what nftables prints for a command such as `list sets table ip x`. Raises NftablesError."""
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -60,6 +64,8 @@ class LibraryKernel:
         self._library.nft_ctx_buffer_output.argtypes = [ctypes.c_void_p]
         self._library.nft_ctx_get_error_buffer.argtypes = [ctypes.c_void_p]
         self._library.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
+        self._library.nft_ctx_get_output_buffer.argtypes = [ctypes.c_void_p]
+        self._library.nft_ctx_get_output_buffer.restype = ctypes.c_char_p
         self._library.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
         context = self._library.nft_ctx_new(0)
         if not context:
@@ -70,16 +76,21 @@ class LibraryKernel:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="nftables")
 
     async def apply(self, transaction: str) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._run, transaction)
+        await self.read(transaction)
+
+    async def read(self, command: str) -> str:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, command)
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._free)
         self._thread.shutdown()
 
-    def _run(self, transaction: str) -> None:
-        if self._library.nft_run_cmd_from_buffer(self._context, transaction.encode()):
+    def _run(self, command: str) -> str:
+        if self._library.nft_run_cmd_from_buffer(self._context, command.encode()):
             message: bytes = self._library.nft_ctx_get_error_buffer(self._context) or b""
             raise NftablesError(message.decode(errors="replace").strip() or "nftables refused without a reason")
+        output: bytes = self._library.nft_ctx_get_output_buffer(self._context) or b""
+        return output.decode(errors="replace")
 
     def _free(self) -> None:
         if self._context is not None:
@@ -94,17 +105,22 @@ class NftCommandKernel:
         self._command = command
 
     async def apply(self, transaction: str) -> None:
+        await self.read(transaction)
+
+    async def read(self, command: str) -> str:
         process = await asyncio.create_subprocess_exec(
             self._command,
             "-f",
             "-",
             stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            env={"LC_ALL": "C"},
         )
-        _, errors = await process.communicate(transaction.encode())
+        output, errors = await process.communicate(command.encode())
         if process.returncode:
             raise NftablesError(errors.decode(errors="replace").strip() or f"nft ended with {process.returncode}")
+        return output.decode(errors="replace")
 
     async def close(self) -> None:
         """Nothing is kept open."""

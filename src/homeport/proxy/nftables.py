@@ -10,6 +10,7 @@ Names follow from the Services, so the text of a change follows from what is hel
 """
 
 import hashlib
+import re
 from bisect import bisect_left, insort
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from typing import Final
 
 from homeport.proxy.model import Frontend, Key, PortRules, ProxySettings, ServiceRules, Target, Via
 
-__all__ = ["TABLE", "Compiled", "Element", "Ruleset", "base", "compile_service", "whole"]
+__all__ = ["LIST_SETS", "TABLE", "Compiled", "Element", "Ruleset", "base", "compile_service", "known_clients", "whole"]
 
 TABLE: Final = "ip homeport"
 MASQUERADE_MARK: Final = "0x4000"
@@ -33,6 +34,9 @@ _TRANSLATE: Final = (
     "meta l4proto { tcp, udp, sctp } dnat ip addr . port to"
     " ip daddr . meta l4proto . th dport . meta mark map @endpoints"
 )
+LIST_SETS: Final = f"list sets table {TABLE}"
+_AFFINITY_SET: Final = re.compile(r"set (affinity/\S+) \{[^{}]*elements = \{([^{}]*)\}")
+_NO_CLIENTS: Final[Mapping[str, str]] = MappingProxyType({})
 _VERDICTS: Final = {Via.REJECT: "goto refuse", Via.DROP: "drop"}
 
 
@@ -381,7 +385,17 @@ def base(settings: ProxySettings) -> str:
     return "\n".join([*lines, "}", ""])
 
 
-def whole(ruleset: Ruleset, settings: ProxySettings) -> str:
-    """Return the transaction that makes the table exactly this, whatever it held before."""
+def whole(ruleset: Ruleset, settings: ProxySettings, clients: Mapping[str, str] = _NO_CLIENTS) -> str:
+    """Return the transaction that makes the table exactly this, whatever it held before.
+
+    clients  what `known_clients` found before: who has an endpoint that is still there stays with it
+    """
     fresh = f"add table {TABLE}\ndelete table {TABLE}\n" + base(settings)
-    return fresh + Ruleset().change(ruleset.services)
+    sets = {name for compiled in ruleset.services.values() for name in compiled.sets}
+    kept = (f"add element {TABLE} {name} {{ {found} }}\n" for name, found in clients.items() if name in sets)
+    return fresh + Ruleset().change(ruleset.services) + "".join(kept)
+
+
+def known_clients(listing: str) -> dict[str, str]:
+    """Return the elements of the affinity sets in what `LIST_SETS` prints: clients with the time they have left."""
+    return {name: " ".join(found.split()) for name, found in _AFFINITY_SET.findall(listing)}

@@ -120,7 +120,8 @@ class Proxy:
                 if in_step:
                     await self._program(kernel, transaction, changes)
                 else:
-                    await self._program(kernel, nftables.whole(self._ruleset, self._settings), self._rules)
+                    clients = nftables.known_clients(await kernel.read(nftables.LIST_SETS))
+                    await self._program(kernel, nftables.whole(self._ruleset, self._settings, clients), self._rules)
             except NftablesError as error:
                 _log.warning("the packet filter refused a change, all of it is set anew: %s", error)
                 self.status = replace(self.status, failures=self.status.failures + 1, last_error=str(error))
