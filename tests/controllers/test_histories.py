@@ -2,9 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,7 +11,7 @@ from homeport.api.resources import find
 from homeport.client.contract import Client
 from homeport.client.informer import InformerFactory
 from homeport.client.inprocess import InProcessTransport
-from homeport.clock import Clock
+from homeport.client.rest import RestClient
 from homeport.controllers.roster import Controller, Settings, controllers
 from homeport.controllers.volumes.directories import LocalDirectories
 from homeport.controllers.volumes.provisioner import class_body
@@ -44,27 +42,31 @@ def flaky(handler: Handler, rng: random.Random, rate: list[float]) -> Handler:
     return handle
 
 
-def roster(directories: Path, rng: random.Random) -> Any:
-    def make(client_for: Any, clock: Clock, informers: InformerFactory) -> Sequence[Controller]:
-        settings = Settings("ca\n", LocalDirectories(directories), watch_nodes=False)
-        everything = controllers(client_for, clock, informers, settings)
-        return [*everything, Scheduler(client_for("default-scheduler"), clock, informers, rng)]
-
-    return make
-
-
 class FlakyWorld(World):
-    """A world whose controllers talk to the server over a bad line."""
+    """A world whose controllers talk to the server over a bad line and may be killed at any time."""
 
     def __init__(self, *, seed: int, directories: Path) -> None:
         self.rate = [0.0]
-        super().__init__(seed=seed, roster=roster(directories, random.Random(seed)))
+        self._directories = directories
+        self._alive: list[asyncio.Task[None]] = []
+        super().__init__(seed=seed, roster=lambda *_: ())
 
-    def client(self, user_agent: str) -> Any:
+    def client(self, user_agent: str) -> RestClient:
         made = super().client(user_agent)
         if user_agent not in ("world", "test", "kubelet"):
             made.transport = InProcessTransport(flaky(self.server.handle, random.Random(user_agent), self.rate), ADMIN)
         return made
+
+    async def restart(self) -> None:
+        """Kill every controller and the scheduler where they stand; others, who know nothing, take their place."""
+        for task in self._alive:
+            task.cancel()
+        await asyncio.gather(*self._alive, return_exceptions=True)
+        informers = InformerFactory(self.client("controllers"), self.rng)
+        settings = Settings("ca\n", LocalDirectories(self._directories), watch_nodes=False)
+        runners: list[Controller] = [informers, *controllers(self.client, self.clock, informers, settings)]
+        runners.append(Scheduler(self.client("default-scheduler"), self.clock, informers, self.rng))
+        self._alive = [self.start(runner) for runner in runners]
 
 
 async def disturb(world: Cluster, rng: random.Random, number: int) -> None:
@@ -143,8 +145,9 @@ async def check(world: Cluster, directories: Path) -> None:
     assert on_disk == set(volumes)
 
 
-@pytest.mark.parametrize("seed", range(12))
-async def test_everything_comes_to_rest_in_agreement(seed: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("restarts", [0.0, 0.2], ids=["", "killed"])
+async def test_everything_comes_to_rest_in_agreement(seed: int, restarts: float, tmp_path: Path) -> None:
     rng = random.Random(seed)
     async with FlakyWorld(seed=seed, directories=tmp_path) as simulated:
         simulated.kubelet.set({"bind": False})
@@ -155,9 +158,12 @@ async def test_everything_comes_to_rest_in_agreement(seed: int, tmp_path: Path) 
             labels = {"metadata": {"labels": {"kubernetes.io/hostname": node}}}
             await world.client.patch(NODES, None, node, labels)
             await world.client.patch(NODES, None, node, status, subresource="status")
+        await simulated.restart()
         await simulated.pass_time(1.0)
         simulated.rate[0] = 0.1
         for number in range(60):
+            if rng.random() < restarts:
+                await simulated.restart()
             try:
                 await disturb(world, rng, number)
             except ApiError:
