@@ -16,7 +16,7 @@ from homeport.engine.processes import end_process
 from homeport.engine.settings import ClusterSettings
 from homeport.node.holder_client import HolderClient, HolderGone, ensure_holder
 from homeport.node.namespaces import find_holder, wait_for_end
-from homeport.node.runtime.state import living_sandboxes
+from homeport.node.runtime.state import living_containers, living_sandboxes
 
 __all__ = ["LaunchError", "processes", "start", "stop"]
 
@@ -112,8 +112,9 @@ def stop_holder(directory: DataDirectory) -> bool:
 
 
 async def _stop_holder(directory: DataDirectory) -> None:
-    alive = living_sandboxes(directory.run)
-    holder = await ensure_holder(directory.run, directory.logs / "holder.log", join=alive)
+    sandboxes = living_sandboxes(directory.run)
+    alive = [*living_containers(directory.run), *sandboxes]
+    holder = await ensure_holder(directory.run, directory.logs / "holder.log", join=sandboxes)
     client = HolderClient(lambda _: None, lambda: None)
     client.connect(directory.run)
     try:

@@ -18,7 +18,7 @@ import zstandard
 import homeport
 from homeport.node.holder_client import HolderClient
 from homeport.node.namespaces import find_holder, wait_for_end
-from homeport.node.runtime.state import living_sandboxes
+from homeport.node.runtime.state import living_containers, living_sandboxes
 from tests.node.images.building import busybox_archives
 
 pytestmark = pytest.mark.real
@@ -93,7 +93,8 @@ def cluster(request: pytest.FixtureRequest, code: Path) -> Iterator[Cluster]:
 
 
 async def stop(data: Path) -> None:
-    for pid in living_sandboxes(data / "run"):
+    run = data / "run"
+    for pid in (*living_containers(run), *living_sandboxes(run)):
         os.kill(pid, signal.SIGKILL)
     holder = find_holder(data / "run")
     if holder is not None:

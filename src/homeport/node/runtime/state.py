@@ -18,7 +18,7 @@ from homeport.node import syscalls
 from homeport.node.holder import write_atomically
 from homeport.node.runtime.contract import Exit
 
-__all__ = ["ContainerRecord", "Directories", "Process", "SandboxRecord", "living_sandboxes"]
+__all__ = ["ContainerRecord", "Directories", "Process", "SandboxRecord", "living_containers", "living_sandboxes"]
 
 UNKNOWN_CODE: Final = 137  # what upstream reports for an end nobody saw
 
@@ -142,3 +142,12 @@ def living_sandboxes(run: Path) -> list[int]:
         return []
     living = [record for record in directories.sandbox_records() if record.process.alive(boot)]
     return [record.process.pid for record in sorted(living, key=lambda record: record.created_at)]
+
+
+def living_containers(run: Path) -> list[int]:
+    """Return the pids of containers' main processes that live: no keeper need be their parent any more."""
+    directories, boot = Directories(run), syscalls.boot_id()
+    if not directories.containers.is_dir():
+        return []
+    processes = [record.process for record in directories.container_records() if record.process]
+    return [process.pid for process in processes if process.alive(boot)]
