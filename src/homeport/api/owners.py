@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Owner", "controller_of", "controller_reference", "owners_of"]
+__all__ = ["Owner", "controller_of", "controller_reference", "controller_uid", "owners_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,14 @@ def controller_of(obj: Mapping[str, Any]) -> Owner | None:
         if entry.get("controller"):
             return _decode(entry)
     return None
+
+
+def controller_uid(obj: Mapping[str, Any]) -> str:
+    """Return the uid of the owner that controls the object; empty when nobody does."""
+    for entry in obj["metadata"].get("ownerReferences") or ():
+        if entry.get("controller"):
+            return str(entry.get("uid", ""))
+    return ""
 
 
 def controller_reference(owner: Mapping[str, Any]) -> Owner:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from homeport.api.owners import Owner, controller_of
+from homeport.api.owners import Owner, controller_uid
 from homeport.api.resources import Resource
 from homeport.client.contract import Client, Object, PatchType
 from homeport.client.informer import Informer
@@ -20,8 +20,7 @@ OWNER: Final = "controller"
 
 
 def _owner(obj: Object) -> Sequence[str]:
-    controller = controller_of(obj)
-    return (controller.uid if controller else _orphans(obj["metadata"].get("namespace", "")),)
+    return (controller_uid(obj) or _orphans(obj["metadata"].get("namespace", "")),)
 
 
 def _orphans(namespace: str) -> str:

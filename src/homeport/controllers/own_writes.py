@@ -4,16 +4,19 @@ Without this a fast controller would create the same pod twice, or delete one mo
 tells the state from before its own last request. Source: `workloads` 19, rule 6.
 """
 
-from collections.abc import Callable
+from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from homeport.client.contract import Object
 from homeport.client.informer import Informer
+from homeport.client.queue import WorkQueue
 
 __all__ = ["OwnWrites"]
 
-K = TypeVar("K")
+K = TypeVar("K", bound=Hashable)
+
+LAST_RESORT_SECONDS: Final = 30.0
 
 
 @dataclass(slots=True)
@@ -37,11 +40,16 @@ class _Pending:
 
 
 class OwnWrites(Generic[K]):
-    """Which keys have writes of ours that some cache does not show yet; `wake(key)` is called once all are shown."""
+    """Which keys have writes of ours that some cache does not show yet.
 
-    def __init__(self, wake: Callable[[K], None]) -> None:
-        self._wake = wake
+    A key that asked in vain (`behind` was true) is queued again once all caches show its writes; also after
+    `LAST_RESORT_SECONDS`, for a write that came and went while a cache had to start over.
+    """
+
+    def __init__(self, queue: WorkQueue[K]) -> None:
+        self._queue = queue
         self._pending: dict[Informer, dict[K, _Pending]] = {}
+        self._waiting: set[K] = set()
 
     def watch(self, cache: Informer) -> None:
         """Follow one cache; once per cache, before anything is noted for it."""
@@ -49,10 +57,12 @@ class OwnWrites(Generic[K]):
         self._pending[cache] = pending
 
         def settle(_: Object) -> None:
-            for key in [key for key, wanted in pending.items() if wanted.shown_by(cache)]:
-                del pending[key]
-                if not self.behind(key):
-                    self._wake(key)
+            if not self._waiting:
+                return
+            for key in [key for key in self._waiting if key in pending]:
+                if not self._late(key):
+                    self._waiting.discard(key)
+                    self._queue.add(key)
 
         cache.on_change(settle)
 
@@ -66,7 +76,21 @@ class OwnWrites(Generic[K]):
         self._of(key, cache).going[metadata.get("namespace", ""), metadata["name"]] = metadata["uid"]
 
     def behind(self, key: K) -> bool:
-        """Whether some cache does not show all our writes for `key` yet."""
+        """Whether some cache does not show all our writes for `key` yet; then `key` is queued again when all do."""
+        if self._late(key):
+            self._waiting.add(key)
+            self._queue.add_after(key, LAST_RESORT_SECONDS)
+            return True
+        self._waiting.discard(key)
+        return False
+
+    def forget(self, key: K) -> None:
+        """The key is gone: nothing more is expected of it."""
+        self._waiting.discard(key)
+        for pending in self._pending.values():
+            pending.pop(key, None)
+
+    def _late(self, key: K) -> bool:
         late = False
         for cache, pending in self._pending.items():
             wanted = pending.get(key)

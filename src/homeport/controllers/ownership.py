@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from homeport.api.owners import controller_of, controller_reference
+from homeport.api.owners import controller_reference, controller_uid
 
 __all__ = ["Claimed", "adoption_patch", "claim", "release_patch"]
 
@@ -29,9 +29,9 @@ def claim(owner: Tree, children: Iterable[Tree], matches: Callable[[Tree], bool]
     deleting = "deletionTimestamp" in owner["metadata"]
     kept, adopt, release = [], [], []
     for child in children:
-        controller = controller_of(child)
-        if controller is not None:
-            if controller.uid != uid:
+        controller = controller_uid(child)
+        if controller:
+            if controller != uid:
                 continue
             if matches(child):
                 kept.append(child)

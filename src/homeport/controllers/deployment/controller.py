@@ -62,7 +62,7 @@ class DeploymentController:
         self._deployments.on_change(lambda obj: self._queue.add(key_of(obj)))
         wake_owners(self._sets, self._deployments, self._queue.add)
         self._pods.add_handler(delete=self._pod_deleted)
-        self._writes: OwnWrites[Key] = OwnWrites(self._queue.add)
+        self._writes: OwnWrites[Key] = OwnWrites(self._queue)
         for cache in (self._deployments, self._sets):
             self._writes.watch(cache)
 
@@ -91,8 +91,11 @@ class DeploymentController:
     async def sync(self, key: Key) -> None:
         """Make one pass over one Deployment. Raises one of FAILURES when it is to be repeated."""
         obj = self._deployments.get(*key)
-        if obj is None or self._writes.behind(key):
-            return  # gone, or too early: the caches' progress brings it back
+        if obj is None:
+            self._writes.forget(key)
+            return  # gone; what it owned is the garbage collector's
+        if self._writes.behind(key):
+            return  # too early: it is queued again when the caches have caught up
         selection = selection_of(obj["spec"].get("selector"))
         if selection is None:
             _log.error("Deployment %s/%s has a selector that cannot be read", *key)

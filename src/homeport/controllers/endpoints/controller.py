@@ -35,7 +35,7 @@ class EndpointsController:
         self._endpoints = informers.informer(ENDPOINTS)
         self._events = EventRecorder(client, clock, self.component)
         self._queue: WorkQueue[Key] = WorkQueue(self.component)
-        self._writes: OwnWrites[Key] = OwnWrites(self._queue.add)
+        self._writes: OwnWrites[Key] = OwnWrites(self._queue)
         self._writes.watch(self._endpoints)
         self._triggers: dict[Key, TriggerTimes] = {}
         self._backends = ServicePods(self._services, self._pods, self._queue.add)

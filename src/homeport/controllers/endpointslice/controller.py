@@ -57,7 +57,7 @@ class EndpointSliceController:
         self._slices = informers.informer(SLICES, indexers={BY_SERVICE: _service_of})
         self._events = EventRecorder(client, clock, self.component)
         self._queue: WorkQueue[Key] = WorkQueue(self.component)
-        self._writes: OwnWrites[Key] = OwnWrites(self._queue.add)
+        self._writes: OwnWrites[Key] = OwnWrites(self._queue)
         self._writes.watch(self._slices)
         self._triggers: dict[Key, TriggerTimes] = {}
         self._zones: dict[str, str] = {}

@@ -57,7 +57,7 @@ class EndpointSliceMirroring:
         self._slices = informers.informer(SLICES, indexers={BY_ENDPOINTS: _mirrored})
         self._events = EventRecorder(client, clock, self.component)
         self._queue: WorkQueue[Key] = WorkQueue(self.component)
-        self._writes: OwnWrites[Key] = OwnWrites(self._queue.add)
+        self._writes: OwnWrites[Key] = OwnWrites(self._queue)
         self._writes.watch(self._slices)
         self._services.on_change(lambda service: self._queue.add(key_of(service)))
         self._endpoints.on_change(lambda endpoints: self._queue.add(key_of(endpoints)))

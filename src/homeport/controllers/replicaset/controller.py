@@ -13,6 +13,7 @@ from homeport.client.informer import InformerFactory, Key, key_of
 from homeport.client.queue import WorkQueue
 from homeport.clock import Clock, rfc3339
 from homeport.controllers import children
+from homeport.controllers.decoded import Decoded
 from homeport.controllers.own_writes import OwnWrites
 from homeport.controllers.replicaset.codec import decode_pod, decode_set, new_pod
 from homeport.controllers.replicaset.model import Pod, ReplicaSet
@@ -46,7 +47,8 @@ class ReplicaSetController:
             children.index_by_owner(cache)
         self._sets.on_change(lambda obj: self._queue.add(key_of(obj)))
         wake_owners(self._pods, self._sets, self._queue.add)
-        self._writes: OwnWrites[Key] = OwnWrites(self._queue.add)
+        self._decoded = Decoded(self._pods, decode_pod)
+        self._writes: OwnWrites[Key] = OwnWrites(self._queue)
         for cache in (self._sets, self._pods):
             self._writes.watch(cache)
 
@@ -66,8 +68,11 @@ class ReplicaSetController:
     async def sync(self, key: Key) -> None:
         """Make one pass over one ReplicaSet. Raises one of FAILURES when it is to be repeated."""
         obj = self._sets.get(*key)
-        if obj is None or self._writes.behind(key):
-            return  # gone, or too early: the caches' progress brings it back
+        if obj is None:
+            self._writes.forget(key)
+            return  # gone; what it owned is the garbage collector's
+        if self._writes.behind(key):
+            return  # too early: it is queued again when the caches have caught up
         selection = selection_of(obj["spec"].get("selector"))
         if selection is None:
             _log.error("ReplicaSet %s/%s has a selector that cannot be read", *key)
@@ -82,7 +87,7 @@ class ReplicaSetController:
             selection.matches,
             lambda written: self._writes.wrote(key, self._pods, written),
         )
-        pods = [decode_pod(pod, desired.min_ready_seconds) for pod in claimed]
+        pods = [self._decoded.of(pod, desired.min_ready_seconds) for pod in claimed]
         now = self._clock.now()
         plan = reconcile(desired, pods, self._related(obj), now)
         failed: Sequence[Exception] = ()

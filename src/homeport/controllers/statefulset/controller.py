@@ -17,6 +17,7 @@ from homeport.client.informer import InformerFactory, Key, key_of
 from homeport.client.queue import WorkQueue
 from homeport.clock import Clock
 from homeport.controllers import children, history
+from homeport.controllers.decoded import Decoded
 from homeport.controllers.own_writes import OwnWrites
 from homeport.controllers.selection import Selection, selection_of
 from homeport.controllers.statefulset import identity
@@ -55,7 +56,8 @@ class StatefulSetController:
             children.index_by_owner(cache)
         self._sets.on_change(lambda obj: self._queue.add(key_of(obj)))
         wake_owners(self._pods, self._sets, self._queue.add)
-        self._writes: OwnWrites[Key] = OwnWrites(self._queue.add)
+        self._decoded = Decoded(self._pods, decode_pod)
+        self._writes: OwnWrites[Key] = OwnWrites(self._queue)
         for cache in self._caches:
             self._writes.watch(cache)
         self._keeper = RevisionKeeper(client, self._revisions, self._writes)
@@ -76,15 +78,18 @@ class StatefulSetController:
     async def sync(self, key: Key) -> None:
         """Make one pass over one set. Raises one of FAILURES when it is to be repeated."""
         obj = self._sets.get(*key)
-        if obj is None or self._writes.behind(key):
-            return  # gone, and its pods the garbage collector's; or too early: the caches' progress brings it back
+        if obj is None:
+            self._writes.forget(key)
+            return  # gone; what it owned is the garbage collector's
+        if self._writes.behind(key):
+            return  # too early: it is queued again when the caches have caught up
         selection = selection_of(obj["spec"].get("selector"))
         if selection is None:
             _log.error("StatefulSet %s/%s has a selector that cannot be read", *key)
             return
         desired = decode_set(obj)
         known = sorted(map(decode_revision, await self._claim_revisions(key, obj, selection)), key=history.sort_key)
-        pods = [decode_pod(pod, desired.min_ready_seconds) for pod in await self._claim_pods(key, obj, selection)]
+        pods = [self._decoded.of(pod, desired.min_ready_seconds) for pod in await self._claim_pods(key, obj, selection)]
         chosen = await self._keeper.choose(key, obj, desired, known)
         now = self._clock.now()
         plan = reconcile(

@@ -5,6 +5,7 @@ Source: `workloads` 2 and 5.1.
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from homeport.controllers.history import Revision
@@ -32,6 +33,7 @@ _NAME: Final = re.compile(r"^(.*)-([0-9]+)$", re.DOTALL)
 _INT32_MAX: Final = 2**31 - 1
 
 
+@lru_cache(maxsize=16384)
 def split_name(name: str) -> tuple[str, int]:
     """Return the set's name and the ordinal a pod name spells; ordinal -1 when it spells none."""
     match = _NAME.match(name)

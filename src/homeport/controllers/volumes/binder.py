@@ -76,7 +76,7 @@ class VolumeBinder:
         self._volumes = informers.informer(VOLUMES)
         self._classes = informers.informer(CLASSES)
         self._pods = informers.informer(PODS, indexers={PODS_BY_CLAIM: claims_of})
-        self._writes: OwnWrites[WorkKey] = OwnWrites(self._queue.add)
+        self._writes: OwnWrites[WorkKey] = OwnWrites(self._queue)
         self._writes.watch(self._claims)
         self._writes.watch(self._volumes)
         self._claims.on_change(self._claim_changed)
