@@ -6,6 +6,7 @@ Nothing else in the engine reads the system's clocks. Waiting goes through the e
 
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 __all__ = ["Clock", "WallClock", "micro_time", "nano_time", "parse_time", "rfc3339"]
@@ -28,7 +29,12 @@ class WallClock:
 
 def rfc3339(seconds: float) -> str:
     """Return `2026-01-02T15:04:05Z`: the form of every `Time` field, whole seconds, rounded down."""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _whole_second(int(seconds))
+
+
+@lru_cache(maxsize=64)
+def _whole_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def micro_time(seconds: float) -> str:

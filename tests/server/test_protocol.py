@@ -1,6 +1,7 @@
 """HTTP as clients speak it: keep-alive, pipelining, streams, upgrades, limits, and who is at the other end."""
 
 import json
+import random
 import socket
 import ssl
 import threading
@@ -106,6 +107,36 @@ def test_a_watch_is_chunked_and_ends_with_the_last_chunk(address: Address) -> No
         assert body.count(b'"type":"ADDED"') == 4
         # the connection lives on
         assert exchange(connection, b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n", b"ok").startswith(b"HTTP/1.1 200 ")
+
+
+def test_garbage_and_sudden_ends_leave_the_server_alive(address: Address) -> None:
+    rng = random.Random(5)
+    request = (
+        b"POST /api/v1/namespaces/default/configmaps?dryRun=All HTTP/1.1\r\nhost: x\r\n"
+        b"content-type: application/json\r\ncontent-length: 21\r\n\r\n" + b'{"metadata":{"a":"b"}}'
+    )
+    for _ in range(150):
+        spoiled = bytearray(request * rng.randint(1, 3))
+        for _ in range(rng.randint(0, 6)):
+            spoiled[rng.randrange(len(spoiled))] = rng.randrange(256)
+        with plain(address) as connection:
+            connection.sendall(spoiled[: rng.randrange(len(spoiled))])
+            if rng.random() < 0.5:
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(65536):
+                    pass
+    with plain(address) as connection:
+        assert exchange(connection, b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n", b"ok").startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_head_without_end_is_refused(address: Address) -> None:
+    with plain(address) as connection:
+        head = b"GET / HTTP/1.1\r\n" + b"a: %b\r\n" % (b"x" * 1000) * 1200
+        try:
+            answer = exchange(connection, head, b"no such bytes")
+        except ConnectionError:
+            return  # closed before all of it was sent
+        assert answer.startswith(b"HTTP/1.1 400 ")
 
 
 def test_tls_offers_no_http2(address: Address) -> None:

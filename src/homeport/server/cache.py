@@ -102,6 +102,7 @@ class ResourceCache:
             self.floor = window.popleft().revision
         for observer in tuple(self.observers):
             observer.offer(change)
+        change.frames.clear()  # everybody has them; the window keeps states alone
 
     def since(self, revision: int) -> list[Change]:
         """Return the changes made after `revision`, oldest first. Raises TooOld."""
