@@ -53,3 +53,16 @@ def test_a_link_in_place_of_a_volume_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pvc-1_ns_data").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match="symbolic link"):
         LocalDirectories(tmp_path).remove("pvc-1_ns_data")
+
+
+def test_only_what_was_never_written_to_is_unused(tmp_path: Path) -> None:
+    directories = LocalDirectories(tmp_path / "volumes")
+    assert directories.names() == ()
+    written = Path(directories.create("pvc-1_ns_a", {}))
+    (written / "file").write_text("stays")
+    directories.create("pvc-2_ns_b", {})
+    for name in directories.names():
+        directories.remove_unused(name)
+    directories.remove_unused("pvc-3_ns_c")
+    assert directories.names() == ["pvc-1_ns_a"]
+    assert sorted(os.listdir(tmp_path / "volumes")) == ["pvc-1_ns_a", "pvc-1_ns_a.json"]

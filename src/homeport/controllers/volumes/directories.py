@@ -8,10 +8,11 @@ Layout below the root, the cluster's `volumes/`:
 Removal renames first, so that a half-removed directory is never taken for a volume again.
 """
 
+import errno
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -29,6 +30,14 @@ class Directories(Protocol):
 
     def remove(self, name: str) -> None:
         """Remove the directory and what it holds; a missing one is no error."""
+        ...
+
+    def names(self) -> Sequence[str]:
+        """Return the directories there are, sorted."""
+        ...
+
+    def remove_unused(self, name: str) -> None:
+        """Remove a directory nobody has ever written to; one that holds anything stays."""
         ...
 
 
@@ -58,6 +67,22 @@ class LocalDirectories:
             doomed = self._root / f".deleting-{name}-{os.getpid()}"
             path.rename(doomed)
             self._remove_tree(doomed)
+        path.with_name(f"{name}.json").unlink(missing_ok=True)
+
+    def names(self) -> Sequence[str]:
+        if not self._root.is_dir():
+            return ()
+        return sorted(e.name for e in os.scandir(self._root) if e.is_dir(follow_symlinks=False) and e.name[0] != ".")
+
+    def remove_unused(self, name: str) -> None:
+        path = self._path(name)
+        try:
+            path.rmdir()
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                return
+            if error.errno != errno.ENOENT:
+                raise
         path.with_name(f"{name}.json").unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:

@@ -46,7 +46,8 @@ CLASS_NAME: Final = "homeport-local"
 NODES = find("Node")
 HOSTNAME_LABEL: Final = "kubernetes.io/hostname"
 
-WorkKey = tuple[Literal["claim", "volume"], str, str]
+WorkKey = tuple[Literal["claim", "volume", "leftovers"], str, str]
+LEFTOVERS: Final[WorkKey] = ("leftovers", "", "")
 
 
 def class_body() -> dict[str, Any]:
@@ -140,6 +141,7 @@ class LocalProvisioner:
         self._classes = informers.informer(CLASSES)
         self._nodes = informers.informer(NODES)
         self._claims.on_change(lambda claim: self._queue.add(("claim", *key_of(claim))))
+        self._claims.add_handler(delete=lambda _: self._queue.add(LEFTOVERS))
         self._volumes.on_change(lambda volume: self._queue.add(("volume", *key_of(volume))))
         self._classes.add_handler(add=lambda _: self._wake_claims())
         self._nodes.add_handler(add=lambda _: self._wake_claims())
@@ -150,6 +152,7 @@ class LocalProvisioner:
             group.create_task(self._events.run())
             for informer in (self._claims, self._volumes, self._classes, self._nodes):
                 await informer.synced.wait()
+            self._queue.add(LEFTOVERS)
             await self._queue.process(self.sync)
 
     async def sync(self, key: WorkKey) -> None:
@@ -159,6 +162,8 @@ class LocalProvisioner:
             raw = self._claims.get(namespace, name)
             if raw is not None:
                 await self._serve(raw)
+        elif kind == "leftovers":
+            await self._tidy()
         else:
             raw = self._volumes.get(None, name)
             if raw is not None and is_reclaimable(decode_volume(raw)):
@@ -240,6 +245,17 @@ class LocalProvisioner:
             await self._client.delete(VOLUMES, None, volume.name, uid=volume.uid)
         except NotFound:
             return  # somebody was faster
+
+    async def _tidy(self) -> None:
+        """Remove directories made for claims that went before their volume was recorded.
+
+        Only ones nobody has written to: what the API does not know may be all that is left of a lost store.
+        """
+        wanted = {f"pvc-{claim['metadata']['uid']}" for claim in self._claims.list()}
+        wanted |= {volume["metadata"]["name"] for volume in self._volumes.list()}
+        for name in await asyncio.to_thread(self._directories.names):
+            if name.partition("_")[0] not in wanted:
+                await asyncio.to_thread(self._directories.remove_unused, name)
 
     def _class(self, name: str | None) -> StorageClass | None:
         raw = self._classes.get(None, name) if name else None
