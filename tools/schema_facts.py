@@ -1,7 +1,7 @@
 """Generate `src/homeport/api/_facts/facts.json.z`: what the API server must know about every field, without prose.
 
     go mod download k8s.io/api@v0.36.0 k8s.io/apimachinery@v0.36.0      (in any folder with a go.mod)
-    python tools/schema_facts.py "$(go env GOMODCACHE)/k8s.io" v0.36.0 src/homeport/api/_facts/facts.json.z
+    python tools/schema_facts.py "$(go env GOMODCACHE)/k8s.io" v0.36.0 src/homeport/api/_facts
 
 Developer-run; the result is committed. The source is the published Go API module (Apache-2.0), because it alone says
 which fields are pointers: `replicas: 0` survives a round trip and `paused: false` does not. The published JSON Schemas
@@ -14,6 +14,10 @@ u micro time, y bytes, r raw JSON, f field set, `[]T`, `{}T`, `@type`. Field fla
 o optional. Extras: lt list type, lk list keys, ps patch strategy, mk merge key, mt map or struct type, gt the named Go
 type (of the items, for a list) as decoding errors print it, gn the Go field name where it is not the capitalised JSON
 name. Struct flag: a atomic.
+
+`internal.json.z` says how the server's internal form of a few types is laid out, {type: [[go name, type code], ...]},
+because some refusals list differences in that form. It needs `k8s.io/kubernetes` (same minor version) as well; here `j`
+is a value printed as its JSON form, and a leading `*` a pointer.
 """
 
 import argparse
@@ -68,6 +72,12 @@ SCALARS = {
 
 STRUCT = re.compile(r"^type (\w+) struct \{")
 NAMED = re.compile(r"^type (\w+) =? ?([\w.\[\]*]+)")
+UNTAGGED = re.compile(r"^\t(?:(\w+) +)?([\w.\[\]*]+)(?: +`[^`]*`)?\s*(?://.*)?$")
+INTERNAL_ROOTS = ("PodSpec", "PersistentVolumeClaimSpec", "PersistentVolumeSource", "EphemeralContainer")
+INTERNAL_SCALARS = {
+    "string": "s", "int32": "i", "int64": "l", "int": "i", "bool": "b", "types.UID": "s", "types.NodeName": "s",
+    "resource.Quantity": "q", "intstr.IntOrString": "x",
+}  # fmt: skip
 FIELD = re.compile(r"^\t(?:(\w+) +)?([\w.\[\]*]+) +`([^`]*)`")
 TAG = re.compile(r'(\w+):"([^"]*)"')
 MARK = re.compile(r"^\s*// ?\+(.*)$")
@@ -76,8 +86,9 @@ MARK = re.compile(r"^\s*// ?\+(.*)$")
 class Package:
     """The type declarations of one Go package, as text facts."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, field: re.Pattern[str] = FIELD) -> None:
         self.name = name
+        self._field = field
         self.named: dict[str, str] = {}
         self.structs: dict[str, tuple[list[str], list[tuple[str, str, dict[str, str], list[str]]]]] = {}
         for path in sorted(folder.glob("*types.go")):
@@ -103,8 +114,9 @@ class Package:
                 marks = []
             elif line.startswith("}"):
                 current, marks = None, []
-            elif found := FIELD.match(line):
-                current.append((found[1] or "", found[2], dict(TAG.findall(found[3])), marks))
+            elif found := self._field.match(line):
+                tags = dict(TAG.findall(line.partition("`")[2]))
+                current.append((found[1] or "", found[2], tags, marks))
                 marks = []
             elif not line.strip():
                 marks = marks if current == [] else []
@@ -214,6 +226,52 @@ def collect(root: Path, version: str) -> dict[str, Any]:
     return {"types": facts.types, "kinds": kinds}
 
 
+def internal(folder: Path) -> dict[str, list[list[str]]]:
+    """Return the layout of the internal types reachable from INTERNAL_ROOTS."""
+    package = Package("core", folder, UNTAGGED)
+    types: dict[str, list[list[str]]] = {}
+
+    def code(go: str) -> str:
+        if go.startswith("*"):
+            return "*" + code(go[1:])
+        if go.startswith("[]"):
+            return "[]" + code(go[2:])
+        if found := re.match(r"map\[[\w.]+\](.*)$", go):
+            return "{}" + code(found[1])
+        if go in INTERNAL_SCALARS:
+            return INTERNAL_SCALARS[go]
+        if go in package.named:
+            return code(package.named[go])
+        if go in package.structs:
+            add(go)
+            return "@" + go
+        return "j"
+
+    def fields(name: str) -> list[list[str]]:
+        out: list[list[str]] = []
+        for field, go, _, _ in package.structs[name][1]:
+            if field:
+                out.append([field, code(go)])
+            elif go in package.structs:  # metadata inside a claim template is left out: no refusal shows it
+                out.extend(fields(go))
+        return out
+
+    def add(name: str) -> None:
+        if name not in types:
+            types[name] = []
+            types[name] = fields(name)
+
+    for root in INTERNAL_ROOTS:
+        add(root)
+    return types
+
+
+def write(path: Path, facts: object) -> None:
+    text = json.dumps(facts, separators=(",", ":")).encode()
+    path.write_bytes(zlib.compress(text, 9))
+    print(f"{path.name}: {len(text)} bytes, {path.stat().st_size} compressed")
+
+
 def check(facts: dict[str, Any], definitions: Path) -> list[str]:
     """Return what differs from the published schemas: field names, list types and keys, patch strategies."""
     schemas: dict[str, Any] = json.loads(definitions.read_text())["$defs"]
@@ -241,13 +299,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("modules", type=Path, help="folder that holds api@VERSION and apimachinery@VERSION")
     parser.add_argument("version")
-    parser.add_argument("output", type=Path)
+    parser.add_argument("output", type=Path, help="folder for the facts")
     parser.add_argument("--check", type=Path, help="_definitions.json to compare with")
     options = parser.parse_args()
     facts = collect(options.modules, options.version)
-    text = json.dumps(facts, separators=(",", ":")).encode()
-    options.output.write_bytes(zlib.compress(text, 9))
-    print(f"{len(facts['types'])} types, {len(text)} bytes, {options.output.stat().st_size} compressed")
+    write(options.output / "facts.json.z", facts)
+    kubernetes = f"kubernetes@v1{options.version.removeprefix('v0')}"
+    write(options.output / "internal.json.z", internal(options.modules / kubernetes / "pkg/apis/core"))
     if options.check:
         print("\n".join(check(facts, options.check)) or "agrees with the schemas")
 

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from homeport.api.quantity import Quantity, parse_quantity
 from homeport.api.validation import names
+from homeport.api.validation.differences import difference
 from homeport.api.validation.errors import FieldError, forbidden, not_supported, refused, required
 from homeport.api.validation.metadata import validate_metadata, validate_metadata_update
 from homeport.api.validation.selectors import validate_label_selector
@@ -81,19 +82,18 @@ def validate_claim_update(new: Tree, old: Tree) -> list[FieldError]:
     errors = validate_metadata_update(new["metadata"], old["metadata"])
     errors += validate_claim(new)
     before, after = dict(old["spec"]), dict(new["spec"])
-    if not before.get("volumeName"):
-        before.pop("volumeName", None)  # may be set once
-        after.pop("volumeName", None)
-    if before.get("storageClassName") is None and after.get("storageClassName") is not None:
-        after.pop("storageClassName")  # an absent class may be given later
     size_before, size_after = _size(before), _size(after)
+    if not before.get("volumeName"):  # may be set once
+        _take(before, after, "volumeName")
+    if before.get("storageClassName") is None:  # an absent class may be given later
+        _take(after, before, "storageClassName")
     if new.get("status", {}).get("phase") == "Bound":
-        before["resources"] = _without_size(before)
-        after["resources"] = _without_size(after)
-        before.pop("volumeAttributesClassName", None)
-        after.pop("volumeAttributesClassName", None)
+        _take(after, before, "volumeAttributesClassName")
+        if (requests := after.get("resources", {}).get("requests")) is not None:
+            size = before.get("resources", {}).get("requests", {}).get("storage", "0")
+            after["resources"] = {**after["resources"], "requests": {**requests, "storage": size}}
     if before != after:
-        errors.append(forbidden("spec", _FROZEN))
+        errors.append(forbidden("spec", f"{_FROZEN}\n{difference('PersistentVolumeClaimSpec', before, after)}"))
     if size_after < size_before:
         held = parse_quantity(old.get("status", {}).get("capacity", {}).get("storage", "0"))
         if size_after <= held:
@@ -108,7 +108,9 @@ def _size(spec: Tree) -> Quantity:
     return parse_quantity((spec.get("resources") or {}).get("requests", {}).get("storage", "0"))
 
 
-def _without_size(spec: Tree) -> Tree:
-    resources = spec.get("resources") or {}
-    requests = {name: amount for name, amount in resources.get("requests", {}).items() if name != "storage"}
-    return {**resources, "requests": requests}
+def _take(into: Tree, other: Tree, field: str) -> None:
+    """Make a field what it is in the other spec."""
+    if field in other:
+        into[field] = other[field]
+    else:
+        into.pop(field, None)

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from homeport.api.qos import qos_class
 from homeport.api.validation import addresses, names
+from homeport.api.validation.differences import difference
 from homeport.api.validation.errors import FieldError, GoStruct, forbidden, refused
 from homeport.api.validation.metadata import validate_metadata, validate_metadata_update
 from homeport.api.validation.pods import pod_only, validate_pod_spec
@@ -45,8 +46,9 @@ def validate_pod_update(new: Tree, old: Tree) -> list[FieldError]:
     gated = bool(before.get("schedulingGates"))
     if gated:
         errors += _node_selector(after.get("nodeSelector", {}), before.get("nodeSelector", {}))
-    if _frozen_part(after, before, gated) != _frozen_part(before, before, gated):
-        errors.append(forbidden("spec", _FROZEN))
+    munged = _with_allowed_changes_undone(after, before, gated)
+    if munged != before:
+        errors.append(forbidden("spec", f"{_FROZEN}\n{difference('PodSpec', before, munged)}"))
     return errors
 
 
@@ -58,20 +60,28 @@ def _node_selector(after: dict[str, str], before: dict[str, str]) -> list[FieldE
     return [refused("spec.nodeSelector", after, text)]
 
 
-def _frozen_part(spec: Tree, before: Tree, gated: bool) -> Tree:
-    """Return what an update may not touch, with the parts it may taken out."""
-    out = {key: value for key, value in spec.items() if key not in _FREE}
+def _with_allowed_changes_undone(after: Tree, before: Tree, gated: bool) -> Tree:
+    """Return the new spec with everything an update may change as it was."""
+    out = dict(after)
     for group in ("containers", "initContainers"):
         if group in out:
-            out[group] = [{key: value for key, value in c.items() if key != "image"} for c in out[group] or ()]
-    grace = before.get("terminationGracePeriodSeconds")
-    if grace is not None and grace < 0 and spec.get("terminationGracePeriodSeconds") == 1:
-        out["terminationGracePeriodSeconds"] = grace
+            pairs = zip(out[group] or (), before.get(group) or (), strict=True)
+            out[group] = [{**container, "image": old["image"]} for container, old in pairs]
+    free = [*_FREE]
+    if before.get("terminationGracePeriodSeconds", 0) < 0 and after.get("terminationGracePeriodSeconds") == 1:
+        free.append("terminationGracePeriodSeconds")
     if gated:
-        out.pop("nodeSelector", None)
+        free.append("nodeSelector")
         affinity = {key: value for key, value in out.pop("affinity", {}).items() if key != "nodeAffinity"}
+        if "nodeAffinity" in before.get("affinity", {}):
+            affinity["nodeAffinity"] = before["affinity"]["nodeAffinity"]
         if affinity:
             out["affinity"] = affinity
+    for field in free:
+        if field in before:
+            out[field] = before[field]
+        else:
+            out.pop(field, None)
     return out
 
 
@@ -159,17 +169,19 @@ def _ended_stay_ended(after: list[Tree], before: list[Tree], restart: str, path:
 
 def validate_ephemeral_update(new: Tree, old: Tree) -> list[FieldError]:
     """Check a write to `ephemeralcontainers`: existing ones neither change nor go (node 3.4)."""
-    errors = validate_pod_spec(new["spec"], "spec")
+    errors = validate_metadata_update(new["metadata"], old["metadata"])
+    errors += validate_pod_spec(new["spec"], "spec") + pod_only(new["spec"])
     path = "spec.ephemeralContainers"
-    if "kubernetes.io/config.mirror" in new["metadata"].get("annotations", {}):
-        errors.append(forbidden("", "static pods do not support ephemeral containers"))
+    if "kubernetes.io/config.mirror" in old["metadata"].get("annotations", {}):
+        return [forbidden("", "static pods do not support ephemeral containers")]
     now = {container.get("name", ""): container for container in new["spec"].get("ephemeralContainers", ())}
     for container in old["spec"].get("ephemeralContainers", ()):
         name = container.get("name", "")
         if name not in now:
             errors.append(forbidden(path, f'existing ephemeral containers "{name}" may not be removed\n'))
         elif now[name] != container:
-            errors.append(forbidden(path, f'existing ephemeral containers "{name}" may not be changed\n'))
+            changes = difference("EphemeralContainer", container, now[name])
+            errors.append(forbidden(path, f'existing ephemeral containers "{name}" may not be changed\n{changes}'))
     return errors
 
 

@@ -6,6 +6,7 @@ from homeport.api import schema
 from homeport.api.scalars import quantity_value
 from homeport.api.validation import names
 from homeport.api.validation.claims import VOLUME_MODES, validate_access_modes
+from homeport.api.validation.differences import difference
 from homeport.api.validation.errors import FieldError, GoStruct, forbidden, not_supported, refused, required, too_long
 from homeport.api.validation.metadata import validate_metadata, validate_metadata_update
 from homeport.api.validation.selectors import validate_node_selector
@@ -130,8 +131,11 @@ def validate_volume_update(new: Tree, old: Tree) -> list[FieldError]:
     after, before = new["spec"], old["spec"]
     errors = validate_volume(new)
     known = _source_names()
-    if {k: v for k, v in after.items() if k in known} != {k: v for k, v in before.items() if k in known}:
-        text = "spec.persistentvolumesource is immutable after creation"
+    source = {field: value for field, value in before.items() if field in known}
+    wanted = {field: value for field, value in after.items() if field in known}
+    if wanted != source:
+        changes = difference("PersistentVolumeSource", source, wanted)
+        text = f"spec.persistentvolumesource is immutable after creation\n{changes}"
         errors.append(forbidden("spec.persistentvolumesource", text))
     if after.get("volumeMode") != before.get("volumeMode"):
         errors.append(refused("volumeMode", after.get("volumeMode"), "field is immutable"))
