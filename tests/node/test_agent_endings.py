@@ -95,7 +95,7 @@ async def test_a_killed_agent_finds_everything_again(tmp_path: Path) -> None:
             await asyncio.wait([looking])
         after = await w.get("web")
         assert main_status(after) == main_status(before)
-        assert all(ready(pod) for pod in seen)
+        assert all(ready(pod) and condition(pod, "PodReadyToStartContainers") == "True" for pod in seen)
         assert len(await w.runtime.sandboxes()) == 1
 
 

@@ -22,7 +22,10 @@ REFRESH_SECONDS: Final = 60.0
 
 
 class Preparation:
-    """The pod's surroundings. `ready` once all of it is there; `changed` is called when that turns true."""
+    """The pod's surroundings. `ready` once all of it is there; `changed` is called when that turns true.
+
+    shown_ready   what the status says: an adopted sandbox counts from the start
+    """
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class Preparation:
         self.next_attempt = next_attempt
         self.identity: Mapping[str, Path] = {}
         self.ready = False
+        self.shown_ready = sandbox is not None  # what an earlier agent made is not reported lost while we look
         self._moved = asyncio.Event()
         uid = pod().uid
         self.volumes = PodVolumes(
@@ -57,7 +61,7 @@ class Preparation:
 
     def sandbox_lost(self) -> None:
         """The sandbox died: `run` again makes another."""
-        self.sandbox, self.ready = None, False
+        self.sandbox, self.ready, self.shown_ready = None, False, False
 
     async def run(self) -> None:
         """Prepare, then keep volumes fresh; ends by cancellation only."""
@@ -66,7 +70,7 @@ class Preparation:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._make_sandbox())
             group.create_task(self._make_volumes())
-        self.ready = True
+        self.ready = self.shown_ready = True
         self._changed()
         await self._keep_fresh()
 

@@ -363,7 +363,7 @@ class PodWorker:
             started_at=self._started_at,
             host_ips=self.context.host_ips,
             pod_ips=preparation.addresses,
-            sandbox_ready=preparation.ready and not self._released,
+            sandbox_ready=preparation.shown_ready and not self._released,
             terminated=self._terminated,
             verdict=self._verdict,
             rejected=self._rejection is not None,

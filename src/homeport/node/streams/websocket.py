@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Mapping, Sequence
 
 from websockets.exceptions import ProtocolError
@@ -15,6 +16,9 @@ from homeport.node.streams.pipe import Pipe
 __all__ = ["WebSocket", "WebSocketPipe", "choose"]
 
 MESSAGE_LIMIT = 8 << 20
+
+_log = logging.getLogger(__name__)
+_log.setLevel(logging.WARNING)  # the library tells of every connection
 
 
 def choose(offered: Sequence[str], supported: Sequence[str]) -> str | None:
@@ -31,6 +35,7 @@ class WebSocket:
         self.subprotocol = choose(offered, supported)
         self._protocol = ServerProtocol(
             max_size=MESSAGE_LIMIT,
+            logger=_log,
             select_subprotocol=lambda _, __: self.subprotocol,  # type: ignore[arg-type, return-value]
         )
         lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
