@@ -276,3 +276,20 @@ async def test_endpoints_by_hand_are_mirrored_until_they_go(tmp_path: Path) -> N
         await world.delete("Endpoints", "db")
         await world.settle()
         assert not await world.slices("db")
+
+
+async def test_an_ephemeral_volume_comes_and_goes_with_its_pod(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as world:
+        await world.node()
+        spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        volume = {"name": "scratch", "ephemeral": {"volumeClaimTemplate": {"spec": spec}}}
+        await world.pod("x", volumes=[volume])
+        await world.settle(1.0)
+        assert (await world.get("Pod", "x"))["spec"]["nodeName"] == "node-1"
+        claim = await world.get("PersistentVolumeClaim", "x-scratch")
+        assert claim["status"]["phase"] == "Bound"
+        assert claim["metadata"]["ownerReferences"][0]["name"] == "x"
+        await world.client.delete(find("Pod"), "default", "x", grace_seconds=0)
+        await world.settle(1.0)
+        assert not await world.exists("PersistentVolumeClaim", "x-scratch")
+        assert await world.items("PersistentVolume", namespace=None) == []

@@ -17,7 +17,13 @@ from homeport.controllers.nodes import NodeLifecycle, PodCollector, TaintEvictio
 from homeport.controllers.replicaset import ReplicaSetController
 from homeport.controllers.serviceaccount import NamespaceFurnisher
 from homeport.controllers.statefulset import StatefulSetController
-from homeport.controllers.volumes import ClaimProtection, LocalProvisioner, VolumeBinder, VolumeProtection
+from homeport.controllers.volumes import (
+    ClaimProtection,
+    EphemeralVolumes,
+    LocalProvisioner,
+    VolumeBinder,
+    VolumeProtection,
+)
 from homeport.controllers.volumes.binder import RETELL_SECONDS
 from homeport.controllers.volumes.directories import Directories
 
@@ -71,6 +77,7 @@ def controllers(
         VolumeBinder(
             client("persistent-volume-binder"), clock, informers, retell_seconds=settings.claim_retell_seconds
         ),
+        EphemeralVolumes(client("ephemeral-volume-controller"), clock, informers),
         ClaimProtection(client("pvc-protection-controller"), informers),
         VolumeProtection(client("pv-protection-controller"), informers),
         PodCollector(client("pod-garbage-collector"), clock, informers),

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from homeport.api.pod_resources import amounts, pod_requests
+from homeport.api.pod_volumes import claim_names
 from homeport.api.selectors import label_selector_from_object
 from homeport.scheduler.model import (
     AffinityTerm,
@@ -68,11 +69,7 @@ def decode_pod(raw: Mapping[str, Any]) -> Pod:
         preferred=_weighted(near.get(preferred), labels),
         avoided=_weighted(apart.get(preferred), labels),
         spread=tuple(_spread(c, labels) for c in spec.get("topologySpreadConstraints") or ()),
-        claims=tuple(
-            source["claimName"]
-            for volume in spec.get("volumes") or ()
-            if (source := volume.get("persistentVolumeClaim"))
-        ),
+        claims=tuple(claim_names(raw)),
         images=tuple(c.get("image", "") for c in spec.get("containers") or ()),
         wanted_node=spec.get("nodeName") or "",
         nominated_node=status.get("nominatedNodeName") or "",

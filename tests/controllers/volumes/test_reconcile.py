@@ -177,6 +177,15 @@ def test_a_volume_follows_its_claim() -> None:
     assert reconcile_volume(ours, elsewhere) == [ReleaseVolume(ours, whole=True)]
 
 
+def test_nobody_deletes_what_an_administrator_made() -> None:
+    released = replace(BOUND_VOLUME, phase="Released", reclaim="Delete")
+    failed, notice = reconcile_volume(released, None)
+    assert isinstance(notice, Notice)
+    assert (failed, notice.reason) == (SetVolumePhase(released, "Failed", notice.message), "VolumeFailedDelete")
+    assert reconcile_volume(replace(released, annotations={PROVISIONED_BY: "p"}), None) == []
+    assert reconcile_volume(replace(released, reclaim="Retain"), None) == []
+
+
 def test_the_provisioner_serves_claims_announced_to_it_with_a_node() -> None:
     mine = replace(WAITING, provisioner=PROVISIONER)
     announced = dict.fromkeys(STORAGE_PROVISIONERS, PROVISIONER)

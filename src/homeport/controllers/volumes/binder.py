@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from homeport.api import pods as pod_rules
+from homeport.api.pod_volumes import claim_names
 from homeport.api.resources import find
 from homeport.client.contract import Client, Object
 from homeport.client.events import EventRecorder
@@ -54,11 +55,7 @@ WorkKey = tuple[Literal["claim", "volume"], str, str]
 def claims_of(pod: Object) -> Sequence[str]:
     """Return `namespace/name` of every claim a pod mounts."""
     namespace = pod["metadata"]["namespace"]
-    return [
-        f"{namespace}/{source['claimName']}"
-        for volume in (pod.get("spec") or {}).get("volumes") or ()
-        if (source := volume.get("persistentVolumeClaim"))
-    ]
+    return [f"{namespace}/{name}" for name in claim_names(pod)]
 
 
 class VolumeBinder:

@@ -247,11 +247,23 @@ def reconcile_volume(volume: Volume, claim: Claim | None) -> list[Action]:
     if ref is None or not ref.uid:
         return [] if volume.phase == "Available" else [SetVolumePhase(volume, "Available")]
     if claim is None or claim.uid != ref.uid:
-        return [] if volume.phase in ("Released", "Failed") else [SetVolumePhase(volume, "Released")]
+        return _released(volume)
     if claim.volume_name == volume.name:
         return [] if volume.phase == "Bound" else [SetVolumePhase(volume, "Bound")]
     if not claim.volume_name:
         return []  # half bound: the claim's pass completes it
     if volume.provisioned_by and volume.reclaim == "Delete":
-        return [] if volume.phase in ("Released", "Failed") else [SetVolumePhase(volume, "Released")]
+        return _released(volume)
     return [ReleaseVolume(volume, whole=volume.bound_by_controller)]
+
+
+def _released(volume: Volume) -> list[Action]:
+    """The claim is gone. What a provisioner made it deletes itself; nobody can delete what an administrator made."""
+    if volume.phase == "Failed":
+        return []
+    if volume.phase != "Released":
+        return [SetVolumePhase(volume, "Released")]
+    if volume.reclaim != "Delete" or volume.provisioned_by or volume.terminating:
+        return []
+    message = f'error getting deleter volume plugin for volume "{volume.name}": no deletable volume plugin matched'
+    return [SetVolumePhase(volume, "Failed", message), Notice("VolumeFailedDelete", message, warning=True)]
