@@ -12,7 +12,9 @@ from homeport.client.informer import Key
 
 __all__ = ["PodQueue"]
 
-BACKOFF_FIRST_SECONDS: Final = 0.1  # upstream waits 1 s; a placement that has become possible need not
+BACKOFF_FIRST_SECONDS: Final = 0.1
+"""From the second failure on. Upstream waits 1 s from the first; a placement that has just become possible need not."""
+
 BACKOFF_LIMIT_SECONDS: Final = 10.0
 REST_LIMIT_SECONDS: Final = 300.0
 
@@ -62,7 +64,7 @@ class PodQueue:
     def _rest(self, key: Key, priority: int) -> float:
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        backoff = min(BACKOFF_FIRST_SECONDS * 2.0 ** min(failures, 30), BACKOFF_LIMIT_SECONDS)
+        backoff = min(BACKOFF_FIRST_SECONDS * 2.0 ** min(failures - 1, 30), BACKOFF_LIMIT_SECONDS) if failures else 0.0
         ready = asyncio.get_running_loop().time() + backoff
         self._stop_resting(key)
         self._resting[key] = (priority, ready)
