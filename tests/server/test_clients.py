@@ -89,6 +89,25 @@ def test_kubectl_applies_edits_and_deletes(kubectl: Kubectl) -> None:
     assert "NotFound" in kubectl("get", "deploy", "web", check=False)
 
 
+def test_kubectl_applies_lists_element_by_element(kubectl: Kubectl) -> None:
+    sidecar = '      - {name: side, image: "b:1", env: [{name: A, value: "1"}, {name: B, value: "2"}]}\n'
+    kubectl("apply", "-f", "-", stdin=DEPLOYMENT + sidecar)
+    kubectl("set", "env", "deploy/web", "-c", "c", "FROM=outside")
+    kubectl("apply", "-f", "-", stdin=DEPLOYMENT + sidecar.replace(', {name: B, value: "2"}', ""))
+    first, side = kubectl.json("deploy", "web")["spec"]["template"]["spec"]["containers"]
+    assert first["env"] == [{"name": "FROM", "value": "outside"}]
+    assert side["env"] == [{"name": "A", "value": "1"}]
+    kubectl("apply", "-f", "-", stdin=DEPLOYMENT)
+    assert [c["name"] for c in kubectl.json("deploy", "web")["spec"]["template"]["spec"]["containers"]] == ["c"]
+
+
+def test_kubectl_explains_fields(address: Address, tmp_path: Path) -> None:
+    kubectl = Kubectl(KUBECTLS[0], address, tmp_path, "explain")
+    text = kubectl("explain", "statefulset.spec.template.spec.containers.ports")
+    assert "containerPort" in text
+    assert "-required-" in text
+
+
 def test_kubectl_lists_by_selector_and_shows_tables(kubectl: Kubectl) -> None:
     for name, app in (("a", "x"), ("b", "y")):
         kubectl("run", name, "--image", "nginx:1", "--labels", f"app={app}", "--restart", "Never")

@@ -1,7 +1,7 @@
 """What clients look for in the OpenAPI documents, and the discovery of the token issuer (api-machinery 4, 20.4).
 
-The documents name every kind's PATCH operation with its parameters: from that kubectl learns that the server validates
-fields and merges strategically. Schemas are left out.
+The documents name every kind's PATCH operation with its parameters, from which kubectl learns that the server validates
+fields and merges strategically, and the kinds' schemas, without prose.
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from typing import Final
 from homeport.api.exchange import Request, Response
 from homeport.api.resources import RESOURCES, Resource
 from homeport.server.objects import Tree, encode_json
+from homeport.server.openapi_schemas import schemas
 from homeport.server.settings import Settings
 from homeport.server.tokens import Tokens
 
@@ -40,7 +41,7 @@ class OpenApi:
             return Response(200, list(_JSON), encode_json({"paths": {key: _reference(key) for key in _keys()}}))
         if path.startswith("/openapi/v3/"):
             key = path.removeprefix("/openapi/v3/")
-            return Response(200, list(_JSON), _document(key)) if key in _keys() else None
+            return _versioned(key, query.get("hash", "")) if key in _keys() else None
         if path == "/openapi/v2":
             return self._v2(request)
         if path == "/.well-known/openid-configuration":
@@ -80,8 +81,23 @@ def _keys() -> Mapping[str, tuple[Resource, ...]]:
 
 
 def _reference(key: str) -> Tree:
-    digest = sha256(_document(key)).hexdigest().upper()
-    return {"serverRelativeURL": f"/openapi/v3/{key}?hash={digest}"}
+    return {"serverRelativeURL": f"/openapi/v3/{key}?hash={_digest(key)}"}
+
+
+@cache
+def _digest(key: str) -> str:
+    return sha256(_document(key)).hexdigest().upper()
+
+
+def _versioned(key: str, asked: str) -> Response:
+    """Answer with one group version's document; under its hash it may be kept for ever (4.4)."""
+    digest = _digest(key)
+    if asked and asked != digest:
+        return Response(301, [("location", f"/openapi/v3/{key}?hash={digest}")])
+    headers = [*_JSON, ("etag", f'"{digest}"'), ("vary", "Accept")]
+    if asked:
+        headers.append(("cache-control", "public, immutable"))
+    return Response(200, headers, _document(key))
 
 
 @cache
@@ -91,7 +107,7 @@ def _document(key: str) -> bytes:
             "openapi": "3.0.0",
             "info": {"title": "Kubernetes", "version": "v1.36.2"},
             "paths": {_template(resource): _operations(resource) for resource in _keys()[key]},
-            "components": {"schemas": {}},
+            "components": {"schemas": schemas(_keys()[key])},
         }
     )
 

@@ -28,6 +28,7 @@ _REASONS: Final = {
     201: b"Created",
     202: b"Accepted",
     204: b"No Content",
+    301: b"Moved Permanently",
     304: b"Not Modified",
     400: b"Bad Request",
     401: b"Unauthorized",
