@@ -19,6 +19,7 @@ from homeport.engine.directory import DataDirectory, write_atomically
 from homeport.engine.node_process import run_until_told
 from homeport.engine.ports import Ports
 from homeport.engine.settings import ClusterSettings
+from homeport.node import syscalls
 from homeport.node.namespaces import Holder, enter, find_holder
 
 __all__ = ["main"]
@@ -72,6 +73,9 @@ def _inside(holder: Holder, address: str) -> tuple[socket.socket, socket.socket]
     def work() -> None:
         try:
             enter(holder, user=False, mount=False, net=True)
+            # In a network namespace without any address the kernel takes every address for a broadcast one, and a
+            # socket bound to such sends from whatever address is nearest. One address, and it looks properly.
+            syscalls.loopback_up()
             opened.append(_pair(address, DNS_PORT, free=True))
         except OSError as error:
             trouble.append(error)
