@@ -25,7 +25,7 @@ class Ledger:
             self.written += 1
 
     def check(self) -> None:
-        said = json.loads(self.etcdctl("get", "entry-", "--prefix", "-w", "json", "--count-only"))
+        said = json.loads(self.etcdctl("get", "entry-", "--prefix", "--keys-only", "-w", "json"))
         assert said["count"] == self.written
 
     def etcdctl(self, *words: str) -> str:
