@@ -1,5 +1,6 @@
 """Patch bodies: which kind they are, and what they make of an object (api-machinery 11)."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -68,7 +69,8 @@ def applied(patch: Patch, tree: Tree, gvk: Gvk, options: WriteOptions, warnings:
         bodies.check_kind(wanted, gvk)
         decoded = decoding.decode(gvk, wanted)
     except BadRequest as error:
-        raise _refused(patch, raw, error.message.partition(": ")[2] or error.message) from error
+        why = error.message.partition(": ")[2] or error.message
+        raise _refused(patch, raw, _converters_words(why) if patch.media == _STRATEGIC else why) from error
     findings = (*_patch_findings(patch), *decoded.findings)
     if findings and options.field_validation == "Strict":
         raise _refused(patch, raw, f"strict decoding error: {', '.join(findings)}")
@@ -112,6 +114,27 @@ def check_options(options: WriteOptions) -> None:
     if options.force:
         cause = Cause("FieldValueForbidden", "Forbidden: may not be specified for non-apply patch", "force")
         raise failures.invalid_options("PatchOptions", cause)
+
+
+_TYPE_ERROR: Final = re.compile(r"json: cannot unmarshal (\w+)(?: ([-\d.e+]+))? into Go struct field .* of type (.+)$")
+_GO_KINDS: Final = {"object": "map", "array": "slice", "string": "string", "bool": "bool"}
+_GO_SCALARS: Final = ("string", "bool", "int32", "int64", "float64")
+
+
+def _converters_words(why: str) -> str:
+    """Say a type error as upstream's converter says it, which reads what a strategic patch gives without any JSON."""
+    found = _TYPE_ERROR.match(why)
+    if found is None:
+        return why
+    kind, number, wanted = found.groups()
+    given = _GO_KINDS.get(kind) or ("float64" if "." in (number or "") else "int64")
+    if wanted.startswith("[]"):
+        return f"cannot restore slice from {given}"
+    if wanted.startswith("map["):
+        return f"cannot restore map from {given}"
+    if wanted in _GO_SCALARS:
+        return f"cannot convert {given} to {wanted}"
+    return f"cannot restore struct from: {given}"
 
 
 def _refused(patch: Patch, raw: str, why: str) -> Invalid:
