@@ -24,7 +24,7 @@ from tests.proxy.world import SETTINGS, Pod, World, at
 from bench.report import median, write
 from homeport.proxy import nftables
 from homeport.proxy.model import Endpoint, Service, ServicePort, Target
-from homeport.proxy.rules import decide
+from homeport.proxy.rules import decide, keep_places
 
 VIRTUAL: Final = "10.96.0.80"
 PORT: Final = 8080
@@ -127,6 +127,20 @@ async def changes(world: World, services: int) -> dict[str, float]:
     }
 
 
+async def large(world: World, endpoints: int = 1000) -> dict[str, float]:
+    """Return milliseconds for one endpoint that is replaced among those of one large Service."""
+    service = Service(("default", "large"), (ServicePort("", "tcp", 80),), (IPv4Address("10.96.0.81"),))
+    first = IPv4Address("10.244.128.0")
+    rules, samples = None, []
+    for shift in range(CHANGES):
+        found = [Endpoint(Target(first + n, PORT)) for n in range(endpoints) if n != shift * 19]
+        started = time.perf_counter()
+        rules = keep_places(rules, decide(service, dict.fromkeys(service.ports, found), SETTINGS))
+        await world.program({service.key: nftables.compile_service(rules)})
+        samples.append((time.perf_counter() - started) * 1000)
+    return {"first_ms": median(samples[:1]), "one_endpoint_ms": median(samples[1:])}
+
+
 async def attachments(directory: Path, count: int = 20) -> dict[str, float]:
     """Return milliseconds to connect a sandbox to the network."""
     async with World(directory) as world:
@@ -158,8 +172,9 @@ async def measure(seconds: int, rounds: int, sizes: Sequence[int]) -> Mapping[st
             for services in sizes:
                 programming = await changes(world, services)
                 results[str(services)] = {**programming, **await traffic(world, server, seconds, rounds)}
+            of_one = await large(world)
         attaching = await attachments(directory / "attachments")
-    return {"by_services": results, "attach": attaching}
+    return {"by_services": results, "one_service_of_1000": of_one, "attach": attaching}
 
 
 async def answering(client: Pod, server: Pod) -> None:

@@ -4,9 +4,11 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from homeport.proxy.model import Endpoint, ProxySettings, Service, ServicePort, Target, Via
-from homeport.proxy.rules import decide, hinted
+from homeport.proxy.rules import decide, hinted, keep_places
 
 NODE_ADDRESS = IPv4Address("10.244.0.1")
 SETTINGS = ProxySettings(
@@ -171,3 +173,42 @@ def hint(number: int, nodes: str = "", zones: str = "") -> Endpoint:
 )
 def test_hints_count_when_every_endpoint_has_one(endpoints: list[Endpoint], used: list[int]) -> None:
     assert numbers(tuple(e.target for e in hinted(endpoints, "here", "z1"))) == used
+
+
+def places(before: list[int], after: list[int]) -> list[int]:
+    old = decide(PLAIN, {PORT: [endpoint(number) for number in before]}, SETTINGS)
+    old = replace(old, ports=(replace(old.ports[0], cluster=tuple(endpoint(number).target for number in before)),))
+    new = decide(PLAIN, {PORT: [endpoint(number) for number in after]}, SETTINGS)
+    return numbers(keep_places(old, new).ports[0].cluster)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kept"),
+    [
+        ([], [3, 2], [3, 2]),
+        ([5, 2, 9], [2, 5, 9], [5, 2, 9]),
+        ([5, 2, 9], [2, 3, 5, 9], [5, 2, 9, 3]),
+        ([5, 2, 9], [2, 9], [9, 2]),
+        ([5, 2, 9], [5, 9, 7], [5, 7, 9]),
+        ([5, 2, 9], [], []),
+        ([5], [6], [6]),
+        ([1, 2, 3, 4], [4, 3], [4, 3]),
+    ],
+)
+def test_endpoints_keep_their_places(before: list[int], after: list[int], kept: list[int]) -> None:
+    assert places(before, after) == kept
+
+
+@given(st.lists(st.integers(2, 40), unique=True), st.lists(st.integers(2, 40), unique=True))
+def test_places_lose_and_double_nothing(before: list[int], after: list[int]) -> None:
+    kept = places(before, after)
+    assert sorted(kept) == sorted(after)
+    stays = [n for index, n in enumerate(before) if n in after and index < len(after)]
+    assert all(kept[before.index(n)] == n for n in stays)
+
+
+def test_a_port_that_was_not_there_has_no_places_to_keep() -> None:
+    fresh = decide(PLAIN, {PORT: [HERE]}, SETTINGS)
+    assert keep_places(None, fresh) == fresh
+    renamed = replace(fresh, ports=(replace(fresh.ports[0], name="other"),))
+    assert keep_places(renamed, fresh) == fresh

@@ -4,6 +4,7 @@ Source: `services-dns` 17.1 (endpoint selection), 17.2 (affinity, source ranges)
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 from homeport.proxy.model import (
@@ -18,7 +19,7 @@ from homeport.proxy.model import (
     Via,
 )
 
-__all__ = ["decide", "hinted"]
+__all__ = ["decide", "hinted", "keep_places"]
 
 
 def decide(
@@ -135,3 +136,30 @@ def hinted(ready: Sequence[Endpoint], node: str, zone: str) -> Sequence[Endpoint
         if near:
             return near
     return ready
+
+
+def keep_places(before: ServiceRules | None, after: ServiceRules) -> ServiceRules:
+    """Return `after` with every target that was there `before` at its old index, as far as there are places.
+
+    The kernel's maps are keyed by index: one endpoint more or less among a thousand then changes one or two elements.
+    """
+    if before is None:
+        return after
+    known = {(port.name, port.protocol): port for port in before.ports}
+    ports = tuple(
+        replace(port, cluster=_in_place(old.cluster, port.cluster), local=_in_place(old.local, port.local))
+        if (old := known.get((port.name, port.protocol))) is not None
+        else port
+        for port in after.ports
+    )
+    return replace(after, ports=ports)
+
+
+def _in_place(before: Sequence[Target], after: Sequence[Target]) -> tuple[Target, ...]:
+    """Keep what stays where it was, and fill the gaps with the new ones and with those whose index is no more."""
+    wanted = set(after)
+    places = [target if target in wanted else None for target in before[: len(after)]]
+    places += [None] * (len(after) - len(places))
+    placed = set(places)
+    others = iter([target for target in after if target not in placed])
+    return tuple(next(others) if target is None else target for target in places)

@@ -19,7 +19,7 @@ from homeport.proxy.conntrack import forget_stale_flows, serving_endpoints
 from homeport.proxy.health import HealthServer
 from homeport.proxy.kernel import Kernel, NftablesError, open_kernel
 from homeport.proxy.model import Key, ProxySettings, ServiceRules
-from homeport.proxy.rules import decide
+from homeport.proxy.rules import decide, keep_places
 
 __all__ = ["Proxy", "ProxyStatus"]
 
@@ -155,7 +155,7 @@ class Proxy:
             return None
         slices = self._slices.by_index(_INDEX, "/".join(key))
         endpoints = {port: codec.endpoints(slices, port) for port in service.ports}
-        return decide(service, endpoints, self._settings)
+        return keep_places(self._rules.get(key), decide(service, endpoints, self._settings))
 
     async def _program(self, kernel: Kernel, transaction: str, changed: Iterable[Key]) -> None:
         """Send what differs; then let go of the UDP flows that lost their endpoint. Raises NftablesError."""
