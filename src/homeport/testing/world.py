@@ -62,13 +62,18 @@ class World:
         self.rng = random.Random(seed)
         self.server = Server(MemoryStore(), self.clock, self.rng, settings)
         self.transport = InProcessTransport(self.server.handle, ADMIN)
-        self.informers = InformerFactory(self.client("controllers"), self.rng)
         self.nodes = nodes
-        self.kubelet = FakeKubelet(self.client("kubelet"), self.clock, self.informers, nodes)
-        self._controllers = roster(self.client, self.clock, self.informers)
+        self._roster = roster
+        self._control: list[asyncio.Task[None]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._group: asyncio.TaskGroup | None = None
         self._stack = AsyncExitStack()
+        self.informers, self.kubelet, self._controllers = self._build()
+
+    def _build(self) -> tuple[InformerFactory, FakeKubelet, Sequence[Controller]]:
+        informers = InformerFactory(self.client("controllers"), self.rng)
+        kubelet = FakeKubelet(self.client("kubelet"), self.clock, informers, self.nodes)
+        return informers, kubelet, self._roster(self.client, self.clock, informers)
 
     def client(self, user_agent: str) -> RestClient:
         """Return a client of its own name, as administrator."""
@@ -80,10 +85,22 @@ class World:
         admin = self.client("world")
         for name in self.nodes:
             await admin.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
-        for runner in (self.informers, *self._controllers, self.kubelet):
-            self.start(runner)
-        await self.informers.synced()
+        await self._start_control()
         return self
+
+    async def _start_control(self) -> None:
+        self._control = [self.start(runner) for runner in (self.informers, *self._controllers, self.kubelet)]
+        await self.informers.synced()
+
+    async def restart(self) -> None:
+        """End controllers and kubelet as a crash would, between any two steps of theirs, and start new ones."""
+        for task in self._control:
+            task.cancel()
+        await asyncio.wait(self._control)
+        switches = self.kubelet.switches
+        self.informers, self.kubelet, self._controllers = self._build()
+        self.kubelet.switches = switches
+        await self._start_control()
 
     async def __aexit__(self, *failure: object) -> None:
         for task in reversed(self._tasks):
@@ -96,6 +113,10 @@ class World:
         task = self._group.create_task(runner.run(), name=type(runner).__name__)
         self._tasks.append(task)
         return task
+
+    def watching(self) -> InformerFactory:
+        """Return informers of one's own, to `start`: they go on when the controllers are restarted."""
+        return InformerFactory(self.client("watching"), self.rng)
 
     async def pass_time(self, seconds: float) -> None:
         """Let virtual time go on; everything that is due in between happens."""
