@@ -3,12 +3,12 @@
 A pod gets three things a template does not: requests from limits, service links, and host ports on the host network.
 """
 
-from decimal import ROUND_CEILING, Decimal
+from collections.abc import Iterable
 from typing import Any
 
-from homeport.api.scalars import canonical_quantity
+from homeport.api.quantity import Format, Quantity, parse_quantity
 
-__all__ = ["pod", "pod_spec", "pod_template_object", "pull_policy", "resource_list"]
+__all__ = ["container_requests", "pod", "pod_spec", "pod_template_object", "pull_policy", "resource_list"]
 
 Tree = dict[str, Any]
 
@@ -121,8 +121,7 @@ def resource_list(amounts: Tree) -> None:
     """Round amounts up to thousandths, the finest a resource is counted in."""
     for name, amount in amounts.items():
         if amount[-1] in "nu":
-            fine = Decimal(amount[:-1]).scaleb(-6 if amount[-1] == "n" else -3)
-            amounts[name] = canonical_quantity(f"{fine.to_integral_value(ROUND_CEILING)}m")
+            amounts[name] = str(Quantity(parse_quantity(amount).milli * 10**6, Format.DECIMAL))
 
 
 def _requests_from_limits(resources: Tree) -> None:
@@ -134,13 +133,44 @@ def _requests_from_limits(resources: Tree) -> None:
 
 def _pod_requests(spec: Tree, resources: Tree) -> None:
     """Pod-level requests left out are what the containers ask for together, or else the pod-level limit."""
-    asked = {name for container in spec.get("containers") or () for name in container["resources"].get("requests", {})}
     requests = resources.setdefault("requests", {})
+    for name, amount in container_requests(spec).items():
+        if name in ("cpu", "memory"):
+            requests.setdefault(name, str(amount))
     for name, limit in resources["limits"].items():
-        if name not in asked:
+        if name in ("cpu", "memory") or name.startswith("hugepages-"):
             requests.setdefault(name, limit)
     if not requests:
         del resources["requests"]
+
+
+def container_requests(spec: Tree) -> dict[str, Quantity]:
+    """Return what a pod's containers need at once: all that run on, or one init container beside the sidecars."""
+    running = _sum(container for container in spec.get("containers") or ())
+    peak: dict[str, Quantity] = {}
+    sidecars: dict[str, Quantity] = {}
+    for container in spec.get("initContainers", ()):
+        asked = _sum([container])
+        if container.get("restartPolicy") == "Always":
+            sidecars = _added(sidecars, asked)
+            asked = sidecars
+        else:
+            asked = _added(sidecars, asked)
+        peak = {name: max(peak.get(name, Quantity(0)), asked.get(name, Quantity(0))) for name in peak | asked}
+    total = _added(running, sidecars)
+    return {name: max(total.get(name, Quantity(0)), peak.get(name, Quantity(0))) for name in total | peak}
+
+
+def _sum(containers: Iterable[Tree]) -> dict[str, Quantity]:
+    total: dict[str, Quantity] = {}
+    for container in containers:
+        requests = (container.get("resources") or {}).get("requests", {})
+        total = _added(total, {name: parse_quantity(amount) for name, amount in requests.items()})
+    return total
+
+
+def _added(one: dict[str, Quantity], other: dict[str, Quantity]) -> dict[str, Quantity]:
+    return {name: one.get(name, Quantity(0)) + other.get(name, Quantity(0)) for name in one | other}
 
 
 def _volume(volume: Tree) -> None:

@@ -3,7 +3,8 @@
 import re
 from typing import Any, Final
 
-from homeport.api.quantity import Quantity, parse_quantity
+from homeport.api.defaults.pods import container_requests
+from homeport.api.quantity import parse_quantity
 from homeport.api.validation import addresses, names
 from homeport.api.validation.containers import (
     padded_image,
@@ -274,10 +275,7 @@ def _pod_resources(resources: Tree, spec: Tree, path: str) -> list[FieldError]:
     if "claims" in resources:
         errors.append(forbidden(f"{path}.claims", "claims may not be set for Resources at pod-level"))
     errors += validate_resources({k: v for k, v in resources.items() if k != "claims"}, path)
-    total: dict[str, Quantity] = {}
-    for container in spec.get("containers") or ():
-        for name, amount in container["resources"].get("requests", {}).items():
-            total[name] = total.get(name, Quantity(0)) + parse_quantity(amount)
+    total = container_requests(spec)
     for name, amount in resources.get("requests", {}).items():
         if name in total and total[name] > parse_quantity(amount):
             text = f"must be greater than or equal to aggregate container requests of {total[name]}"
