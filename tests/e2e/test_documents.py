@@ -21,7 +21,9 @@ def commands(document: str, prompt: str) -> list[str]:
     text = (ROOT / document).read_text(encoding="utf-8")
     lines = [line for block in BLOCK.findall(text) for line in block.splitlines()]
     shown = [line.removeprefix(prompt) for line in lines if line.startswith(prompt)]
-    return [line for line in shown if re.match(r"(KUBECONFIG=\$\([^)]*\) )?(\.venv/bin/)?(homeport|kubectl|\$\()", line)]
+    return [
+        line for line in shown if re.match(r"(KUBECONFIG=\$\([^)]*\) )?(\.venv/bin/)?(homeport|kubectl|\$\()", line)
+    ]
 
 
 @pytest.fixture
