@@ -132,6 +132,26 @@ async def test_a_pod_deleted_while_no_agent_looked_is_ended_afterwards(tmp_path:
 
 
 @pytest.mark.virtual
+@pytest.mark.parametrize("policy", ["Always", "Never"])
+async def test_a_sandbox_lost_while_no_agent_looked(tmp_path: Path, policy: str) -> None:
+    async with world(tmp_path) as w:
+        w.runtime.script = by_container({"setup": Script(runs_for=1.0)})
+        await w.pod("web", restartPolicy=policy, initContainers=[{"name": "setup", "image": "s:1"}])
+        await w.until("web", ready)
+        await w.kill_node()
+        w.runtime.lose_sandbox((await w.runtime.sandboxes())[0].id)
+        await asyncio.sleep(5)
+        w.start_node()
+        if policy == "Never":
+            ended = await w.until("web", lambda pod: phase(pod) == "Failed")
+            assert main_status(ended)["state"]["terminated"]["exitCode"] == 137
+            return
+        pod = await w.until("web", lambda pod: ready(pod) and main_status(pod)["restartCount"] == 1)
+        assert main_status(pod, "setup")["restartCount"] == 1
+        assert "SandboxChanged" in [reason for _, reason, _ in await w.events("web")]
+
+
+@pytest.mark.virtual
 async def test_a_finished_pod_keeps_its_status_over_agents(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         w.runtime.script = by_container({"main": Script(runs_for=1.0)})

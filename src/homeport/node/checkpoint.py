@@ -27,13 +27,18 @@ Saved = Mapping[str, ContainerState]
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """What a worker begins with. `exits` are ends nobody has recorded yet."""
+    """What a worker begins with.
+
+    exits         ends nobody has recorded yet
+    sandbox_lost  the pod had a sandbox, and it is no more
+    """
 
     states: Mapping[str, ContainerState] = field(default_factory=dict)
     live: Mapping[str, Live] = field(default_factory=dict)
     exits: Sequence[Exit] = ()
     sandbox: PodSandbox | None = None
     next_sandbox_attempt: int = 0
+    sandbox_lost: bool = False
 
 
 def _encode(states: Saved) -> str:
@@ -114,7 +119,7 @@ def adopt(
             live[newest.id].ended.set()
         elif newest.exit is not None:
             exits.append(newest.exit)
-    return Adopted(states, live, exits, sandbox, attempts)
+    return Adopted(states, live, exits, sandbox, attempts, sandbox is None and bool(states))
 
 
 def _adopted(newest: Container, known: ContainerState, pod: Pod) -> ContainerState:

@@ -79,6 +79,7 @@ class PodWorker:
         self.records.adopt(adopted.states, adopted.live)
         for exit in adopted.exits:
             self.records.exited(exit)
+        self._lost = adopted.sandbox_lost
 
     # What the agent tells
 
@@ -136,6 +137,8 @@ class PodWorker:
 
     async def _live(self) -> None:
         """Keep the pod as its spec wants it, until it must end."""
+        if self._lost and not self._begin_anew():
+            return
         preparing = self._spawn(self.preparation.run())
         seen = self.pod
         while not self._must_end():
@@ -235,13 +238,19 @@ class PodWorker:
         if sandbox is None:
             return False
         alive = any(one.id == sandbox.id and one.running for one in await self.context.runtime.sandboxes())
-        if alive or self.pod.restart_policy is RestartPolicy.NEVER:
+        if alive or not self._begin_anew():
             return False
-        self.events.normal("SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
-        self.records.sandbox_lost(self._need_not_rerun, self.context.clock.now())
         self.preparation.sandbox_lost()
         await self.context.runtime.remove_sandbox(sandbox.id)
         await self.context.network.detach(sandbox.id)
+        return True
+
+    def _begin_anew(self) -> bool:
+        """Take all containers as ended with their sandbox; returns False for a pod that never restarts."""
+        if self.pod.restart_policy is RestartPolicy.NEVER:
+            return False
+        self.events.normal("SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
+        self.records.sandbox_lost(self._need_not_rerun, self.context.clock.now())
         return True
 
     def _need_not_rerun(self, name: str, state: ContainerState) -> bool:
