@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from homeport.api import pods as pod_rules
+from homeport.api.owners import controller_of
 from homeport.api.resources import find
 from homeport.client.contract import Client, Object, PatchType
 from homeport.client.events import EventRecorder
@@ -32,6 +33,7 @@ from homeport.scheduler.decide import Placement, Unschedulable, decide
 from homeport.scheduler.model import Pod
 from homeport.scheduler.preemption import Eviction
 from homeport.scheduler.queue import PodQueue
+from homeport.scheduler.spreading import with_default_spread
 
 __all__ = ["Scheduler"]
 
@@ -40,8 +42,10 @@ NODES = find("Node")
 NAMESPACES = find("Namespace")
 CLAIMS = find("PersistentVolumeClaim")
 VOLUMES = find("PersistentVolume")
+SERVICES = find("Service")
 CLASSES = find("StorageClass", "storage.k8s.io")
 BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
+SPREAD_OWNERS = ("ReplicaSet", "StatefulSet")
 VOLUME_BINDING_SECONDS = 600.0
 
 _log = logging.getLogger(__name__)
@@ -66,6 +70,8 @@ class Scheduler:
         self._claims = informers.informer(CLAIMS)
         self._volumes = informers.informer(VOLUMES)
         self._classes = informers.informer(CLASSES)
+        self._services = informers.informer(SERVICES)
+        self._owners = {("apps", kind): informers.informer(find(kind, "apps")) for kind in SPREAD_OWNERS}
         self._pods.add_handler(add=self._pod_seen, update=self._pod_changed, delete=self._pod_gone)
         self._nodes.add_handler(add=self._node_seen, update=self._node_changed, delete=self._node_gone)
         self._namespaces.on_change(self._namespace_seen)
@@ -83,6 +89,8 @@ class Scheduler:
                 self._claims,
                 self._volumes,
                 self._classes,
+                self._services,
+                *self._owners.values(),
             ):
                 await informer.synced.wait()
             while True:
@@ -97,7 +105,7 @@ class Scheduler:
         if key in self._writing:
             self._again.add(key)
             return
-        pod = decode_pod(raw)
+        pod = self._spread_by_default(raw, decode_pod(raw))
         outcome = decide(pod, self._cache.snapshot(), self._claim_view(pod), self._rng)
         match outcome:
             case Placement(node, bindings):
@@ -243,6 +251,15 @@ class Scheduler:
             raw = self._pods.get(*key)
             if raw is not None:
                 self._pod_seen(raw)
+
+    def _spread_by_default(self, raw: Object, pod: Pod) -> Pod:
+        if len(self._nodes.list()) < 2:
+            return pod  # nothing to weigh
+        owner = controller_of(raw)
+        informer = self._owners.get((owner.group, owner.kind)) if owner else None
+        found = informer.get(pod.namespace, owner.name) if informer is not None and owner is not None else None
+        selector = found["spec"].get("selector") if found is not None else None
+        return with_default_spread(pod, self._services.list(pod.namespace), selector)
 
     def _claim_view(self, pod: Pod) -> ClaimView:
         if not pod.claims:

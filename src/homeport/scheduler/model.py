@@ -94,6 +94,8 @@ class WeightedTerm:
 
 @dataclass(frozen=True, slots=True)
 class SpreadConstraint:
+    """`lenient`: a node without the key is not left out, the constraint says nothing about it."""
+
     topology_key: str
     max_skew: int
     selector: LabelSelector
@@ -101,6 +103,7 @@ class SpreadConstraint:
     min_domains: int = 1
     honor_affinity: bool = True
     honor_taints: bool = False
+    lenient: bool = False
 
 
 @dataclass(frozen=True, slots=True)

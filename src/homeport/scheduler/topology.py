@@ -90,13 +90,15 @@ class SpreadView:
 def spread_views(pod: Pod, snapshot: Snapshot, *, required: bool) -> tuple[SpreadView, ...]:
     """Return the domains of each constraint of the pod, hard or soft ones."""
     constraints = [constraint for constraint in pod.spread if constraint.required is required]
-    keys = [constraint.topology_key for constraint in constraints]
+    keys = [constraint.topology_key for constraint in constraints if not constraint.lenient]
     views = []
     for constraint in constraints:
         domains: dict[str, int] = {}
         for state in snapshot.nodes.values():
             node = state.node
-            if not _counts(pod, constraint, node) or any(key not in node.labels for key in keys):
+            if constraint.topology_key not in node.labels or any(key not in node.labels for key in keys):
+                continue
+            if not _counts(pod, constraint, node):
                 continue
             domain = node.labels[constraint.topology_key]
             matching = sum(_spread_match(pod, constraint, other) for other in state.pods.values())
@@ -142,6 +144,8 @@ def spread_penalty(views: Iterable[SpreadView], node: Node) -> float:
     for view in views:
         domain = node.labels.get(view.constraint.topology_key)
         if domain is None:
+            if view.constraint.lenient:
+                continue
             return float("inf")
         penalty += view.domains.get(domain, 0) + view.constraint.max_skew - 1
     return penalty

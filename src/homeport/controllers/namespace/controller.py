@@ -8,10 +8,11 @@ from typing import Any
 
 from homeport.api.resources import RESOURCES, Resource, find
 from homeport.client.contract import Client, Object
-from homeport.client.informer import InformerFactory
+from homeport.client.informer import Informer, InformerFactory
 from homeport.client.queue import WorkQueue
 from homeport.clock import Clock, rfc3339
 from homeport.controllers.garbagecollector import collectable
+from homeport.controllers.indices import in_namespace, index_by_namespace
 from homeport.controllers.namespace.reconcile import Condition, Failure, Remains, conditions, merge_conditions
 from homeport.errors import ApiError, Conflict, NotFound
 
@@ -36,7 +37,7 @@ class NamespaceController:
         self._namespaces = informers.informer(NAMESPACES)
         self._namespaces.on_change(self._namespace_changed)
         for resource in collectable(self._resources):
-            informers.informer(resource).add_handler(delete=self._content_gone)
+            self._follow(informers.informer(resource))
 
     async def run(self) -> None:
         """Finish deletions; ends by cancellation only."""
@@ -121,11 +122,17 @@ class NamespaceController:
         if _is_terminating(namespace):
             self._queue.add(namespace["metadata"]["name"])
 
-    def _content_gone(self, obj: Object) -> None:
-        name = obj["metadata"].get("namespace", "")
-        namespace = self._namespaces.get(None, name)
-        if namespace is not None and _is_terminating(namespace):
-            self._queue.add(name)
+    def _follow(self, informer: Informer) -> None:
+        """Look again when the last object of a kind has left a terminating namespace; before, nothing can go on."""
+        index_by_namespace(informer)
+
+        def gone(obj: Object) -> None:
+            name = obj["metadata"].get("namespace", "")
+            namespace = self._namespaces.get(None, name)
+            if namespace is not None and _is_terminating(namespace) and not in_namespace(informer, name):
+                self._queue.add(name)
+
+        informer.add_handler(delete=gone)
 
 
 class ContentRemains(ApiError):
