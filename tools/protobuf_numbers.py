@@ -28,6 +28,7 @@ PACKAGES = {
     "autoscaling.v1": "api@{v}/autoscaling/v1",
     "policy.v1": "api@{v}/policy/v1",
     "authentication.v1": "api@{v}/authentication/v1",
+    "authorization.v1": "api@{v}/authorization/v1",
 }
 SCALARS = {
     "string": "s",

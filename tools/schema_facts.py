@@ -38,6 +38,7 @@ PACKAGES = {
     "autoscaling.v1": "api@{v}/autoscaling/v1",
     "policy.v1": "api@{v}/policy/v1",
     "authentication.v1": "api@{v}/authentication/v1",
+    "authorization.v1": "api@{v}/authorization/v1",
 }
 IMPORTS = {"metav1": "meta.v1", "v1": "core.v1", "apiv1": "core.v1", "corev1": "core.v1"}
 GROUPS = {
@@ -50,6 +51,7 @@ GROUPS = {
     "autoscaling": "autoscaling",
     "policy": "policy",
     "authentication": "authentication.k8s.io",
+    "authorization": "authorization.k8s.io",
 }
 KINDS = {
     "core.v1": "Namespace Node Pod Service Endpoints ConfigMap Secret ServiceAccount Event PersistentVolume "
@@ -61,7 +63,8 @@ KINDS = {
     "events.v1": "Event",
     "autoscaling.v1": "Scale",
     "policy.v1": "Eviction",
-    "authentication.v1": "TokenRequest",
+    "authentication.v1": "TokenRequest TokenReview SelfSubjectReview",
+    "authorization.v1": "SelfSubjectAccessReview SubjectAccessReview LocalSubjectAccessReview SelfSubjectRulesReview",
     "meta.v1": "DeleteOptions CreateOptions UpdateOptions PatchOptions ListOptions",
 }
 SCALARS = {

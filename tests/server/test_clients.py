@@ -101,6 +101,12 @@ def test_kubectl_applies_lists_element_by_element(kubectl: Kubectl) -> None:
     assert [c["name"] for c in kubectl.json("deploy", "web")["spec"]["template"]["spec"]["containers"]] == ["c"]
 
 
+def test_kubectl_knows_who_it_is_and_what_it_may(address: Address, tmp_path: Path) -> None:
+    kubectl = Kubectl(KUBECTLS[0], address, tmp_path, "who")
+    assert "system:masters" in kubectl("auth", "whoami")
+    assert kubectl("auth", "can-i", "create", "pods").strip() == "yes"
+
+
 def test_kubectl_explains_fields(address: Address, tmp_path: Path) -> None:
     kubectl = Kubectl(KUBECTLS[0], address, tmp_path, "explain")
     text = kubectl("explain", "statefulset.spec.template.spec.containers.ports")

@@ -21,8 +21,8 @@ from urllib.parse import parse_qsl, unquote
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from homeport.api.exchange import Handler, Request, Response, User
-from homeport.api.resources import BY_PATH
 from homeport.server.app import Server
+from homeport.server.served import BY_PATH
 from homeport.server.settings import Settings
 from homeport.store.memory import MemoryStore
 from homeport.testing.loop import VirtualClock, run_virtual

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 from homeport import ids
 from homeport.api.exchange import Request, Response, User
-from homeport.api.resources import BY_GVK, RESOURCES, Gvk
+from homeport.api.resources import BY_GVK, Gvk
 from homeport.clock import Clock
 from homeport.errors import ApiError, Details, RequestTooLarge, ServiceUnavailable, Timeout
 from homeport.server import answers, failures, negotiation, rules
 from homeport.server.admission import Admission
 from homeport.server.allocate import Allocator
 from homeport.server.authentication import Authentication
-from homeport.server.authorization import PUBLIC_PATHS, Authorizer, authorize
+from homeport.server.authorization import PUBLIC_PATHS, Authorizer, authorize, authorize_path
 from homeport.server.bootstrap import Bootstrap
 from homeport.server.compression import GZIP_FROM, Compressor
 from homeport.server.delete import Deleter
@@ -29,7 +29,9 @@ from homeport.server.metrics import Metrics
 from homeport.server.nodeproxy import NodeProxy
 from homeport.server.objects import Codec
 from homeport.server.openapi import OpenApi
+from homeport.server.reviews import Reviews
 from homeport.server.routing import Query, classify, deadline, served_prefix
+from homeport.server.served import REVIEW_NAMES, SERVED
 from homeport.server.services import Call, Services
 from homeport.server.settings import Settings
 from homeport.server.storage import Storage
@@ -60,7 +62,7 @@ def _codecs() -> dict[str, Codec]:
             if resource.kind == "Event" and resource.group
             else Codec(resource)
         )
-        for resource in RESOURCES
+        for resource in SERVED
     }
 
 
@@ -79,7 +81,7 @@ class Server:
     ) -> None:
         settings = settings or Settings()
         codecs = _codecs()
-        hub = Hub(store, list(codecs.values()))
+        hub = Hub(store, [codec for codec in codecs.values() if codec.resource.group_resource not in REVIEW_NAMES])
         watches = Watches(hub, rng, clock.now, settings.watch_bookmark_seconds)
         services = Services(
             settings,
@@ -100,6 +102,7 @@ class Server:
         self._subresources = Subresources(services, self._verbs, writer, deleter, tokens, NodeProxy(services))
         self._authentication = Authentication(static_tokens or {}, tokens, settings.anonymous)
         self._authorizer = Authorizer()
+        self._reviews = Reviews(services, self._authentication, self._authorizer)
         self._bootstrap = Bootstrap(services, writer)
         self._metrics = Metrics(hub, watches)
         self._compressor = Compressor()
@@ -218,12 +221,14 @@ class Server:
 
     async def _dispatch(self, call: Call) -> Response:
         target = call.target
+        if target.resource.group_resource in REVIEW_NAMES:
+            return self._reviews.answer(call)
         if target.subresource:
             return await self._subresources.handle(call)
         return await self._by_verb[target.verb](call)
 
     def _other(self, request: Request, query: Query, user: User) -> Response:
-        self._authorizer.path(user, request.method, request.path)
+        authorize_path(self._authorizer, user, request.method, request.path)
         for answer in self._others:
             response = answer(request, query)
             if response is not None:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from homeport.api.exchange import Request, User
@@ -51,9 +51,13 @@ class Authentication:
                 return ANONYMOUS
             raise Unauthorized("Unauthorized")
         scheme, _, token = header.partition(" ")
-        token = token.strip()
-        if scheme.lower() == "bearer" and token:
-            found = self._static.get(token) or self._tokens.user(token)
-            if found is not None:
-                return found
-        raise Unauthorized("Unauthorized")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise Unauthorized("Unauthorized")
+        return self.bearer(token.strip())
+
+    def bearer(self, token: str, audiences: Sequence[str] = ()) -> User:
+        """Return whom a bearer token stands for, before certain audiences or the server itself. Raises Unauthorized."""
+        found = self._static.get(token) or self._tokens.user(token, audiences)
+        if found is None:
+            raise Unauthorized("Unauthorized")
+        return found

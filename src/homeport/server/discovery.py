@@ -8,11 +8,12 @@ from itertools import groupby
 from typing import Final
 
 from homeport.api.exchange import Request, Response
-from homeport.api.resources import RESOURCES, Gvk, Resource, Subresource
+from homeport.api.resources import Gvk, Resource, Subresource
 from homeport.errors import NotAcceptable
 from homeport.server import answers
 from homeport.server.negotiation import Representation, choose, parse_accept
 from homeport.server.objects import Tree, encode_json
+from homeport.server.served import SERVED
 
 __all__ = ["Discovery"]
 
@@ -82,7 +83,7 @@ class Discovery:
 
 @cache
 def _groups() -> Mapping[str, Sequence[Resource]]:
-    return {group: tuple(found) for group, found in groupby(RESOURCES, key=lambda resource: resource.group)}
+    return {group: tuple(found) for group, found in groupby(SERVED, key=lambda resource: resource.group)}
 
 
 def _group_document(group: str) -> Tree:
@@ -136,8 +137,9 @@ def _entry(resource: Resource) -> Tree:
         entry["shortNames"] = list(resource.short_names)
     if resource.categories:
         entry["categories"] = list(resource.categories)
-    digest = sha256(f"{resource.group}/{resource.version}/{resource.kind}".encode()).digest()[:8]
-    entry["storageVersionHash"] = base64.b64encode(digest).decode()
+    if "list" in resource.verbs:
+        digest = sha256(f"{resource.group}/{resource.version}/{resource.kind}".encode()).digest()[:8]
+        entry["storageVersionHash"] = base64.b64encode(digest).decode()
     return entry
 
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from homeport.api.exchange import Request, Response
-from homeport.api.resources import RESOURCES, Gvk
+from homeport.api.resources import Gvk
 from homeport.server import answers, failures
 from homeport.server.negotiation import plain
 from homeport.server.objects import Tree
+from homeport.server.served import SERVED
 
 __all__ = ["Health"]
 
@@ -95,8 +96,8 @@ def _architecture() -> str:
 
 
 def _paths() -> list[str]:
-    groups = {resource.group for resource in RESOURCES if resource.group}
-    versions = {resource.prefix for resource in RESOURCES}
+    groups = {resource.group for resource in SERVED if resource.group}
+    versions = {resource.prefix for resource in SERVED}
     fixed = {"/.well-known/openid-configuration", "/api", "/apis", "/metrics", "/openapi/v2", "/openapi/v3"}
     health = {f"/{endpoint}" for endpoint in _ENDPOINTS}
     checks = {f"/{endpoint}/{check}" for endpoint in _ENDPOINTS for check in _CHECKS}

@@ -107,6 +107,8 @@ def _entry(code: str, data: bytes, depth: int) -> tuple[str, Any]:
 
 
 def _value(code: str, value: Value, depth: int) -> Any:
+    if code.startswith("%"):  # a list in a message of its own, bare in JSON
+        return _message(code[1:], _sized(value), depth + 1).get("items", [])
     if code.startswith("@"):
         return _message(code[1:], _sized(value), depth + 1)
     return _SCALARS[code](value)

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from homeport.api.exchange import Request
-from homeport.api.resources import BY_PATH, RESOURCES, Resource
+from homeport.api.resources import Resource
 from homeport.errors import BadRequest
 from homeport.server import failures
+from homeport.server.served import BY_PATH, GROUPS, SERVED
 
 __all__ = ["Query", "Target", "classify", "deadline", "served_prefix", "truthy"]
 
-_GROUP_VERSIONS = {(resource.group, resource.version) for resource in RESOURCES}
-_GROUPS = {resource.group for resource in RESOURCES}
+_GROUP_VERSIONS = {(resource.group, resource.version) for resource in SERVED}
 _NAMESPACE_SUBRESOURCES = ("status", "finalize")
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
 
@@ -43,7 +43,7 @@ def served_prefix(path: str) -> bool:
     parts = path.strip("/").split("/")
     if parts[0] == "api":
         return len(parts) > 1
-    return parts[0] == "apis" and len(parts) > 2 and parts[1] in _GROUPS
+    return parts[0] == "apis" and len(parts) > 2 and parts[1] in GROUPS
 
 
 def classify(request: Request, query: Query) -> Target | None:
