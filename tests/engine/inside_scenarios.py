@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -86,6 +87,28 @@ def signals_reach_the_program(holder: Holder, directory: Path) -> None:
     assert run(holder, "sh", "-c", script) == 7
     thread.join()
     assert signal.getsignal(signal.SIGUSR1) is before
+
+
+def a_stopped_program_stops_its_command(holder: Holder, directory: Path) -> None:
+    fifo = directory / "pid"
+    os.mkfifo(fifo)
+    code = (
+        "from homeport.engine.inside import run_inside; from homeport.node.namespaces import Holder; import sys;"
+        f"sys.exit(run_inside(Holder({holder.pid}, {holder.start}),"
+        f" ['sh', '-c', 'echo $$ > {fifo}; read line; exit 5'], '10.96.0.10', ['cluster.local']))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, start_new_session=True) as command:
+        assert command.stdin
+        program = int(fifo.read_text())
+        os.kill(program, signal.SIGSTOP)
+        stopped = os.waitid(os.P_PID, command.pid, os.WSTOPPED)
+        assert stopped
+        assert stopped.si_status == signal.SIGSTOP
+        os.kill(command.pid, signal.SIGCONT)
+        assert os.waitid(os.P_PID, command.pid, os.WCONTINUED)
+        command.stdin.write(b"go on\n")
+        command.stdin.close()
+        assert command.wait(30) == 5
 
 
 def capabilities_are_for_who_asks(holder: Holder, directory: Path) -> None:

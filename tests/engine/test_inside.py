@@ -40,6 +40,7 @@ def test_no_hosts_line_means_the_library_default() -> None:
         "exit_codes_and_failures_come_back",
         "standard_streams_are_the_callers",
         "signals_reach_the_program",
+        "a_stopped_program_stops_its_command",
         "capabilities_are_for_who_asks",
     ],
 )

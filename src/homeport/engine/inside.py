@@ -26,8 +26,8 @@ _NSSWITCH: Final = Path("/etc/nsswitch.conf")
 _NAME_CACHES: Final = (Path("/run/nscd/socket"), Path("/var/run/nscd/socket"))
 """Where glibc would ask a daemon of the host before the resolver."""
 _FORWARDED: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-_FROM_TERMINAL: Final = (signal.SIGINT, signal.SIGQUIT)
-"""The terminal sends these to the program itself; here they are only to be survived."""
+_FROM_TERMINAL: Final = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP)
+"""The terminal sends these to the program itself; what becomes of us follows from what becomes of it."""
 
 
 class InsideError(Exception):
