@@ -293,3 +293,87 @@ async def test_an_ephemeral_volume_comes_and_goes_with_its_pod(tmp_path: Path) -
         await world.settle(1.0)
         assert not await world.exists("PersistentVolumeClaim", "x-scratch")
         assert await world.items("PersistentVolume", namespace=None) == []
+
+
+async def test_a_gated_pod_waits_for_its_gates(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as world:
+        await world.node()
+        await world.pod("x", schedulingGates=[{"name": "example.com/wait"}])
+        await world.settle()
+        pod = await world.get("Pod", "x")
+        assert not pod["spec"].get("nodeName")
+        condition = {c["type"]: c for c in pod["status"]["conditions"]}["PodScheduled"]
+        assert (condition["status"], condition["reason"]) == ("False", "SchedulingGated")
+        await world.client.patch(find("Pod"), "default", "x", {"spec": {"schedulingGates": []}})
+        await world.settle()
+        assert (await world.get("Pod", "x"))["spec"]["nodeName"] == "node-1"
+
+
+async def test_a_pod_of_another_scheduler_is_left_alone(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as world:
+        await world.node()
+        await world.pod("x", schedulerName="mine")
+        await world.settle(5.0)
+        pod = await world.get("Pod", "x")
+        assert not pod["spec"].get("nodeName")
+        assert await world.items("Event", namespace=None) == []
+
+
+def external(name: str = "slow") -> dict[str, Any]:
+    return {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": name},
+        "provisioner": "example.com/slow",
+        "volumeBindingMode": "WaitForFirstConsumer",
+    }
+
+
+def slow_claim() -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data"},
+        "spec": {
+            "storageClassName": "slow",
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    }
+
+
+MOUNTED = [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]
+SELECTED = "volume.kubernetes.io/selected-node"
+
+
+async def test_a_node_that_cannot_provision_is_given_up_for_another_try(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as world:
+        await world.node()
+        await world.create(external())
+        await world.create(slow_claim())
+        await world.pod("x", volumes=MOUNTED)
+        await world.settle()
+        claim = await world.get("PersistentVolumeClaim", "data")
+        assert claim["metadata"]["annotations"][SELECTED] == "node-1"
+        assert not (await world.get("Pod", "x"))["spec"].get("nodeName")
+        patch = {"metadata": {"annotations": {SELECTED: None}}}
+        await world.client.patch(find("PersistentVolumeClaim"), "default", "data", patch)
+        await world.settle()
+        assert (await world.get("PersistentVolumeClaim", "data"))["metadata"]["annotations"][SELECTED] == "node-1"
+        assert any("could be provisioned" in message for message in await world.events("FailedScheduling"))
+
+
+async def test_a_pod_deleted_while_its_volume_is_made_leaves_its_place_to_the_next(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as world:
+        await world.node()
+        await world.create(external())
+        await world.create(slow_claim())
+        big = {"containers": [{"name": "main", "image": "a", "resources": {"requests": {"cpu": "3"}}}]}
+        await world.pod("x", volumes=MOUNTED, **big)
+        await world.settle()
+        await world.pod("y", **big)
+        await world.settle()
+        assert not (await world.get("Pod", "y"))["spec"].get("nodeName")
+        await world.client.delete(find("Pod"), "default", "x")
+        await world.settle()
+        assert (await world.get("Pod", "y"))["spec"]["nodeName"] == "node-1"

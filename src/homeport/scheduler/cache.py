@@ -51,16 +51,17 @@ class ClusterCache:
     def is_assumed(self, uid: str) -> bool:
         return uid in self._assumed
 
-    def drop_pod(self, uid: str) -> None:
-        """Forget a pod that is gone, has ended, or was not bound after all."""
+    def drop_pod(self, uid: str) -> bool:
+        """Forget a pod that is gone, has ended, or was not bound after all; tell whether that freed anything."""
         self._assumed.discard(uid)
         node = self._placed.pop(uid, None)
         if node is None:
-            return
+            return False
         if node in self._states:
             self._states[node] = self._states[node].without_pod(uid)
         else:
             self._homeless.get(node, {}).pop(uid, None)
+        return True
 
     def _place(self, pod: Pod, node: str) -> None:
         if self._placed.get(pod.uid, node) != node:

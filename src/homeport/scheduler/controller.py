@@ -129,7 +129,8 @@ class Scheduler:
             }
             await self._client.create(PODS, binding, pod.namespace, subresource="binding", name=pod.name)
         except (ApiError, OSError, VolumeLost) as error:
-            self._cache.drop_pod(pod.uid)
+            if self._cache.drop_pod(pod.uid):
+                self._queue.wake_all()
             if not isinstance(error, NotFound):
                 _log.info("binding %s/%s to %s failed: %s", pod.namespace, pod.name, node, error)
                 self._events.warning(raw, "FailedScheduling", f"binding rejected: {error}")
@@ -305,8 +306,7 @@ class Scheduler:
 
     def _pod_gone(self, raw: Object) -> None:
         self._give_up(key_of(raw))
-        self._cache.drop_pod(raw["metadata"]["uid"])
-        if (raw.get("spec") or {}).get("nodeName"):
+        if self._cache.drop_pod(raw["metadata"]["uid"]):
             self._queue.wake_all()
 
     def _node_seen(self, raw: Object) -> None:
