@@ -1,7 +1,7 @@
 """The click application: every command in a module of its own, imported when it is called."""
 
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -38,6 +38,13 @@ class _Lazy(click.Group):
         attribute = "exec_" if cmd_name == "exec" else cmd_name
         command: click.Command = getattr(import_module(f"homeport.cli.{module}"), attribute)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; Ctrl-C ends it with exit code 130 and without a word."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            ctx.exit(130)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -59,12 +59,14 @@ def _replicated(obj: Object, pods: Iterable[Object], counts: tuple[str, ...]) ->
     needed = dict.fromkeys(counts, wanted)
     if "updatedReplicas" in needed:
         needed["updatedReplicas"] = 0 if on_delete else max(0, wanted - partition)
-    if all(status.get(name, 0) >= number for name, number in needed.items()) and status.get("replicas", 0) == wanted:
+    troubles = {pod["metadata"]["name"]: pod_trouble(pod) for pod in pods}
+    counted = all(status.get(name, 0) >= number for name, number in needed.items())
+    fine = not troubles or list(troubles.values()).count("") >= wanted  # the count may be older than its pods
+    if counted and status.get("replicas", 0) == wanted and fine:
         return Verdict(True, "", progress)
-    for pod in pods:
-        trouble = pod_trouble(pod)
+    for name, trouble in troubles.items():
         if trouble:
-            return Verdict(False, f"pod {pod['metadata']['name']}: {trouble}", progress)
+            return Verdict(False, f"pod {name}: {trouble}", progress)
     return Verdict(False, f"{wanted - have} more ready pods" if have < wanted else "old pods to go", progress)
 
 

@@ -9,6 +9,7 @@ import click
 from homeport.cli.cluster import cluster_option, connected, directory_of, fail, run_async
 from homeport.cli.manifests import Manifest, ManifestError, read_manifests
 from homeport.cli.output import output_option, print_json
+from homeport.cli.waiting import ExpectedNode
 from homeport.engine.settings import PARTS
 
 DEFAULT_TIMEOUT = 180.0
@@ -72,7 +73,7 @@ def up(
             disabled_admission=disable_admission,
         )
         _alias(directory.path, images)
-        started = start(directory, settings, keep_running=stored is not None and settings == stored)
+        started = start(directory, settings)
     except (ManifestError, SettingsError, DirectoryError, LaunchError) as error:
         raise fail(str(error)) from error
     if started is not None:
@@ -116,8 +117,7 @@ async def _up(
             raise click.exceptions.Exit(1)
         late: list[str] = []
         if timeout is not None:
-            node = settings.node_name if settings.runs("node") else None
-            late = await wait_until_ready(client, targets, timeout, node=node)
+            late = await wait_until_ready(client, targets, timeout, node=_node(cluster, settings))
         seen = await overview(client, domain, {t.namespace for t in targets if t.namespace} or {namespace})
         if output == "json":
             print_json({"ready": not late, "waiting": late, **seen})
@@ -127,6 +127,14 @@ async def _up(
             click.echo(f"not ready after {timeout:g} s: {line}", err=True)
         if late:
             raise click.exceptions.Exit(1)
+
+
+def _node(cluster: str, settings: Any) -> ExpectedNode | None:
+    """Return the node to wait for: it must have looked at its pods in this life of the engine."""
+    control = directory_of(cluster).process("control")
+    if control is None or not settings.runs("node"):
+        return None
+    return ExpectedNode(settings.node_name, control.details.get("started", 0.0))
 
 
 async def _apply(client: Any, manifest: Manifest, namespace: str) -> str:

@@ -9,8 +9,9 @@ from typing import Any, Final
 from homeport.api.resources import Resource, find
 from homeport.cli.readiness import Verdict, verdict
 from homeport.client.informer import Informer, InformerFactory
+from homeport.clock import parse_time
 
-__all__ = ["Target", "wait_until_ready"]
+__all__ = ["ExpectedNode", "Target", "wait_until_ready"]
 
 _OWNERS: Final = {"StatefulSet", "Deployment", "ReplicaSet"}
 
@@ -27,10 +28,18 @@ class Target:
         return f"{self.resource.singular}/{self.name}"
 
 
+@dataclass(frozen=True, slots=True)
+class ExpectedNode:
+    """A node whose agent must have reported since `since`, in seconds since the epoch: older news say nothing."""
+
+    name: str
+    since: float
+
+
 class _World:
     """The collections that readiness is judged on, kept fresh by watches."""
 
-    def __init__(self, client: Any, targets: Sequence[Target], node: str | None) -> None:
+    def __init__(self, client: Any, targets: Sequence[Target], node: ExpectedNode | None) -> None:
         self.targets, self.node = targets, node
         self.changed = asyncio.Event()
         self.factory = InformerFactory(client, random.Random())
@@ -48,7 +57,7 @@ class _World:
         """Return the verdict on each target, by its printed name."""
         verdicts = {str(target): self._judge(target) for target in self.targets}
         if self.node is not None:
-            verdicts[f"node/{self.node}"] = self._judge_node(self.node)
+            verdicts[f"node/{self.node.name}"] = self._judge_node(self.node)
         return verdicts
 
     def _judge(self, target: Target) -> Verdict:
@@ -64,12 +73,14 @@ class _World:
         owners |= {one["metadata"]["uid"] for one in self.sets.list(namespace) if _owner(one) in owners}
         return [pod for pod in self.pods.list(namespace) if _owner(pod) in owners]
 
-    def _judge_node(self, name: str) -> Verdict:
-        node = self.nodes.get(None, name)
+    def _judge_node(self, expected: ExpectedNode) -> Verdict:
+        node = self.nodes.get(None, expected.name)
         if node is None:
             return Verdict(False, "the node agent to register")
         for condition in node.get("status", {}).get("conditions") or ():
             if condition["type"] == "Ready":
+                if parse_time(condition["lastHeartbeatTime"]) < int(expected.since):
+                    return Verdict(False, "the node agent to look after its pods")
                 return Verdict(condition["status"] == "True", condition.get("message", ""))
         return Verdict(False, "the node agent to report")
 
@@ -81,7 +92,9 @@ def _owner(obj: Any) -> str:
     return ""
 
 
-async def wait_until_ready(client: Any, targets: Sequence[Target], timeout: float, *, node: str | None) -> list[str]:
+async def wait_until_ready(
+    client: Any, targets: Sequence[Target], timeout: float, *, node: ExpectedNode | None
+) -> list[str]:
     """Return [] once everything is ready, else one line for each that is not when `timeout` seconds are over."""
     from homeport.cli.progress import Progress
 

@@ -13,7 +13,7 @@ import random
 import signal
 import sqlite3
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, Final
@@ -109,6 +109,7 @@ class Control:
         self.directory.record(
             "control",
             os.getpid(),
+            started=self.clock.now(),
             server=self.url,
             node=self.settings.node_name,
             kubernetes=server.settings.git_version,
@@ -189,15 +190,20 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--ready", type=int, help="descriptor on which readiness or the reason against it is told")
+    parser.add_argument("--lock", type=int, help="descriptor to close when ready, so that others may start or stop us")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     told: list[bool] = []
 
     def say(message: dict[str, Any]) -> None:
-        if arguments.ready is not None and not told:
-            told.append(True)
-            with open(arguments.ready, "w", encoding="utf-8") as channel:
-                channel.write(json.dumps(message) + "\n")
+        if told:
+            return
+        told.append(True)
+        if arguments.lock is not None:
+            os.close(arguments.lock)
+        if arguments.ready is not None:
+            with suppress(BrokenPipeError), open(arguments.ready, "w", encoding="utf-8") as channel:
+                channel.write(json.dumps(message) + "\n")  # whoever waited may have given up; the cluster stays
 
     import uvloop
 

@@ -7,7 +7,8 @@ Layout (mode 0700): `engine.json` settings and version; `state.db`; `pki/`; `ima
 import fcntl
 import json
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -143,6 +144,20 @@ class DataDirectory:
                 f"another engine runs on {self.path}; stop it with `homeport down`, or use another --name"
             ) from None
         self._lock = descriptor
+
+    @contextmanager
+    def change(self) -> Iterator[int]:
+        """Wait until nobody else starts or stops the engine here, and keep them waiting meanwhile.
+
+        Gives the descriptor that holds the lock: a process that inherits it keeps the others waiting until it closes
+        it or ends, even when we end first.
+        """
+        descriptor = os.open(self.run / "change.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
     def record(self, name: str, pid: int, **details: Any) -> None:
         """Note that process `pid` plays the part `name`."""

@@ -37,29 +37,35 @@ def processes(directory: DataDirectory) -> list[ProcessRecord]:
     return found
 
 
-def start(directory: DataDirectory, settings: ClusterSettings, *, keep_running: bool) -> float | None:
+def start(directory: DataDirectory, settings: ClusterSettings) -> float | None:
     """Start the engine and return once its API is ready, with the seconds that took; None when it ran already.
 
-    keep_running  whether the settings are those of the running engine; if not, it must be stopped first.
-    Raises LaunchError, DirectoryError.
+    Whoever else starts or stops it at the same time is waited for. Raises LaunchError, DirectoryError, SettingsError.
     """
-    running = directory.process("control")
-    if running is not None:
-        if not keep_running:
+    began = time.monotonic()
+    directory.create()
+    with directory.change() as lock:
+        if directory.process("control") is None:
+            directory.save(settings, homeport.__version__)
+            _start_control(directory, lock)
+            return time.monotonic() - began
+        if directory.load() != settings:
             raise LaunchError("the cluster runs with other settings; run `homeport down` first, then `up` with the new")
         return None
-    directory.create()
-    directory.save(settings, homeport.__version__)
-    began = time.monotonic()
+
+
+def _start_control(directory: DataDirectory, lock: int) -> None:
+    """Start the control process, which keeps `lock` until it is ready. Raises LaunchError."""
     reader, writer = os.pipe()
     log = directory.logs / "control.log"
+    words = ["--data", str(directory.path), "--ready", str(writer), "--lock", str(lock)]
     with open(log, "ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "homeport.engine.control", "--data", str(directory.path), "--ready", str(writer)],
+            [sys.executable, "-m", "homeport.engine.control", *words],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            pass_fds=[writer],
+            pass_fds=[writer, lock],
             start_new_session=True,
             cwd="/",
         )
@@ -73,7 +79,6 @@ def start(directory: DataDirectory, settings: ClusterSettings, *, keep_running: 
     if "error" in answer:
         process.wait()
         raise LaunchError(answer["error"])
-    return time.monotonic() - began
 
 
 def _tail(text: str, lines: int = 5) -> str:
@@ -82,16 +87,19 @@ def _tail(text: str, lines: int = 5) -> str:
 
 def stop(directory: DataDirectory) -> bool:
     """Stop the engine and every pod; return whether anything ran. Raises LaunchError."""
-    control = directory.process("control")
-    if control is not None:
-        os.kill(control.pid, signal.SIGTERM)
-        if not wait_for_end(control.pid, STOP_SECONDS):
-            end_process(control, 0)
-    left = [record for record in processes(directory) if record.name != "holder"]
-    for record in left:
-        end_process(record)
-    stopped_pods = stop_holder(directory)
-    return control is not None or bool(left) or stopped_pods
+    if not directory.run.is_dir():
+        return False
+    with directory.change():
+        control = directory.process("control")
+        if control is not None:
+            os.kill(control.pid, signal.SIGTERM)
+            if not wait_for_end(control.pid, STOP_SECONDS):
+                end_process(control, 0)
+        left = [record for record in processes(directory) if record.name != "holder"]
+        for record in left:
+            end_process(record, farewell=signal.SIGUSR1 if record.name == "node" else signal.SIGTERM)
+        stopped_pods = stop_holder(directory)
+        return control is not None or bool(left) or stopped_pods
 
 
 def stop_holder(directory: DataDirectory) -> bool:
@@ -100,7 +108,7 @@ def stop_holder(directory: DataDirectory) -> bool:
     When the keeper was killed and pods outlived it, one is started in their namespaces just to end them.
     """
     holder = find_holder(directory.run)
-    if holder is None and not living_sandboxes(directory.run):
+    if holder is None and not living_sandboxes(directory.run) and not living_containers(directory.run):
         return False
     try:
         asyncio.run(_stop_holder(directory))

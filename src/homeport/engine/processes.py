@@ -36,9 +36,11 @@ def spawn(directory: DataDirectory, name: str, module: str, arguments: Sequence[
         )
 
 
-def end_process(record: ProcessRecord, seconds: float = TERM_SECONDS) -> None:
-    """Ask a process to end, and make it. Blocks; for use in a thread."""
-    for number, patience in ((signal.SIGTERM, seconds), (signal.SIGKILL, 5.0)):
+def end_process(
+    record: ProcessRecord, seconds: float = TERM_SECONDS, farewell: signal.Signals = signal.SIGTERM
+) -> None:
+    """Ask a process to end, by the signal `farewell`, and make it. Blocks; for use in a thread."""
+    for number, patience in ((farewell, seconds), (signal.SIGKILL, 5.0)):
         if not record.alive:
             return
         with suppress(ProcessLookupError):

@@ -25,6 +25,8 @@ from homeport.node.worker import PodWorker
 __all__ = ["Agent"]
 
 RESTART_SECONDS: Final = 10.0
+SETTLE_SECONDS: Final = 10.0
+"""How long reports on adopted pods may take before the node is called ready all the same."""
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +40,8 @@ class Agent:
         self.workers: dict[str, PodWorker] = {}
         self._leaving: dict[tuple[str, str], asyncio.Event] = {}
         self._group: asyncio.TaskGroup | None = None
+        self.settled = asyncio.Event()
+        """Set once the API knows how every pod is that was here when the agent started."""
 
     def find(self, namespace: str, name: str) -> PodWorker | None:
         """Return the worker of the pod that has this name now."""
@@ -54,6 +58,7 @@ class Agent:
             await self._adopt()
             group.create_task(self._hear(exits))
             self._pods.add_handler(add=self._added, update=self._updated, delete=self._deleted)
+            await self._settle()
             await asyncio.get_running_loop().create_future()
 
     async def _hear(self, exits: AsyncIterator[Exit]) -> None:
@@ -84,6 +89,14 @@ class Agent:
         for pod in pods.values():
             own = [one for one in containers if one.labels.get("pod-uid") == pod.uid]
             self._begin(pod.tree, await self._adopted(pod, own, sandboxes))
+
+    async def _settle(self) -> None:
+        reports = [asyncio.ensure_future(worker.reporter.flush()) for worker in self.workers.values()]
+        if reports:
+            _, late = await asyncio.wait(reports, timeout=SETTLE_SECONDS)
+            for report in late:
+                report.cancel()
+        self.settled.set()
 
     async def _discard(self, sandbox: Sandbox, containers: Sequence[Container]) -> None:
         _log.info("sandbox %s of pod %s belongs to nobody", sandbox.id, sandbox.labels.get("pod-name"))

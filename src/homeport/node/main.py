@@ -88,10 +88,15 @@ async def serve_node(parts: NodeParts) -> None:
     )
     agent = Agent(context, pods, services, nodes)
     node = NodeObject(settings, client, clock, parts.runtime, parts.images, capacity, parts.network.gateway, recorder)
+
+    async def register() -> None:
+        await agent.settled.wait()  # whoever sees the node's heartbeat may believe what its pods say
+        await node.run()
+
     server = NodeServer(settings.socket, agent, parts.runtime, parts.reach, clock)
     try:
         async with asyncio.TaskGroup() as group:
-            for part in (informers.run(), recorder.run(), node.run(), agent.run(), server.run()):
+            for part in (informers.run(), recorder.run(), register(), agent.run(), server.run()):
                 group.create_task(part)
     finally:
         await objects.close()

@@ -150,7 +150,7 @@ class Admission:
 
 def _mount_token(spec: Tree, rng: random.Random) -> None:
     """Add the projected token volume and mount it wherever its path is free (21.3)."""
-    containers = [*spec.get("initContainers", ()), *spec.get("containers", ())]
+    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
     open_to_it = [
         each
         for each in containers
