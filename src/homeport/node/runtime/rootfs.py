@@ -13,7 +13,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +25,8 @@ __all__ = ["FRESH_ON_HOST", "RootFilesystems"]
 
 FRESH_ON_HOST: Final = ("/tmp", "/run")
 _NOT_FROM_HOST: Final = frozenset({"proc", "sys", "dev", "run", "tmp", "boot", "lost+found", "mnt", "media"})
+_MAX_DEPTH: Final = 3
+_MAX_COPIED_BYTES: Final = 1 << 20
 _MAX_OPTIONS: Final = 4000  # mount(2) takes one page
 
 
@@ -91,16 +93,47 @@ class RootFilesystems:
             if entry.is_symlink():
                 (root / entry.name).symlink_to(os.readlink(entry.path))
         for entry in _host_folders():
-            (root / entry.name).mkdir(mode=0o755)
-            upper, work = container / "upper" / entry.name, container / "work" / entry.name
-            upper.mkdir(exist_ok=True)
-            work.mkdir(exist_ok=True)
-            upper.chmod(entry.stat().st_mode & 0o7777 | 0o700)
-            # A folder that cannot be overlaid (something is mounted in it) stays empty: it is no part of a system.
-            with suppress(OSError):
-                self._overlay([Path(entry.path)], upper, work, root / entry.name)
+            self._mount_folder(container, entry.name, _MAX_DEPTH)
         for name in ("proc", "sys", "dev", "run", "tmp", "mnt"):
             (root / name).mkdir(mode=0o755, exist_ok=True)
+
+    def _mount_folder(self, container: Path, name: str, depth: int) -> None:
+        """Overlay one of the host's directories, or put it together when something is mounted inside it.
+
+        Such mounts are locked to the host's view, which the kernel does not let an ordinary user overlay: a container's
+        `/etc` with its `resolv.conf`, for instance. What then cannot be had either stays empty.
+        """
+        host, target, upper = f"/{name}", container / "rootfs" / name, container / "upper" / name
+        work = container / "work" / name.replace("/", "%")
+        for path in (target, upper, work):
+            path.mkdir(parents=True, exist_ok=True)
+        upper.chmod(os.stat(host).st_mode & 0o7777 | 0o700)
+        try:
+            self._overlay([Path(host)], upper, work, target)
+            return
+        except OSError:
+            if depth == 0 or not os.access(host, os.R_OK | os.X_OK):
+                return
+        for entry in os.scandir(host):
+            if entry.is_symlink():
+                (target / entry.name).symlink_to(os.readlink(entry.path))
+            elif entry.is_dir():
+                self._mount_folder(container, f"{name}/{entry.name}", depth - 1)
+            elif entry.is_file():
+                _copy_file(entry.path, target / entry.name)
+        for own in os.scandir(upper):  # the container's own files, for which there is no overlay here
+            if not own.is_dir(follow_symlinks=False):
+                (target / own.name).unlink(missing_ok=True)
+                shutil.copy(own.path, target / own.name, follow_symlinks=False)
+            elif not (target / own.name).exists():
+                shutil.copytree(own.path, target / own.name, symlinks=True)
+
+
+def _copy_file(source: str, target: Path) -> None:
+    """Copy a small file that we may read, with its mode; the rest is left out."""
+    if os.stat(source).st_size <= _MAX_COPIED_BYTES and os.access(source, os.R_OK):
+        shutil.copyfile(source, target)
+        shutil.copymode(source, target)
 
 
 def _host_folders() -> list[os.DirEntry[str]]:
