@@ -291,6 +291,8 @@ class Scheduler:
             self._queue.add(key_of(raw), (raw.get("spec") or {}).get("priority") or 0)
         else:
             self._give_up(key_of(raw))
+            if self._cache.drop_pod(raw["metadata"]["uid"]):
+                self._queue.wake_all()
 
     def _pod_changed(self, old: Object, new: Object) -> None:
         """Look again when something that matters changed; the scheduler's own status writes do not."""

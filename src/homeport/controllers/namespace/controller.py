@@ -4,7 +4,7 @@ Pods go first and the rest waits for them, because what runs may still need what
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from homeport.api.resources import RESOURCES, Resource, find
 from homeport.client.contract import Client, Object
@@ -20,7 +20,9 @@ __all__ = ["NamespaceController"]
 
 NAMESPACES = find("Namespace")
 PODS = find("Pod")
-FINALIZER = "kubernetes"
+FINALIZER: Final = "kubernetes"
+LATEST_LOOK_SECONDS: Final = 15.0
+"""Content that goes away calls for the next look; this is for what was created while the namespace was being marked."""
 
 
 class NamespaceController:
@@ -49,19 +51,20 @@ class NamespaceController:
         namespace = self._namespaces.get(None, name)
         if namespace is None or not _is_terminating(namespace):
             return
-        if FINALIZER not in (namespace.get("spec") or {}).get("finalizers", ()):
+        if FINALIZER not in ((namespace.get("spec") or {}).get("finalizers") or ()):
             return  # ours is done: what else holds it is somebody else's
         remains = await self._empty(name, [PODS])
         pods_are_gone = not remains.instances and not remains.failures
         if pods_are_gone:
             remains = await self._empty(name, [r for r in self._resources if r is not PODS])
-        else:
-            remains = Remains({}, {}, remains.failures)  # the rest has not been asked yet
-        await self._report(namespace, remains)
+        empty = pods_are_gone and not remains.instances
+        await self._report(namespace, remains if pods_are_gone else Remains({}, {}, remains.failures))
         if remains.failures:
             raise ContentRemains(remains)
-        if pods_are_gone and not remains.instances:
+        if empty:
             await self._finalize(name)
+        else:
+            self._queue.add_after(name, LATEST_LOOK_SECONDS)
 
     async def _empty(self, namespace: str, resources: Sequence[Resource]) -> Remains:
         """Ask for the deletion of everything and return what is still there afterwards."""
