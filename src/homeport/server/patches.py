@@ -59,21 +59,20 @@ def applied(patch: Patch, tree: Tree, gvk: Gvk, options: WriteOptions, warnings:
             result = apply_merge_patch(tree, patch.body)
         case _:
             result = apply_strategic_patch(tree, patch.body, merge_facts(gvk) or PLAIN)
+    if not isinstance(result, dict):
+        why = f"json: cannot unmarshal {go_kind(result)} into Go value of type map[string]interface {{}}"
+        raise _refused(patch, result, why)
     wanted = fresh(result)
-    if not isinstance(wanted, dict):
-        why = f"json: cannot unmarshal {go_kind(wanted)} into Go value of type map[string]interface {{}}"
-        raise _refused(patch, encode_json(wanted).decode(), why)
-    raw = encode_json(_in_upstream_order(wanted)).decode()
     _check_identity(wanted, tree)
     try:
         bodies.check_kind(wanted, gvk)
         decoded = decoding.decode(gvk, wanted)
     except BadRequest as error:
         why = error.message.partition(": ")[2] or error.message
-        raise _refused(patch, raw, _converters_words(why) if patch.media == _STRATEGIC else why) from error
+        raise _refused(patch, result, _converters_words(why) if patch.media == _STRATEGIC else why) from error
     findings = (*_patch_findings(patch), *decoded.findings)
     if findings and options.field_validation == "Strict":
-        raise _refused(patch, raw, f"strict decoding error: {', '.join(findings)}")
+        raise _refused(patch, result, f"strict decoding error: {', '.join(findings)}")
     if options.field_validation != "Ignore":
         warnings.extend(findings)
     apply_defaults(gvk, decoded.tree)
@@ -137,9 +136,9 @@ def _converters_words(why: str) -> str:
     return f"cannot restore struct from: {given}"
 
 
-def _refused(patch: Patch, raw: str, why: str) -> Invalid:
+def _refused(patch: Patch, result: Any, why: str) -> Invalid:
     """A patch whose result is no object of the kind: told by the result, or by a strategic patch itself."""
-    shown = go_text(patch.body) if patch.media == _STRATEGIC else raw
+    shown = go_text(patch.body) if patch.media == _STRATEGIC else encode_json(_in_upstream_order(result)).decode()
     message = f"Invalid value: {encode_json(shown).decode()}: {why}"
     return Invalid(f' "" is invalid: patch: {message}', Details(causes=(Cause("FieldValueInvalid", message, "patch"),)))
 
@@ -147,8 +146,10 @@ def _refused(patch: Patch, raw: str, why: str) -> Invalid:
 _METADATA_ORDER: Final = ("name", "generateName", "namespace", "uid", "resourceVersion", "generation")
 
 
-def _in_upstream_order(tree: Tree) -> Tree:
+def _in_upstream_order(tree: Any) -> Any:
     """Return the object with its keys in the order upstream prints a patched object's."""
+    if not isinstance(tree, dict):
+        return tree
     ordered = {key: tree[key] for key in sorted(tree)}
     if isinstance(metadata := tree.get("metadata"), dict):
         first = {key: metadata[key] for key in (*_METADATA_ORDER, "creationTimestamp") if key in metadata}
