@@ -1,5 +1,6 @@
 """The controllers beside each other on a real server: what one writes, the next acts on."""
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -377,3 +378,28 @@ async def test_a_pod_deleted_while_its_volume_is_made_leaves_its_place_to_the_ne
         await world.client.delete(find("Pod"), "default", "x")
         await world.settle()
         assert (await world.get("Pod", "y"))["spec"]["nodeName"] == "node-1"
+
+
+async def test_no_time_passes_from_create_to_bound_and_from_ready_to_the_slice(tmp_path: Path) -> None:
+    """Only turns of the loop: a timer or a poll anywhere on the way would move the virtual clock."""
+    async with cluster(tmp_path) as world:
+        await world.node()
+        spec = {"selector": {"app": "web"}, "ports": [{"port": 80}]}
+        await world.create({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": spec})
+        await world.settle()
+        started = world.clock.now()
+        await world.pod("x", labels={"app": "web"})
+        await turns()
+        assert (await world.get("Pod", "x"))["spec"]["nodeName"] == "node-1"
+        await world.report("x")
+        await turns()
+        (slice_,) = await world.slices("web")
+        assert [endpoint["conditions"]["ready"] for endpoint in slice_["endpoints"]] == [True]
+        endpoints = await world.get("Endpoints", "web")
+        assert len(endpoints["subsets"][0]["addresses"]) == 1
+        assert world.clock.now() == started
+
+
+async def turns(count: int = 100) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
