@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from homeport.api.resources import find
 from homeport.client.contract import Object
 from homeport.client.informer import Informer
 from homeport.testing.world import World
@@ -201,3 +202,67 @@ async def test_crashes_change_neither_the_end_nor_the_pods_on_the_way(sequence, 
     undisturbed = await play(kind, spec, [])
     crashes = [rng.uniform(0, 0.02) if rng.random() < 0.5 else rng.uniform(0, 1.0) for _ in range(8)]
     assert await play(kind, spec, crashes) == undisturbed
+
+
+async def test_pods_that_are_refused_show_as_a_failure_up_to_the_deployment():
+    async with World() as cluster:
+        client = cluster.client("test")
+        await cluster.pass_time(1)
+        manifest = workload("Deployment", "app", 2)
+        manifest["spec"]["template"]["spec"]["serviceAccountName"] = "ghost"
+        await client.create(DEPLOYMENTS, manifest)
+        await cluster.pass_time(5)
+        (replica_set,) = (await client.list(REPLICA_SETS, "default")).items
+        assert await failure(replica_set) == ("FailedCreate", True)
+        assert await failure(await client.get(DEPLOYMENTS, "default", "app")) == ("FailedCreate", True)
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "ghost"}}
+        await client.create(find("ServiceAccount"), account, "default")
+        await cluster.pass_time(60)
+        assert await failure(await client.get(DEPLOYMENTS, "default", "app")) == ("", False)
+        assert len(await pods(cluster)) == 2
+
+
+async def failure(obj: Object) -> tuple[str, bool]:
+    for condition in obj["status"].get("conditions") or ():
+        if condition["type"] == "ReplicaFailure":
+            return condition["reason"], "ghost" in condition["message"]
+    return "", False
+
+
+async def test_a_replica_set_name_that_is_taken_counts_as_a_collision():
+    async with world() as cluster:
+        client = cluster.client("test")
+        await client.create(DEPLOYMENTS, workload("Deployment", "app", 1))
+        await cluster.pass_time(1)
+        (taken,) = (await client.list(REPLICA_SETS, "default")).items
+        await client.delete(DEPLOYMENTS, "default", "app")
+        await cluster.pass_time(1)
+        stranger = workload("ReplicaSet", taken["metadata"]["name"], 0, image="other")
+        await client.create(REPLICA_SETS, stranger)
+        await client.create(DEPLOYMENTS, workload("Deployment", "app", 1))
+        await cluster.pass_time(5)
+        status = (await client.get(DEPLOYMENTS, "default", "app"))["status"]
+        assert (status["collisionCount"], status["availableReplicas"]) == (1, 1)
+
+
+async def test_a_revision_name_that_is_taken_counts_as_a_collision():
+    async with world() as cluster:
+        client = cluster.client("test")
+        await client.create(STATEFUL_SETS, workload("StatefulSet", "web", 0))
+        await cluster.pass_time(1)
+        (taken,) = (await client.list(REVISIONS, "default")).items
+        await client.delete(STATEFUL_SETS, "default", "web")
+        await cluster.pass_time(1)
+        stranger = {
+            "apiVersion": "apps/v1",
+            "kind": "ControllerRevision",
+            "metadata": {"name": taken["metadata"]["name"], "namespace": "default"},
+            "data": {"spec": {"template": template("web", "other")}},
+            "revision": 1,
+        }
+        await client.create(REVISIONS, stranger)
+        await client.create(STATEFUL_SETS, workload("StatefulSet", "web", 1))
+        await cluster.pass_time(5)
+        status = (await client.get(STATEFUL_SETS, "default", "web"))["status"]
+        assert (status["collisionCount"], status["readyReplicas"]) == (1, 1)
+        assert status["updateRevision"] != taken["metadata"]["name"]

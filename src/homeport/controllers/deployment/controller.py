@@ -30,6 +30,7 @@ from homeport.controllers.deployment.model import (
 )
 from homeport.controllers.deployment.reconcile import reconcile
 from homeport.controllers.deployment.revisions import REVISION, same_template
+from homeport.controllers.outcome import namespace_is_terminating
 from homeport.controllers.own_writes import OwnWrites
 from homeport.controllers.selection import Selection, selection_of
 from homeport.controllers.wakes import wake_owners
@@ -163,7 +164,7 @@ class DeploymentController:
             await self._put_status(key, obj, replace(desired.status, collision_count=collisions), None)
             raise
         except FAILURES as error:
-            if not _namespace_is_going(error):
+            if not namespace_is_terminating(error):
                 await self._report_refusal(key, obj, desired, planned.name, error, now)
             raise
         self._writes.wrote(key, self._sets, written)
@@ -251,8 +252,3 @@ class DeploymentController:
         owner = children.resolve(self._deployments, namespace, controller_of(replica_set))
         if owner is not None and (owner["spec"].get("strategy") or {}).get("type") == "Recreate":
             self._queue.add(key_of(owner))
-
-
-def _namespace_is_going(error: Exception) -> bool:
-    causes = error.details.causes if isinstance(error, ApiError) and error.details else ()
-    return any(cause.reason == "NamespaceTerminating" for cause in causes)

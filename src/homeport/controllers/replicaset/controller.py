@@ -14,6 +14,7 @@ from homeport.client.queue import WorkQueue
 from homeport.clock import Clock, rfc3339
 from homeport.controllers import children
 from homeport.controllers.decoded import Decoded
+from homeport.controllers.outcome import namespace_is_terminating
 from homeport.controllers.own_writes import OwnWrites
 from homeport.controllers.replicaset.codec import decode_pod, decode_set, new_pod
 from homeport.controllers.replicaset.model import Pod, ReplicaSet
@@ -106,7 +107,7 @@ class ReplicaSetController:
             try:
                 written = await self._client.create(PODS, body)
             except FAILURES as error:
-                if _namespace_is_going(error):
+                if namespace_is_terminating(error):
                     return  # whatever is created there would go at once
                 self._events.warning(obj, "FailedCreate", f"Error creating: {error}")
                 raise
@@ -171,8 +172,3 @@ class ReplicaSetController:
         due = [when for when in waiting if when > now]
         if due:
             self._queue.add_after(key, min(due) - now)
-
-
-def _namespace_is_going(error: Exception) -> bool:
-    causes = error.details.causes if isinstance(error, ApiError) and error.details else ()
-    return any(cause.reason == "NamespaceTerminating" for cause in causes)

@@ -110,7 +110,7 @@ class StatefulSetController:
             for phase in plan.phases:
                 await performer.perform(phase.slots)
             if plan.rolling is not None:
-                await performer.delete(plan.rolling.delete)
+                await performer.delete(plan.rolling.pod)
                 status = replace(status, current_replicas=status.current_replicas - 1)
         finally:
             await self._write_status(key, obj, desired, completed(desired, status))

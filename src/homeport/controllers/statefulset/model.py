@@ -9,7 +9,6 @@ from homeport.api.owners import Owner
 __all__ = [
     "Claim",
     "ClaimTemplate",
-    "Completion",
     "DeletePod",
     "FillClaims",
     "NewClaim",
@@ -236,23 +235,16 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
-class Completion:
-    """What a rolling update does at the end of a pass: the next outdated pod goes."""
-
-    delete: Pod
-
-
-@dataclass(frozen=True, slots=True)
 class Pass:
     """One pass over a set.
 
     phases   performed in order; the first that fails ends the pass
-    rolling  performed when all phases succeeded; it lowers `status.current_replicas` by one
+    rolling  the outdated pod that goes next, when all phases succeeded; it lowers `status.current_replicas` by one
     status   what to report, whether or not something failed
     wake_at  epoch second at which a pod turns available without any event, or None
     """
 
     phases: tuple[Phase, ...]
-    rolling: Completion | None
+    rolling: DeletePod | None
     status: Status
     wake_at: float | None

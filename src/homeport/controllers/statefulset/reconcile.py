@@ -15,7 +15,6 @@ from homeport.controllers.statefulset import claims as claim_rules
 from homeport.controllers.statefulset import identity
 from homeport.controllers.statefulset.model import (
     Claim,
-    Completion,
     DeletePod,
     FillClaims,
     Pass,
@@ -194,14 +193,14 @@ def _first_unhealthy(view: _View) -> Pod | None:
     return None
 
 
-def _roll(view: _View, update: Revision) -> Completion | None:
+def _roll(view: _View, update: Revision) -> DeletePod | None:
     """Return the outdated pod to replace next, from the top down to the partition (4.4)."""
     desired = view.desired
     if desired.on_delete:
         return None
     for pod in reversed(view.slots[desired.partition or 0 :]):
         if pod.revision != update.name and not pod.terminating:
-            return Completion(pod)
+            return DeletePod(pod)
         if not pod.healthy(view.now):
             return None
     return None
