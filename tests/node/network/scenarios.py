@@ -14,6 +14,7 @@ import pytest
 from homeport.node.network.bridge import BridgeNetwork, port_name
 from homeport.node.network.contract import NetworkFailure
 from homeport.node.network.settings import NetworkSettings
+from tests.node.network.contract import keeps_the_contract
 
 
 @contextmanager
@@ -45,6 +46,15 @@ def reaches(pid: int, address: str) -> bool:
 
 def ports() -> str:
     return subprocess.run(["ip", "-o", "link"], check=True, capture_output=True, text=True).stdout
+
+
+async def the_contract_is_kept(directory: Path) -> None:
+    network = BridgeNetwork(NetworkSettings(), directory)
+    await network.start()
+    with sandbox() as first, sandbox() as second, sandbox() as third:
+        await keeps_the_contract(network, first, second, third)
+    assert port_name("one") not in ports()
+    await network.close()
 
 
 async def pods_reach_each_other(directory: Path) -> None:

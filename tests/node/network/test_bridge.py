@@ -11,6 +11,7 @@ pytestmark = pytest.mark.real
 @pytest.mark.parametrize(
     "scenario",
     [
+        "the_contract_is_kept",
         "pods_reach_each_other",
         "addresses_survive_the_agent",
         "a_restarted_sandbox_is_wired_anew",

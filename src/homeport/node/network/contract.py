@@ -6,8 +6,8 @@ from typing import Protocol
 __all__ = ["Attachment", "Network", "NetworkFailure"]
 
 
-class NetworkFailure(Exception):
-    """The sandbox could not be connected; the text is for the event `FailedCreatePodSandBox`."""
+class NetworkFailure(OSError):
+    """The sandbox could not be connected or let go; the text is for the event `FailedCreatePodSandBox`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,12 @@ class Network(Protocol):
         ...
 
     async def detach(self, sandbox_id: str) -> None:
-        """Take the address back once nothing can use it. Absent is fine."""
+        """Take the address back once nothing can use it. Absent is fine. Raises NetworkFailure."""
         ...
 
     async def adopt(self, attachments: dict[str, int]) -> None:
-        """After a restart of the agent: sandbox id → holder pid of all that live. Others are cleaned away."""
+        """After a restart of the agent: sandbox id → holder pid of all that live. Others are cleaned away.
+
+        Raises NetworkFailure.
+        """
         ...
