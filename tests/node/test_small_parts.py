@@ -233,3 +233,29 @@ def test_a_health_check_on_the_wire() -> None:
     assert parse_reply(b"\x00\x00\x00\x00\x02\x08\x02") == "NOT_SERVING"
     assert parse_reply(b"\x00\x00\x00\x00\x00") == "UNKNOWN"
     assert parse_reply(b"") == ""
+
+
+async def test_a_followed_log_goes_on_after_its_rotation(tmp_path: Path) -> None:
+    path, ended, pieces = tmp_path / "0.log", asyncio.Event(), []
+    path.write_bytes(b"2026-01-01T00:00:00Z stdout F old\n")
+
+    async def follow() -> None:
+        async for piece in read_log(path, LogOptions(follow=True), ended):
+            pieces.append(piece)
+            seen.set()
+
+    seen = asyncio.Event()
+    task = asyncio.create_task(follow())
+    await seen.wait()
+    seen.clear()
+    with path.open("ab") as file:
+        file.write(b"2026-01-01T00:00:01Z stdout F last\n")
+    path.rename(tmp_path / "0.log.20260101-000002")
+    path.write_bytes(b"2026-01-01T00:00:02Z stdout F new\n")
+    async with asyncio.timeout(5):
+        while b"new" not in b"".join(pieces):
+            await seen.wait()
+            seen.clear()
+    ended.set()
+    await task
+    assert b"".join(pieces) == b"old\nlast\nnew\n"

@@ -170,20 +170,39 @@ class Agent:
         return Waiting(refusal.reason, f"Pod was rejected: {refusal.message}")
 
     async def _serve(self, worker: PodWorker) -> None:
-        """Run a worker after any earlier pod of that name has left the node; a fault of ours ends one pod's service."""
+        """Run a worker after any earlier pod of that name has left the node."""
         key = (worker.pod.namespace, worker.pod.name)
         before, done = self._leaving.get(key), asyncio.Event()
         self._leaving[key] = done
         try:
             if before is not None:
                 await before.wait()
-            await worker.run()
-        except Exception:
-            _log.exception("pod %s is not served any more", worker.pod)
-            worker.events.warning("FailedSync", "error syncing pod, it is left as it is")
-            await worker.gone.wait()
+            while not await self._served(worker):
+                worker = await self._replacement(worker)
         finally:
             done.set()
             if self._leaving.get(key) is done:
                 del self._leaving[key]
             self.workers.pop(worker.pod.uid, None)
+
+    @staticmethod
+    async def _served(worker: PodWorker) -> bool:
+        """Run a worker to its end; returns False when a fault ended it. One pod's fault must not be another's."""
+        try:
+            await worker.run()
+        except Exception as error:
+            _log.exception("the worker of pod %s failed", worker.pod)
+            worker.events.warning("FailedSync", f"error syncing pod, retrying: {type(error).__name__}")
+            return False
+        return True
+
+    async def _replacement(self, failed: PodWorker) -> PodWorker:
+        """Return a new worker that adopts what a failed one left, after a pause."""
+        await asyncio.sleep(RESTART_SECONDS)
+        pod = failed.pod
+        containers = [one for one in await self.context.runtime.containers() if one.labels.get("pod-uid") == pod.uid]
+        adopted = await self._adopted(pod, containers, await self.context.runtime.sandboxes())
+        worker = self.workers[pod.uid] = PodWorker(self.context, failed.pod.tree, adopted)
+        if failed.gone.is_set():
+            worker.removed()
+        return worker

@@ -7,16 +7,17 @@ record marked P is a piece of a longer line. Source: `node` sections 13.1 and 13
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from homeport.clock import nano_time, parse_time
+from homeport.node.growth import Growth
 
 __all__ = ["LogOptions", "Record", "parse", "read_log", "tail_records"]
 
 CHUNK_BYTES: Final = 64 * 1024
-POLL_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,24 +133,49 @@ def _nine_digits(stamp: str) -> bytes:
 
 
 async def read_log(path: Path, options: LogOptions, ended: asyncio.Event | None) -> AsyncIterator[bytes]:
-    """Yield the log's bytes; with `follow`, as they are written until the instance has `ended` and all is read."""
+    """Yield the log's bytes; with `follow`, as they are written until the instance has `ended` and all is read.
+
+    ended   None for an instance that ended long ago. A followed log goes on in the file that took its name.
+    """
     selection = _Selection(options)
-    buffer = b""
-    with path.open("rb") as file:
+    with ExitStack() as stack:
+        growth = stack.enter_context(Growth(path)) if options.follow and ended is not None else None
+        file = stack.enter_context(path.open("rb"))
         if options.tail_lines is not None:
             file.seek(_tail_offset(file.fileno(), options.tail_lines))
+        buffer = b""
         while not selection.full:
             over = ended is None or ended.is_set()
             data = file.read(CHUNK_BYTES)
             if data:
-                buffer += data
-                out, buffer = _drain(buffer, selection)
+                out, buffer = _drain(buffer + data, selection)
                 if out:
                     yield out
-            elif not options.follow or over:
+            elif _replaced(path, file):
+                file = stack.enter_context(path.open("rb"))
+                if growth is not None:
+                    growth.follow(path)
+            elif growth is None or ended is None or over:
                 break
             else:
-                await _grown_or_ended(ended)
+                await _grown_or_ended(growth, ended)
+
+
+def _replaced(path: Path, file: BinaryIO) -> bool:
+    """Whether another file has the log's name now: this one was rotated away, and is read to its end."""
+    try:
+        return os.stat(path).st_ino != os.fstat(file.fileno()).st_ino
+    except FileNotFoundError:
+        return False
+
+
+async def _grown_or_ended(growth: Growth, ended: asyncio.Event) -> None:
+    tasks = (asyncio.ensure_future(growth.wait()), asyncio.ensure_future(ended.wait()))
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _drain(buffer: bytes, selection: _Selection) -> tuple[bytes, bytes]:
@@ -165,15 +191,3 @@ def _rendered(lines: list[bytes], selection: _Selection) -> Iterator[bytes]:
         record = parse(line)
         if record is not None:
             yield selection.render(record)
-
-
-async def _grown_or_ended(ended: asyncio.Event | None) -> None:
-    """Wait until the file may have grown: the kernel tells nobody of a file's growth but by inotify, so look often."""
-    if ended is None:
-        await asyncio.sleep(POLL_SECONDS)
-        return
-    try:
-        async with asyncio.timeout(POLL_SECONDS):
-            await ended.wait()
-    except TimeoutError:
-        return

@@ -136,6 +136,8 @@ class NodeObject:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, RENEW_SECONDS)
         self._recorder.normal(node, "Starting", "Starting kubelet.")
+        for word in ("NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID", "NodeReady"):
+            self._recorder.normal(node, word, f"Node {self._settings.name} status is now: {word}")
         while True:
             try:
                 await self._renew(node)

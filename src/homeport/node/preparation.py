@@ -1,6 +1,7 @@
 """What a pod needs before its first container: sandbox and volumes, made side by side and kept right afterwards."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -44,6 +45,7 @@ class Preparation:
         self.ready = False
         self.shown_ready = sandbox is not None  # what an earlier agent made is not reported lost while we look
         self._moved = asyncio.Event()
+        self._attempt: asyncio.Task[PodSandbox] | None = None
         uid = pod().uid
         self.volumes = PodVolumes(
             context.settings.pod_directory(uid),
@@ -61,7 +63,13 @@ class Preparation:
 
     def sandbox_lost(self) -> None:
         """The sandbox died: `run` again makes another."""
-        self.sandbox, self.ready, self.shown_ready = None, False, False
+        self.sandbox, self._attempt, self.ready, self.shown_ready = None, None, False, False
+
+    async def settle(self) -> None:
+        """Once `run` was cancelled: let a sandbox that was being made come to be, so that it can be removed."""
+        if self.sandbox is None and self._attempt is not None:
+            with contextlib.suppress(SandboxFailed):
+                self.sandbox = await self._attempt
 
     async def run(self) -> None:
         """Prepare, then keep volumes fresh; ends by cancellation only."""
@@ -77,7 +85,8 @@ class Preparation:
     async def _make_sandbox(self) -> None:
         while self.sandbox is None:
             try:
-                self.sandbox = await make_sandbox(self._context, self._pod(), self.next_attempt)
+                self._attempt = asyncio.create_task(make_sandbox(self._context, self._pod(), self.next_attempt))
+                self.sandbox = await asyncio.shield(self._attempt)
             except SandboxFailed as failure:
                 self._events.warning("FailedCreatePodSandBox", f"Failed to create pod sandbox: {failure}")
                 await asyncio.sleep(SANDBOX_RETRY_SECONDS)

@@ -286,6 +286,7 @@ class PodWorker:
         """Wait for what is being started: it either runs afterwards, and is stopped, or never will."""
         while starting := {task for task in self._tasks if not task.done()}:
             await asyncio.wait(starting)
+        await self.preparation.settle()
 
     async def _let_go(self) -> None:
         """Release what the pod held, again and again until it is released."""
