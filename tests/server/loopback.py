@@ -4,7 +4,7 @@ import asyncio
 import random
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +34,7 @@ class Address:
     kubeconfig: Path
     ca: Path
     pki: Pki
+    stop: Callable[[], None]
 
 
 @contextmanager
@@ -59,11 +60,15 @@ def listening(folder: Path, node_socket: str = "") -> Iterator[Address]:
         kubeconfig = folder / "kubeconfig"
         write_kubeconfig(kubeconfig, "test", f"https://{host}:{port}", pki.ca_pem, admin)
         async with server:
-            found.append(Address(host, port, folder / "api.sock", kubeconfig, pki.ca_path, pki))
+            found.append(Address(host, port, folder / "api.sock", kubeconfig, pki.ca_path, pki, end))
             ready.set()
             await stop.wait()
         await listener.close()
         await store.close()
+
+    def end() -> None:
+        loops[0].call_soon_threadsafe(stop.set)
+        thread.join()
 
     def work() -> None:
         try:
@@ -81,8 +86,8 @@ def listening(folder: Path, node_socket: str = "") -> Iterator[Address]:
             raise failures[0]
         yield found[0]
     finally:
-        if loops and not failures:
-            loops[0].call_soon_threadsafe(stop.set)
+        if thread.is_alive() and loops:
+            end()
         thread.join()
     if failures:
         raise failures[0]

@@ -250,3 +250,29 @@ def test_logs_are_streamed_from_the_node(tmp_path: Path) -> None:
             answer = exchange(connection, request, b"0\r\n\r\n")
             assert b"5\r\nline\n\r\n" in answer
         thread.join()
+
+
+def test_an_answer_under_way_goes_out_before_the_end(tmp_path: Path) -> None:
+    with listening(tmp_path) as address, plain(address) as connection:
+        request = b"GET /api/v1/namespaces?watch=1&resourceVersion=0 HTTP/1.1\r\nhost: x\r\n\r\n"
+        received = exchange(connection, request, b'"type":"ADDED"')
+        stopper = threading.Thread(target=address.stop)
+        stopper.start()
+        while piece := connection.recv(65536):
+            received += piece
+        stopper.join()
+    assert received.endswith(b"0\r\n\r\n")
+
+
+def test_a_write_whose_client_leaves_is_done_or_not_but_never_half(address: Address) -> None:
+    body = b'{"metadata":{"name":"left"},"spec":{"containers":[{"name":"c","image":"i"}]}}'
+    create = b"POST /api/v1/namespaces/default/pods HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
+    for _ in range(20):
+        with plain(address) as connection:
+            connection.sendall(create + body)
+        with plain(address) as connection:
+            connection.sendall(b"DELETE /api/v1/namespaces/default/pods/left HTTP/1.1\r\nhost: x\r\n\r\n")
+        with plain(address) as connection:
+            ask = b"GET /api/v1/namespaces/default/pods/left HTTP/1.1\r\nhost: x\r\n\r\n"
+            while b"deletionTimestamp" in exchange(connection, ask, b"}\n"):
+                pass  # marked, and gone a commit later: never only marked

@@ -8,6 +8,7 @@ from homeport.api import strategy
 from homeport.api.exchange import User
 from homeport.api.resources import find
 from homeport.clock import parse_time, rfc3339
+from homeport.errors import NotFound
 from homeport.server import failures
 from homeport.server.admission import Admission, Attempt
 from homeport.server.allocate import Allocator
@@ -103,8 +104,6 @@ class Deleter:
         self, codec: Codec, namespace: str | None, found: Sequence[Stored], options: DeleteOptions, user: User
     ) -> None:
         """Delete what a list found, one by one; what is already gone is as good (8.10)."""
-        from homeport.errors import NotFound
-
         for stored in found:
             try:
                 await self.delete(codec, namespace, stored.name, options, user)

@@ -79,7 +79,7 @@ class Listener:
         for server in self._servers:
             server.close()
         for connection in tuple(self._connections):
-            connection.close()
+            connection.finish()
         if self._connections:
             await asyncio.wait([connection.closed for connection in self._connections], timeout=_GRACE_SECONDS)
         for connection in tuple(self._connections):

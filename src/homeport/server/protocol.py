@@ -98,9 +98,11 @@ class HttpProtocol(asyncio.Protocol):
         self._waiting: deque[_Incoming] = deque()
         self._busy: asyncio.Task[None] | None = None
         self._running = False
+        self._streaming = False
         self._writable: asyncio.Future[None] | None = None
         self._reading = True
         self._closing = False
+        self._last = False
         self._tunnel: _TunnelEnd | None = None
         self._early = b""
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
@@ -117,8 +119,8 @@ class HttpProtocol(asyncio.Protocol):
         if not self.closed.done():
             self.closed.set_result(None)
         self.resume_writing()
-        if self._busy is not None:
-            self._busy.cancel()
+        if self._busy is not None and self._streaming:
+            self._busy.cancel()  # anything else comes to its end by itself: a write is not left half done
         if self._tunnel is not None:
             self._tunnel.transport.close()
 
@@ -244,7 +246,7 @@ class HttpProtocol(asyncio.Protocol):
         self._running = False
         if self._closing:
             return
-        if not incoming.keep_alive or incoming.upgrade or incoming.too_large:
+        if self._last or not incoming.keep_alive or incoming.upgrade or incoming.too_large:
             self._closing = True
             self.transport.close()
             return
@@ -274,12 +276,14 @@ class HttpProtocol(asyncio.Protocol):
         parts = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
         for name, value in response.headers:
             parts.append(f"{name}: {value}\r\n".encode())
-        if not incoming.keep_alive:
+        if self._last or not incoming.keep_alive:
             parts.append(b"connection: close\r\n")
         parts.append(framing)
         return b"".join(parts)
 
     def _write(self, incoming: _Incoming, response: Response) -> None:
+        if self._closing:
+            return
         body = response.body
         framing = b"\r\n" if response.status in _NO_BODY else b"content-length: %d\r\n\r\n" % len(body)
         head = self._head(incoming, response, framing)
@@ -292,7 +296,10 @@ class HttpProtocol(asyncio.Protocol):
 
     async def _stream(self, incoming: _Incoming, response: Response, stream: AsyncIterator[bytes]) -> None:
         self.transport.write(self._head(incoming, response, b"transfer-encoding: chunked\r\n\r\n"))
+        self._streaming = True
         try:
+            if self._closing:
+                return
             async for piece in stream:
                 if not piece:
                     continue
@@ -302,6 +309,7 @@ class HttpProtocol(asyncio.Protocol):
                 if self._closing:
                     return
         finally:
+            self._streaming = False
             closer = getattr(stream, "aclose", None)
             if closer is not None:
                 await closer()
@@ -316,14 +324,20 @@ class HttpProtocol(asyncio.Protocol):
             self.transport.write(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
             self.transport.close()
             return
+        if self._closing:  # the client went meanwhile
+            end.transport.close()
+            return
         end.transport.write(tunnel.head + self._early)
         self._early = b""
         self._tunnel = end
 
-    def close(self) -> None:
-        """End the connection; what is written already still goes out."""
-        self._closing = True
-        self.transport.close()
+    def finish(self) -> None:
+        """End the connection once the answer under way has gone out; at once when there is none."""
+        if self._running and self._tunnel is None:
+            self._last = True
+        else:
+            self._closing = True
+            self.transport.close()
 
 
 class _TunnelEnd(asyncio.Protocol):

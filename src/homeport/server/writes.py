@@ -1,5 +1,6 @@
 """How every object gets into the store: the same steps whatever verb or component brings it (api-machinery 7, 8.1)."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -84,6 +85,8 @@ class Writer:
         reservation = self._allocator.create(codec, tree, dry_run=dry_run)
         try:
             outcome = await self._insert(codec, namespace, tree, warnings, generated, now, dry_run)
+        except asyncio.CancelledError:
+            raise  # the write may yet be stored: what it took stays taken, until the next start counts again
         except BaseException:
             reservation.release()
             raise
@@ -215,6 +218,8 @@ class Writer:
                     self._allocator.removed(codec, before)
                 return Outcome(tree=new)
             outcome = await self._replace(codec, old, new, before, dry_run)
+        except asyncio.CancelledError:
+            raise  # as in `create`
         except BaseException:
             reservation.release()
             raise
