@@ -1,6 +1,5 @@
 """The row of a pod: what state it is in, in one word (api-machinery 15.1-15.3)."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,7 +34,7 @@ class _Init:
     reason: str
     ready: int
     restarts: _Restarts
-    """All of them, for the time they run."""
+    """All of them up to the one at work, for the time they run."""
     sidecar_restarts: _Restarts
 
 
@@ -82,8 +81,6 @@ def _init_state(spec: Tree, status: Tree, sidecars: set[Any]) -> _Init:
         sidecar = container.get("name") in sidecars
         if sidecar:
             sidecar_restarts = sidecar_restarts.plus(container)
-        if reason:
-            continue
         state = container.get("state", {})
         ended, waiting = state.get("terminated"), state.get("waiting")
         if ended is not None and ended.get("exitCode", 0) == 0:
@@ -97,6 +94,7 @@ def _init_state(spec: Tree, status: Tree, sidecars: set[Any]) -> _Init:
             reason = f"Init:{waiting['reason']}"
         else:
             reason = f"Init:{index}/{len(spec.get('initContainers', ()))}"
+        break  # what comes after it has not begun
     return _Init(reason, ready, restarts, sidecar_restarts)
 
 
@@ -132,8 +130,8 @@ def _is_true(condition: Tree | None) -> bool:
 
 
 def _address(status: Tree) -> str:
-    listed: Iterable[Tree] = status.get("podIPs", ())
-    return next((address["ip"] for address in listed if address.get("ip")), NONE)
+    listed = status.get("podIPs")
+    return (listed[0].get("ip") if listed else "") or NONE
 
 
 def _gates(spec: Tree, conditions: Tree) -> str:
