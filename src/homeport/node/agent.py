@@ -99,7 +99,7 @@ class Agent:
         self.settled.set()
 
     async def _discard(self, sandbox: Sandbox, containers: Sequence[Container]) -> None:
-        _log.info("sandbox %s of pod %s belongs to nobody", sandbox.id, sandbox.labels.get("pod-name"))
+        _log.info("removing sandbox %s of pod %s: dead, or nobody's", sandbox.id, sandbox.labels.get("pod-name"))
         await self.context.runtime.remove_sandbox(sandbox.id)
         await self.context.network.detach(sandbox.id)
         for container in containers:

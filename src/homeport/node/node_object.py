@@ -176,6 +176,7 @@ class NodeObject:
                 "annotations": {"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
             },
             "spec": {},
+            "status": await self._status(self._clock.now()),
         }
         try:
             node = await self._client.create(NODES, body)

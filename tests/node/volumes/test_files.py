@@ -11,6 +11,7 @@ from homeport.node.environment import Facts
 from homeport.node.volumes.atomic import write_atomically
 from homeport.node.volumes.failure import SubPathFailure, VolumeFailure
 from homeport.node.volumes.hostpath import prepare_host_path
+from homeport.node.volumes.ids import IdMaps, parse_map
 from homeport.node.volumes.mounts import mounted_below
 from homeport.node.volumes.ownership import give_to_group
 from homeport.node.volumes.payload import File, TokenRequest, payload, token_requests
@@ -187,3 +188,9 @@ def test_a_group_gets_what_its_members_need(tmp_path: Path) -> None:
 def test_mounts_below_a_folder_are_found_deepest_first() -> None:
     text = "1 0 0:1 / /a rw - tmpfs x rw\n2 1 0:2 / /a/b\\040c rw - tmpfs x rw\n3 1 0:3 / /ab rw - tmpfs x rw\n"
     assert mounted_below(Path("/a"), text) == [Path("/a/b c"), Path("/a")]
+
+
+def test_ids_are_mapped_or_not() -> None:
+    ids = IdMaps(parse_map("         0       1000          1\n"), parse_map("0 1000 1\n1 100000 65536\n"))
+    assert (ids.user(0), ids.user(1000), ids.user(None)) == (0, None, None)
+    assert (ids.group(0), ids.group(2000), ids.group(65537)) == (0, 2000, None)

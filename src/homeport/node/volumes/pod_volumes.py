@@ -24,6 +24,7 @@ from homeport.node.volumes.atomic import write_atomically
 from homeport.node.volumes.claims import claim_name, resolve_claim
 from homeport.node.volumes.failure import VolumeFailure
 from homeport.node.volumes.hostpath import prepare_host_path
+from homeport.node.volumes.ids import this_process
 from homeport.node.volumes.mounts import Mounts
 from homeport.node.volumes.ownership import give_to_group
 from homeport.node.volumes.payload import File, TokenRequest, common_user, payload, token_requests
@@ -80,6 +81,7 @@ class PodVolumes:
         self.root = root
         self._client, self._objects, self._mounts = client, objects, mounts
         self._clock, self._rng = clock, rng
+        self._ids = this_process()
         self._tokens: dict[TokenRequest, _Token] = {}
         self.volumes: dict[str, Volume] = {}
 
@@ -126,7 +128,7 @@ class PodVolumes:
 
     async def _set_up(self, pod: Pod, volume: Tree, facts: Facts) -> Volume:
         name = volume["name"]
-        group = _fs_group(pod)
+        group = self._fs_group(pod)
         if (empty := volume.get("emptyDir")) is not None:
             path = self._directory("kubernetes.io~empty-dir", name)
             if empty.get("medium") == "Memory":
@@ -159,6 +161,9 @@ class PodVolumes:
             await asyncio.to_thread(walk)
         return Volume(volume["name"], found.path, found.read_only)
 
+    def _fs_group(self, pod: Pod) -> int | None:
+        return self._ids.group((pod.spec.get("securityContext") or {}).get("fsGroup"))
+
     def _directory(self, plugin: str, name: str) -> Path:
         path = self.root / "volumes" / plugin / name
         path.mkdir(0o750, parents=True, exist_ok=True)
@@ -167,9 +172,10 @@ class PodVolumes:
     async def _write(self, pod: Pod, volume: Tree, path: Path, facts: Facts) -> None:
         tokens = {request: await self._token(pod, request) for request in token_requests(volume)}
         files: Mapping[str, File] = payload(pod, volume, self._objects, facts, tokens)
-        owner = common_user(pod) if tokens and _fs_group(pod) is None else None
+        group = self._fs_group(pod)
+        owner = self._ids.user(common_user(pod)) if tokens and group is None else None
         stamp = f"{int(self._clock.now() * 1000)}.{self._rng.getrandbits(32):08x}"
-        write_atomically(path, files, stamp, group=_fs_group(pod), owner=owner)
+        write_atomically(path, files, stamp, group=group, owner=owner)
 
     async def _token(self, pod: Pod, request: TokenRequest) -> str:
         now = self._clock.now()
@@ -203,8 +209,3 @@ def remove_pod_directory(root: Path, mounts: Mounts) -> None:
 
 def _bytes(text: str | None) -> int | None:
     return int(quantity_value(text)) if text else None
-
-
-def _fs_group(pod: Pod) -> int | None:
-    group: int | None = (pod.spec.get("securityContext") or {}).get("fsGroup")
-    return group
