@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from pathlib import Path
 
 import pytest
@@ -75,17 +74,11 @@ def standard_streams_are_the_callers(holder: Holder, directory: Path) -> None:
 def signals_reach_the_program(holder: Holder, directory: Path) -> None:
     fifo = directory / "ready"
     os.mkfifo(fifo)
-
-    def disturb() -> None:
-        fifo.read_text()  # the program is there
-        os.kill(os.getpid(), signal.SIGUSR1)
-
     before = signal.getsignal(signal.SIGUSR1)
-    thread = threading.Thread(target=disturb)
-    thread.start()
     script = f"trap 'exit 7' USR1; echo ready > {fifo}; while :; do sleep 0.05; done"
-    assert run(holder, "sh", "-c", script) == 7
-    thread.join()
+    with subprocess.Popen(["sh", "-c", f"read line < {fifo}; kill -USR1 {os.getpid()}"]) as disturber:
+        assert run(holder, "sh", "-c", script) == 7
+        assert disturber.wait() == 0
     assert signal.getsignal(signal.SIGUSR1) is before
 
 

@@ -4,7 +4,7 @@ import asyncio
 import sys
 import tempfile
 import time
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
@@ -146,8 +146,8 @@ async def the_name_server_is_not_balanced(world: World) -> None:
 async def source_ranges_keep_others_out(world: World) -> None:
     (pod,) = await backends(world, "a")
     client, other = await world.pod("client"), await world.pod("other")
-    only = IPv4Network(client.address)
-    addresses = {"balancer_addresses": (IPv4Network("192.0.2.7").network_address,), "source_ranges": (only,)}
+    ranges = tuple(IPv4Network(text) for text in (client.address, client.address, "192.0.2.0/24", "192.0.2.0/28"))
+    addresses = {"balancer_addresses": (IPv4Address("192.0.2.7"),), "source_ranges": ranges}
     await world.set(service("web", "10.96.1.1", **addresses), at(pod))
     assert names(await client.ask("192.0.2.7", 80)) == {"a": 1}
     assert await other.ask("192.0.2.7", 80) == {"timeout": 1}

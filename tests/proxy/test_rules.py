@@ -132,6 +132,13 @@ def test_the_node_may_use_a_balancer_address_it_is_allowed_to_reach() -> None:
     assert port.frontends[1].sources == (*ranges, IPv4Network(address))
 
 
+def test_source_ranges_do_not_overlap() -> None:
+    ranges = tuple(IPv4Network(text) for text in ("10.0.0.0/8", "10.1.0.0/16", "192.0.2.0/25", "192.0.2.128/25"))
+    service = replace(PLAIN, balancer_addresses=(IPv4Address("192.0.2.2"),), source_ranges=ranges)
+    (port,) = decide(service, {PORT: [HERE]}, SETTINGS).ports
+    assert [str(source) for source in port.frontends[1].sources] == ["10.0.0.0/8", "192.0.2.0/24"]
+
+
 def test_a_real_address_is_left_alone() -> None:
     service = replace(PLAIN, cluster_addresses=(IPv4Address("10.96.0.10"),))
     rules = decide(service, {PORT: [HERE]}, SETTINGS)

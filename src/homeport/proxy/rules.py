@@ -5,7 +5,7 @@ Source: `services-dns` 17.1 (endpoint selection), 17.2 (affinity, source ranges)
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 
 from homeport.proxy.model import (
     Endpoint,
@@ -98,11 +98,11 @@ def _internal(service: Service, has_local: bool, usable: bool) -> Via:
 
 
 def _sources(service: Service, address: IPv4Address, settings: ProxySettings) -> tuple[IPv4Network, ...]:
-    """Return who may use a balancer's address. The node, when it may, comes from that very address."""
-    ranges = service.source_ranges
+    """Return who may use a balancer's address, without overlaps. The node, when it may, comes from that very address."""
+    ranges = [*service.source_ranges]
     if any(node in network for node in settings.node_addresses for network in ranges):
-        return (*ranges, IPv4Network(address))
-    return ranges
+        ranges.append(IPv4Network(address))
+    return tuple(collapse_addresses(ranges))
 
 
 def _cluster_set(endpoints: Sequence[Endpoint], settings: ProxySettings) -> tuple[Target, ...]:
