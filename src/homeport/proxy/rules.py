@@ -98,7 +98,7 @@ def _internal(service: Service, has_local: bool, usable: bool) -> Via:
 
 
 def _sources(service: Service, address: IPv4Address, settings: ProxySettings) -> tuple[IPv4Network, ...]:
-    """Return who may use a balancer's address, without overlaps. The node, when it may, comes from that very address."""
+    """Return who may use a balancer's address, in ranges apart. The node, when it may, comes from that very address."""
     ranges = [*service.source_ranges]
     if any(node in network for node in settings.node_addresses for network in ranges):
         ranges.append(IPv4Network(address))
