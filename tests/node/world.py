@@ -119,7 +119,8 @@ class World:
                             return
 
     async def events(self, name: str) -> list[tuple[str, str, str]]:
-        """Return (type, reason, message) of a pod's events, oldest first."""
+        """Return (type, reason, message) of a pod's events, oldest first, once what is recorded now was sent."""
+        await asyncio.sleep(0.01)
         listing = await self.client.list(EVENTS, "default")
         about = [event for event in listing.items if event["involvedObject"]["name"] == name]
         about.sort(key=lambda event: int(event["metadata"]["resourceVersion"]))

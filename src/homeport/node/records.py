@@ -166,7 +166,11 @@ class ContainerRecords:
         self._set(name, replace(self.get(name), forced=True))
 
     def hooked(self, container_id: str) -> None:
-        self._update_running(container_id, hooked=True)
+        """Its postStart hook, if any, is done: without probes it is started and ready from this moment."""
+        container = self.live[container_id].container
+        started = container.probe(ProbeKind.STARTUP) is None
+        ready = started and container.probe(ProbeKind.READINESS) is None
+        self._update_running(container_id, hooked=True, started=started, ready=ready)
 
     def probe_started(self, container_id: str) -> None:
         self._update_running(container_id, started=True)
