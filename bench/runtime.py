@@ -3,8 +3,9 @@
     python -m bench.runtime [COUNT]
 
 `bare` is `crun run` on a prepared bundle, as a shell would call it: no network, no log, nothing kept. `ours` is
-`start_container` to its return: root directory, configuration, FIFOs, cgroup, keeper, runtime, records on disk; `to
-exit` goes on until the end of `/bin/true` has been reported and its log closed. `exec` is `true` inside a running container.
+`start_container` to its return: root directory, configuration, FIFOs, cgroup, keeper, runtime, records on disk.
+`to exit` goes on until the end of `/bin/true` has been reported and its log closed. `exec` is `true` inside a running
+container. As an ordinary user the figures go to `runtime-rootless.json`.
 """
 
 import asyncio
@@ -93,7 +94,8 @@ def main(count: int) -> None:
     wait_for_end(holder.pid)
     shutil.rmtree(data)
     version = subprocess.run(["crun", "--version"], capture_output=True, text=True, check=True).stdout.split("\n")[0]
-    write("runtime", {"runtime": version, "count": count, "keeper MB": round(memory, 1), "median": taken})
+    name = "runtime" if os.geteuid() == 0 else "runtime-rootless"
+    write(name, {"runtime": version, "count": count, "keeper MB": round(memory, 1), "median": taken})
 
 
 async def stop(run: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from homeport.clock import WallClock
+from homeport.node import syscalls
 from homeport.node.images.aliases import AliasTable
 from homeport.node.images.local import LocalImages, load_archive
 from homeport.node.images.store import ImageStore
@@ -111,7 +112,7 @@ async def sandboxed(data: Path) -> AsyncIterator[Node]:
         assert await it.runtime.containers() == []
         assert os.listdir(data / "run" / "containers") == os.listdir(data / "run" / "sandboxes") == []
         assert str(data) not in Path("/proc/self/mountinfo").read_text()
-        assert not Path(f"/proc/{sandbox.pid}").exists()
+        assert syscalls.start_ticks(sandbox.pid) is None
 
 
 async def output_and_exit_codes(data: Path) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from hypothesis import given
@@ -18,11 +19,15 @@ class Stopped:
         return self.time
 
 
+def at_once(job: Callable[[], None]) -> None:
+    job()
+
+
 STAMP = "1970-01-01T00:00:00.500000000Z"
 
 
 def written(path: Path, *pieces: tuple[str, bytes]) -> str:
-    log = LogFile(path, Stopped())
+    log = LogFile(path, Stopped(), at_once)
     for stream, data in pieces:
         log.write(stream, data)
     log.close()
@@ -50,7 +55,7 @@ def test_a_long_line_is_cut_and_its_last_piece_is_full(tmp_path: Path) -> None:
 @given(chunks=st.lists(st.binary(max_size=40), max_size=20))
 def test_content_survives_any_division_into_pieces(tmp_path_factory, chunks: list[bytes]) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path_factory.mktemp("log") / "log"
-    log = LogFile(path, Stopped())
+    log = LogFile(path, Stopped(), at_once)
     for chunk in chunks:
         log.write("stdout", chunk)
     log.close()
@@ -64,7 +69,7 @@ def _ended(data: bytes) -> bytes:
 
 def test_rotation_keeps_five_files_and_packs_older_ones(tmp_path: Path) -> None:
     clock = Stopped()
-    log = LogFile(tmp_path / "0.log", clock)
+    log = LogFile(tmp_path / "0.log", clock, at_once)
     line = b"x" * 15_000 + b"\n"
     for _ in range(7):
         clock.time += 60
@@ -90,7 +95,7 @@ async def test_a_pump_moves_everything_and_tells_who_listens(tmp_path: Path) -> 
     os.mkfifo(fifo)
     writer = os.open(fifo, os.O_RDWR)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-    pump = Pump(LogFile(tmp_path / "log", Stopped()), {reader: "stdout"})
+    pump = Pump(LogFile(tmp_path / "log", Stopped(), at_once), {reader: "stdout"})
     heard: list[tuple[str, bytes]] = []
     pump.listeners.add(lambda stream, data: heard.append((stream, data)))
     os.write(writer, b"hello\n")

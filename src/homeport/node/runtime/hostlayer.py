@@ -1,8 +1,9 @@
-"""What a container on the host image finds in its own layer before it starts.
+"""What lies between the host's files and a container on the host image.
 
-A well-known program's files; and, for an ordinary user, directories. The host's directories belong to ids that do not
-exist in our user namespace, so nobody inside could create anything in them; a directory of the same name in the
-container's layer, which is ours, takes over their ownership while their content still shows.
+Well-known programs bring files, put into the container's own layer. And for an ordinary user there is a layer of empty
+directories, shared by all containers: the host's directories belong to ids that do not exist in our user namespace, so
+nobody inside could create anything in them; a directory of the same name that is ours takes over their ownership while
+their content still shows.
 """
 
 import os
@@ -16,24 +17,39 @@ from homeport.node.images.programs import Program
 __all__ = ["HostLayer"]
 
 _WRITABLE: Final = (("/etc", 2), ("/home", 1), ("/opt", 2), ("/root", 0), ("/srv", 1), ("/usr/local", 2), ("/var", 3))
-"""Where programs write, and how many levels below are made ours."""
+"""Where programs write, and how many levels below become ours."""
 
 
 class HostLayer:
-    """Fills the upper layer of host-image containers. The host's directories are looked at once."""
+    """Makes the shared directories once, and fills the upper layers of host-image containers.
 
-    def __init__(self, *, rootless: bool) -> None:
+    skeleton  where the shared directories go; a new name per boot, since containers of this boot keep it mounted
+    """
+
+    def __init__(self, skeleton: Path, *, rootless: bool) -> None:
         self._rootless = rootless
+        self._skeleton = skeleton
         self._opaque = Ownership(privileged=not rootless).opaque_attribute
-        self._skeleton: list[str] | None = None
+
+    def below(self, folder: str) -> list[Path]:
+        """Return what to stack under an overlay of the host's `/folder`, topmost first."""
+        ours = self._skeleton / folder
+        return [ours, Path("/", folder)] if self._rootless and ours.is_dir() else [Path("/", folder)]
+
+    def prepare(self) -> None:
+        """Make the shared directories unless they are there. Raises OSError."""
+        if not self._rootless or self._skeleton.is_dir():
+            return
+        new = self._skeleton.with_name(f".{self._skeleton.name}.{os.getpid()}")
+        new.mkdir()
+        for top, depth in _WRITABLE:
+            for path in _directories(top, depth):
+                self._directory(new, path)
+        new.rename(self._skeleton)
 
     def lay_out(self, upper: Path, program: Program | None, targets: Sequence[str]) -> None:
         """Write into an upper layer that is not mounted yet. Raises OSError."""
         if self._rootless:
-            if self._skeleton is None:
-                self._skeleton = [path for top, depth in _WRITABLE for path in _directories(top, depth)]
-            for path in self._skeleton:
-                self._directory(upper, path)
             for target in targets:
                 if not os.path.lexists(target):
                     self._directory(upper, os.path.dirname(target.rstrip("/")))

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -29,10 +30,12 @@ class LogFile:
     """Writes one container's log, split into lines per stream, and rotates it.
 
     Rotation renames to `<name>.<YYYYMMDD-HHMMSS>`; all but the newest rotated file are compressed.
+
+    later  runs a job that may take a while, such as packing ten megabytes, when it suits
     """
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        self.path, self._clock = path, clock
+    def __init__(self, path: Path, clock: Clock, later: Callable[[Callable[[], None]], None]) -> None:
+        self.path, self._clock, self._later = path, clock, later
         self._pending: dict[str, bytes] = {}
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         self._open()
@@ -84,20 +87,21 @@ class LogFile:
         if not target.exists():  # two rotations within a second go to one file's successor, never over a file
             self.path.rename(target)
         self._open()
-        rotated = sorted(self.path.parent.glob(f"{self.path.name}.*"))
+        rotated = sorted(path for path in self.path.parent.glob(f"{self.path.name}.*") if path.suffix != ".tmp")
         for old in rotated[: -(MAX_FILES - 1)]:
             old.unlink()
         for old in rotated[-(MAX_FILES - 1) : -1]:
             if old.suffix != ".gz":
-                _compress(old)
+                self._later(partial(_compress, old))
 
 
 def _compress(path: Path) -> None:
     temporary = path.with_name(f"{path.name}.tmp")
-    with open(path, "rb") as plain, gzip.open(temporary, "wb", compresslevel=1) as packed:
-        shutil.copyfileobj(plain, packed)
-    temporary.rename(path.with_name(f"{path.name}.gz"))
-    path.unlink()
+    with suppress(FileNotFoundError):  # removed with its pod, or by the next rotation
+        with open(path, "rb") as plain, gzip.open(temporary, "wb", compresslevel=1) as packed:
+            shutil.copyfileobj(plain, packed)
+        temporary.rename(path.with_name(f"{path.name}.gz"))
+        path.unlink()
 
 
 class Pump:

@@ -11,10 +11,10 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from homeport.clock import Clock
 from homeport.node import syscalls
@@ -43,6 +43,8 @@ from homeport.node.runtime.users import IdMap
 from homeport.node.unsharing import in_user_namespace
 
 __all__ = ["OciRuntime"]
+
+T = TypeVar("T")
 
 SHARED_MEMORY_OPTIONS = "mode=1777,size=64m"
 
@@ -78,7 +80,8 @@ class OciRuntime:
         directories = Directories(run)
         directories.make()
         rootless = in_user_namespace()
-        roots = RootFilesystems(ImageStore(data / "images").layer_directories, rootless=rootless)
+        shared = run / f"host-{syscalls.boot_id()}"
+        roots = RootFilesystems(ImageStore(data / "images").layer_directories, shared, rootless=rootless)
         launcher = Launcher(
             tool=await choose_tool(run, roots),
             roots=roots,
@@ -112,6 +115,9 @@ class OciRuntime:
         return [self._container(record) for record in self._containers.values()]
 
     async def create_sandbox(self, spec: SandboxSpec) -> Sandbox:
+        return await _whole(self._create_sandbox(spec))
+
+    async def _create_sandbox(self, spec: SandboxSpec) -> Sandbox:
         known = self._sandboxes.get(spec.id)
         if known is not None:
             return self._sandbox(known)
@@ -160,6 +166,9 @@ class OciRuntime:
         self._sandboxes.pop(sandbox_id, None)
 
     async def start_container(self, spec: ContainerSpec) -> Container:
+        return await _whole(self._start_container(spec))
+
+    async def _start_container(self, spec: ContainerSpec) -> Container:
         known = self._containers.get(spec.id)
         if known is not None:
             return self._container(known)
@@ -181,12 +190,12 @@ class OciRuntime:
         try:
             self._directories.save_container(record)
             shared_memory = self._directories.sandbox(sandbox.id) / "shm"
-            self._launcher.prepare(spec, sandbox, directory, shared_memory)
+            await asyncio.to_thread(self._launcher.prepare, spec, sandbox, directory, shared_memory)
             if not spec.tty:
                 self._pumps[spec.id] = self._pump(record, self._fifos(directory))
             self._ended[spec.id] = asyncio.Event()
             pid = await self._launcher.start(spec, directory, self._holder)
-        except (RuntimeFailure, HolderGone, OSError, asyncio.CancelledError) as error:
+        except (RuntimeFailure, HolderGone, OSError) as error:
             await self._discard(spec.id)
             if isinstance(error, HolderGone | OSError):
                 raise RuntimeFailure("CreateContainerError", str(error)) from error
@@ -415,7 +424,10 @@ class OciRuntime:
             queue.put_nowait(end)
 
     def _pump(self, record: ContainerRecord, sources: dict[int, str]) -> Pump:
-        return Pump(LogFile(Path(record.log_path), self._clock), sources)
+        return Pump(LogFile(Path(record.log_path), self._clock, self._pack), sources)
+
+    def _pack(self, job: Callable[[], None]) -> None:
+        asyncio.get_running_loop().run_in_executor(None, job)
 
     def _fifos(self, directory: Path) -> dict[int, str]:
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -433,7 +445,8 @@ class OciRuntime:
         self._ended.pop(container_id, None)
         with suppress(HolderGone, LaunchFailed):
             await self._holder.forget(container_name(container_id))
-        self._launcher.discard(container_id, self._directories.container(container_id))
+        directory = self._directories.container(container_id)
+        await asyncio.to_thread(self._launcher.discard, container_id, directory)
 
     def _drop_sandbox(self, directory: Path) -> None:
         if os.path.ismount(directory / "shm"):
@@ -464,6 +477,18 @@ class OciRuntime:
         pid = record.process.pid if record.process else 0
         exit_seen = self._exits.get(record.id)
         return Container(record.id, record.sandbox_id, pid, record.labels, record.started_at, exit_seen)
+
+
+async def _whole(work: Coroutine[Any, Any, T]) -> T:
+    """Await something that must not stop half-way: when cancelled, see it through first."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()  # looked at: nobody is left to tell
+        raise
 
 
 def _exec_process(directory: Path, spec: ExecSpec) -> dict[str, Any]:

@@ -34,12 +34,13 @@ class RootFilesystems:
     """Mounts and unmounts root directories; runs in the namespace keeper's mount namespace.
 
     layers    image id → its layer directories, lowest first
+    shared    a directory for what containers on the host image have in common
     rootless  inside our own user namespace
     """
 
-    def __init__(self, layers: Callable[[str], Sequence[Path]], *, rootless: bool) -> None:
+    def __init__(self, layers: Callable[[str], Sequence[Path]], shared: Path, *, rootless: bool) -> None:
         self._layers, self._rootless = layers, rootless
-        self._host = HostLayer(rootless=rootless)
+        self._host = HostLayer(shared, rootless=rootless)
 
     def mount(self, container: Path, image_id: str, targets: Sequence[str] = ()) -> Path:
         """Make and mount `container/rootfs`. Raises OSError, or what `layers` raises.
@@ -51,6 +52,7 @@ class RootFilesystems:
             (container / name).mkdir(exist_ok=True)
             (container / name).chmod(0o755)
         if is_host(image_id):
+            self._host.prepare()
             self._host.lay_out(container / "upper", program_of(image_id), targets)
             if self._rootless:
                 self._mount_host_folders(container)
@@ -109,7 +111,7 @@ class RootFilesystems:
             path.mkdir(parents=True, exist_ok=True)
         upper.chmod(os.stat(host).st_mode & 0o7777 | 0o700)
         try:
-            self._overlay([Path(host)], upper, work, target)
+            self._overlay(self._host.below(name), upper, work, target)
             return
         except OSError:
             if depth == 0 or not os.access(host, os.R_OK | os.X_OK):
