@@ -11,7 +11,10 @@ _REFERENCE = re.compile(r"(?:goto |@)(\S+)")
 
 
 class KernelModel:
-    """Chains with rules, sets, and elements of the shared containers; `fail_next` makes transactions fail."""
+    """Chains with rules, sets, and elements of the shared containers.
+
+    `fail_next` makes transactions fail, `poison` those that contain it.
+    """
 
     def __init__(self) -> None:
         self.chains: dict[str, list[str]] = {}
@@ -23,6 +26,7 @@ class KernelModel:
         self.log: list[str] = []
         self.failures = 0
         self.listing = ""
+        self.poison = ""
         self.closed = False
 
     def fail_next(self, times: int = 1) -> None:
@@ -33,6 +37,8 @@ class KernelModel:
         if self.failures:
             self.failures -= 1
             raise NftablesError("Device or resource busy")
+        if self.poison and self.poison in transaction:
+            raise NftablesError("Numerical result out of range")
         self.run(transaction)
 
     async def read(self, command: str) -> str:

@@ -20,6 +20,7 @@ from homeport.proxy.health import HealthServer
 from homeport.proxy.kernel import Kernel, NftablesError, open_kernel
 from homeport.proxy.model import Key, ProxySettings, ServiceRules
 from homeport.proxy.rules import decide, keep_places
+from homeport.proxy.table import Table
 
 __all__ = ["Proxy", "ProxyStatus"]
 
@@ -79,8 +80,7 @@ class Proxy:
         self._wake = asyncio.Event()
         self._changed = asyncio.Condition()
         self._rules: dict[Key, ServiceRules] = {}
-        self._ruleset = nftables.Ruleset()
-        self._programmed = False
+        self._settled = False
         self.status = ProxyStatus()
 
     @property
@@ -93,11 +93,12 @@ class Proxy:
         kernel = self._open()
         try:
             await self._health.start()
-            await self._claim_addresses(kernel)
+            table = Table(kernel, self._settings)
+            await table.claim()
             await self._services.synced.wait()
             await self._slices.synced.wait()
             self._wake.set()
-            await self._follow(kernel)
+            await self._follow(table)
         finally:
             await self._health.close()
             await kernel.close()
@@ -105,34 +106,43 @@ class Proxy:
     async def settled(self) -> None:
         """Return once all that the informers know by now is in the kernel."""
         async with self._changed:
-            await self._changed.wait_for(lambda: not self._touched and self._programmed)
+            await self._changed.wait_for(lambda: not self._touched and self._settled)
 
-    async def _follow(self, kernel: Kernel) -> None:
+    async def _follow(self, table: Table) -> None:
         pause = RETRY_FIRST_SECONDS
+        changes: dict[Key, nftables.Compiled | None] = {}
         while True:
             await self._wake.wait()
             self._wake.clear()
             keys, self._touched = self._touched, set()
-            in_step, self._programmed = self._programmed, False
-            changes = self._decide(keys)
-            transaction = self._ruleset.change(changes)
+            self._settled = False
+            changes |= self._decide(keys)
             try:
-                if in_step:
-                    await self._program(kernel, transaction, changes)
-                else:
-                    clients = nftables.known_clients(await kernel.read(nftables.LIST_SETS))
-                    await self._program(kernel, nftables.whole(self._ruleset, self._settings, clients), self._rules)
+                await table.change(changes)
+                forgotten = await self._forget_flows(changes)
             except NftablesError as error:
-                _log.warning("the packet filter refused a change, all of it is set anew: %s", error)
-                self.status = replace(self.status, failures=self.status.failures + 1, last_error=str(error))
+                _log.error("the packet filter takes no rules; trying again in %.1f s: %s", pause, error)
+                self.status = replace(self.status, failures=table.failures, last_error=str(error))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, RETRY_LIMIT_SECONDS)
                 self._wake.set()
                 continue
-            self._programmed, pause = True, RETRY_FIRST_SECONDS
+            changes, pause = {}, RETRY_FIRST_SECONDS
+            self._report(table, forgotten)
             await self._health.update(self._rules)
+            self._settled = True
             async with self._changed:
                 self._changed.notify_all()
+
+    def _report(self, table: Table, forgotten: int) -> None:
+        self.status = ProxyStatus(
+            services=len(self._rules),
+            transactions=table.transactions,
+            failures=table.failures,
+            flows_forgotten=self.status.flows_forgotten + forgotten,
+            applied_at=self._clock.now(),
+            last_error="; ".join(f"{key[0]}/{key[1]}: {reason}" for key, reason in table.refused.items()),
+        )
 
     def _decide(self, keys: Iterable[Key]) -> dict[Key, nftables.Compiled | None]:
         """Bring the rules up to date and return what really changed."""
@@ -157,20 +167,6 @@ class Proxy:
         endpoints = {port: codec.endpoints(slices, port) for port in service.ports}
         return keep_places(self._rules.get(key), decide(service, endpoints, self._settings))
 
-    async def _program(self, kernel: Kernel, transaction: str, changed: Iterable[Key]) -> None:
-        """Send what differs; then let go of the UDP flows that lost their endpoint. Raises NftablesError."""
-        if transaction:
-            await kernel.apply(transaction)
-        forgotten = await self._forget_flows(changed)
-        self.status = replace(
-            self.status,
-            services=len(self._rules),
-            transactions=self.status.transactions + bool(transaction),
-            flows_forgotten=self.status.flows_forgotten + forgotten,
-            applied_at=self._clock.now(),
-            last_error="",
-        )
-
     async def _forget_flows(self, changed: Iterable[Key]) -> int:
         serving = serving_endpoints(self._rules[key] for key in changed if key in self._rules)
         if not serving:
@@ -182,17 +178,6 @@ class Proxy:
                 raise NftablesError(f"flows of departed endpoints could not be forgotten: {error}") from error
             _log.info("this kernel does not list flows, so UDP clients keep a departed endpoint for 30 s: %s", error)
             return 0
-
-    async def _claim_addresses(self, kernel: Kernel) -> None:
-        """Where no table is yet, let virtual addresses lead nowhere until it is known where they lead.
-
-        A first packet that went astray would mark its flow for good. A table left by an earlier proxy goes on serving.
-        """
-        try:
-            await kernel.apply(f"create table {nftables.TABLE}\n" + nftables.base(self._settings))
-        except NftablesError as error:
-            if "File exists" not in str(error):
-                raise
 
     def _touch(self, key: Key) -> None:
         self._touched.add(key)
