@@ -1,6 +1,7 @@
 """`get`, `apply`, `delete`, `logs`, `exec`: for people without kubectl, thin over the same API."""
 
 import json
+import sys
 from typing import Any
 
 import click
@@ -72,8 +73,10 @@ def _print_objects(found: list[Any], output: str, *, single: bool) -> None:
             click.echo(f"{obj['kind'].lower()}{'.' + group if group else ''}/{obj['metadata']['name']}")
         return
     tree = found[0] if single else {"apiVersion": "v1", "kind": "List", "items": found}
-    show = print_json if output == "json" else print_yaml
-    show(tree)
+    if output == "json":
+        print_json(tree)
+    else:
+        print_yaml(tree)
 
 
 async def _print_rows(
@@ -201,7 +204,7 @@ async def _logs(pod: str, query: tuple[tuple[str, str], ...], namespace: str, cl
         response = await client.transport.send(Request("GET", path, query))
         if response.status != 200:
             raise fail(error_from_status(response.status, json.loads(response.body)).message)
-        out = click.get_binary_stream("stdout")
+        out = sys.stdout.buffer
         out.write(response.body)
         if response.stream is not None:
             async for part in response.stream:

@@ -11,11 +11,13 @@ from typing import Final, Protocol
 
 from homeport.clock import Clock
 from homeport.node.handlers import HandlerError, Outcome
-from homeport.node.pod import ContainerDef, Probe, ProbeKind
+from homeport.node.pod import ContainerDef, ExecAction, Probe, ProbeKind
 
 __all__ = ["Instance", "Listener", "Tally", "probe_instance"]
 
 ATTEMPTS: Final = 3
+GLANCE_FIRST_SECONDS: Final = 0.05
+"""The first pause between looks at something that has just started; each next one is twice as long."""
 
 Perform = Callable[[Probe], Awaitable[Outcome]]
 
@@ -98,7 +100,7 @@ async def _begin(instance: Instance, probe: Probe, clock: Clock) -> None:
 async def _startup(instance: Instance, probe: Probe, perform: Perform, listener: Listener, clock: Clock) -> bool:
     tally = Tally()
     await _begin(instance, probe, clock)
-    async for success in _results(ProbeKind.STARTUP, probe, perform, listener):
+    async for success in _results(ProbeKind.STARTUP, probe, perform, listener, eager=True):
         tally = tally.add(success, probe)
         if tally.verdict is not None:
             break
@@ -122,16 +124,25 @@ async def _liveness(instance: Instance, probe: Probe, perform: Perform, listener
 async def _readiness(instance: Instance, probe: Probe, perform: Perform, listener: Listener, clock: Clock) -> None:
     tally = Tally(instance.was_ready)
     await _begin(instance, probe, clock)
-    async for success in _results(ProbeKind.READINESS, probe, perform, listener):
+    eager = not instance.was_ready
+    async for success in _results(ProbeKind.READINESS, probe, perform, listener, eager=eager):
         before, tally = tally.verdict, tally.add(success, probe)
         if tally.verdict is not before:
             listener.ready(bool(tally.verdict))
 
 
-async def _results(kind: ProbeKind, probe: Probe, perform: Perform, listener: Listener) -> AsyncIterator[bool]:
-    """Yield one result per period, counted from the start of each probe. Errors yield nothing."""
+async def _results(
+    kind: ProbeKind, probe: Probe, perform: Perform, listener: Listener, *, eager: bool = False
+) -> AsyncIterator[bool]:
+    """Yield one result per period, counted from the start of each probe. Errors yield nothing.
+
+    With `eager`, a network probe that has not succeeded yet is also looked at between periods: success counts the
+    moment it comes, failure counts by the period alone. So a server that opens its port 100 ms after its start is not
+    unready for the rest of its first period.
+    """
     loop = asyncio.get_running_loop()
     due = loop.time()
+    glance = GLANCE_FIRST_SECONDS if eager and not isinstance(probe.handler, ExecAction) else None
     while True:
         outcome = await _attempt(kind, probe, perform, listener)
         if outcome is not None:
@@ -139,7 +150,23 @@ async def _results(kind: ProbeKind, probe: Probe, perform: Perform, listener: Li
                 listener.result(kind, outcome)
             yield outcome.success
         due = max(due + probe.period, loop.time())
-        await asyncio.sleep(due - loop.time())
+        if outcome is not None and outcome.success:
+            glance = None
+        while glance is not None and loop.time() + glance < due:
+            await asyncio.sleep(glance)
+            if await _glance(probe, perform):
+                glance = None
+                yield True
+            else:
+                glance *= 2
+        await asyncio.sleep(max(0.0, due - loop.time()))
+
+
+async def _glance(probe: Probe, perform: Perform) -> bool:
+    try:
+        return (await perform(probe)).success
+    except HandlerError:
+        return False
 
 
 async def _attempt(kind: ProbeKind, probe: Probe, perform: Perform, listener: Listener) -> Outcome | None:
