@@ -124,6 +124,7 @@ def _resource(
         "portforward": (Gvk("", "v1", "PodPortForwardOptions"), ("create", "get")),
         "ephemeralcontainers": (gvk, _STATUS_VERBS),
         "resize": (gvk, _STATUS_VERBS),
+        "proxy": (Gvk("", "v1", f"{kind}ProxyOptions"), ("create", "delete", "get", "patch", "update")),
     }
     return Resource(
         gvk,
@@ -168,13 +169,14 @@ RESOURCES: Final[tuple[Resource, ...]] = (
             "exec",
             "log",
             "portforward",
+            "proxy",
             "resize",
             "status",
         ),
     ),
     _resource("", "v1", "Secret", "secrets"),
     _resource("", "v1", "ServiceAccount", "serviceaccounts", short=("sa",), subs=("token",)),
-    _resource("", "v1", "Service", "services", short=("svc",), all_category=True, subs=("status",)),
+    _resource("", "v1", "Service", "services", short=("svc",), all_category=True, subs=("proxy", "status")),
     _resource("apps", "v1", "ControllerRevision", "controllerrevisions"),
     _resource(
         "apps", "v1", "Deployment", "deployments", short=("deploy",), all_category=True, subs=("scale", "status")

@@ -30,7 +30,7 @@ from homeport.server.nodeproxy import NodeProxy
 from homeport.server.objects import Codec
 from homeport.server.openapi import OpenApi
 from homeport.server.reviews import Reviews
-from homeport.server.routing import Query, classify, deadline, served_prefix
+from homeport.server.routing import LONG_RUNNING, Query, classify, deadline, served_prefix
 from homeport.server.served import REVIEW_NAMES, SERVED
 from homeport.server.services import Call, Services
 from homeport.server.settings import Settings
@@ -191,7 +191,10 @@ class Server:
                 codec = self._services.codec(target.resource)
                 watch = target.verb == "watch"
                 collection = watch or target.verb in ("list", "deletecollection")
-                representation = negotiation.choose(request.headers, query, collection=collection, watch=watch)
+                if target.subresource in LONG_RUNNING:  # the answer is not this server's to shape
+                    representation = negotiation.plain(request.headers, query)
+                else:
+                    representation = negotiation.choose(request.headers, query, collection=collection, watch=watch)
                 call = Call(request, target, query, user, codec, representation)
                 if text := rules.deprecation(codec.resource.gvk):
                     call.warnings.append(text)

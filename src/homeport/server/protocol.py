@@ -63,6 +63,14 @@ def _lower(name: bytes) -> str:
     return found
 
 
+def _at_once(url: bytes) -> bool:
+    """Tell whether a GET is of one object, or a whole collection: answered from memory, so no task need be made.
+
+    What lies below an object may talk to the node, under timeouts that only a task can have.
+    """
+    return b"?" not in url and url.count(b"/") <= (6 if url.startswith(b"/api/") else 7)
+
+
 class _Incoming:
     """A request as it is read."""
 
@@ -208,7 +216,7 @@ class HttpProtocol(asyncio.Protocol):
     def _start(self, incoming: _Incoming) -> None:
         """Answer at once where the handler needs not wait, else in a task."""
         self._running = True
-        if incoming.method == "GET" and not incoming.upgrade and b"?" not in incoming.url:
+        if incoming.method == "GET" and not incoming.upgrade and _at_once(incoming.url):
             request = self._request(incoming)
             answer: Coroutine[Any, Any, Response] = self._handler(request)  # type: ignore[assignment]
             try:
@@ -298,7 +306,7 @@ class HttpProtocol(asyncio.Protocol):
         self.transport.write(self._head(incoming, response, b"transfer-encoding: chunked\r\n\r\n"))
         self._streaming = True
         try:
-            if self._closing:
+            if self._closing or incoming.method == "HEAD":
                 return
             async for piece in stream:
                 if not piece:

@@ -11,7 +11,7 @@ from homeport.errors import BadRequest
 from homeport.server import failures
 from homeport.server.served import BY_PATH, GROUPS, SERVED
 
-__all__ = ["Query", "Target", "classify", "deadline", "served_prefix", "truthy"]
+__all__ = ["LONG_RUNNING", "Query", "Target", "classify", "deadline", "served_prefix", "truthy"]
 
 _GROUP_VERSIONS = {(resource.group, resource.version) for resource in SERVED}
 _NAMESPACE_SUBRESOURCES = ("status", "finalize")
@@ -89,13 +89,13 @@ def classify(request: Request, query: Query) -> Target | None:
 
 _DURATION: Final = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)")
 _UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_LONG_RUNNING: Final = frozenset({"attach", "exec", "proxy", "log", "portforward"})
+LONG_RUNNING: Final = frozenset({"attach", "exec", "proxy", "log", "portforward"})
 
 
 def deadline(query: Query, target: Target) -> float | None:
     """Return the seconds a request may take if it asks for fewer than the default. Raises BadRequest (22.2)."""
     text = query.get("timeout")
-    if not text or target.verb == "watch" or target.subresource in _LONG_RUNNING:
+    if not text or target.verb == "watch" or target.subresource in LONG_RUNNING:
         return None
     parts = _DURATION.findall(text)
     if "".join(number + unit for number, unit in parts) != text.lstrip("+"):
@@ -125,5 +125,5 @@ def _check(
         verb in ("update", "patch") and name is None
     )
     everywhere = resource.namespaced and namespace is None and verb in ("create", "deletecollection")
-    if verb not in allowed or wrong_place or everywhere or method == "HEAD":
+    if verb not in allowed or wrong_place or everywhere or (method == "HEAD" and subresource != "proxy"):
         raise failures.method_not_allowed()

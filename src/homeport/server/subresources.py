@@ -15,6 +15,7 @@ from homeport.server.delete import Deleter
 from homeport.server.nodeproxy import NodeProxy
 from homeport.server.objects import Stored, Tree
 from homeport.server.options import DeleteOptions, WriteOptions, delete_options, write_options
+from homeport.server.proxying import Proxy
 from homeport.server.services import Call, Services
 from homeport.server.tokens import Tokens
 from homeport.server.verbs import Verbs, check_place
@@ -54,6 +55,7 @@ class Subresources:
             "exec": node.stream,
             "attach": node.stream,
             "portforward": node.stream,
+            "proxy": Proxy(services).handle,
         }
 
     async def handle(self, call: Call) -> Response:
