@@ -174,10 +174,20 @@ RESOURCES: Final[tuple[Resource, ...]] = (
             "status",
         ),
     ),
+    _resource(
+        "",
+        "v1",
+        "ReplicationController",
+        "replicationcontrollers",
+        short=("rc",),
+        all_category=True,
+        subs=("scale", "status"),
+    ),
     _resource("", "v1", "Secret", "secrets"),
     _resource("", "v1", "ServiceAccount", "serviceaccounts", short=("sa",), subs=("token",)),
     _resource("", "v1", "Service", "services", short=("svc",), all_category=True, subs=("proxy", "status")),
     _resource("apps", "v1", "ControllerRevision", "controllerrevisions"),
+    _resource("apps", "v1", "DaemonSet", "daemonsets", short=("ds",), all_category=True, subs=("status",)),
     _resource(
         "apps", "v1", "Deployment", "deployments", short=("deploy",), all_category=True, subs=("scale", "status")
     ),

@@ -15,7 +15,9 @@ from homeport.clock import rfc3339
 __all__ = [
     "CREATE_ON_UPDATE",
     "GRACEFUL",
+    "ORPHANS_BY_DEFAULT",
     "RETURNS_DELETED_OBJECT",
+    "TEMPLATE_GENERATION",
     "UNCONDITIONAL_UPDATE_REFUSED",
     "drop_duplicate_owners",
     "prepare_for_create",
@@ -39,12 +41,16 @@ RETURNS_DELETED_OBJECT: Final[frozenset[Key]] = frozenset(
         ("", "Service"),
         ("", "PersistentVolumeClaim"),
         ("", "PersistentVolume"),
+        ("", "ReplicationController"),
         ("", "Namespace"),
         ("", "ServiceAccount"),
         ("storage.k8s.io", "StorageClass"),
     }
 )
 """Kinds whose DELETE answers with the object instead of a Status."""
+
+ORPHANS_BY_DEFAULT: Final[frozenset[Key]] = frozenset({("", "ReplicationController")})
+"""Kinds whose dependents stay unless the request says otherwise."""
 
 GRACEFUL: Final[frozenset[Key]] = frozenset({("", "Pod")})
 """Kinds that are told to go before they are gone."""
@@ -77,6 +83,8 @@ _STATUS: Final[Mapping[Key, Callable[[], Tree]]] = {
 """The status a new object starts with. Nodes keep the status they are created with."""
 
 _HAS_STATUS: Final[frozenset[Key]] = frozenset(_STATUS) | {("", "Pod"), ("", "Node")}
+
+TEMPLATE_GENERATION: Final = "deprecated.daemonset.template.generation"
 
 _PROTECTION: Final[Mapping[Key, str]] = {
     ("", "PersistentVolumeClaim"): "kubernetes.io/pvc-protection",
@@ -121,6 +129,8 @@ def prepare_for_create(gvk: Gvk, tree: Tree, *, now: float) -> None:
             tree["status"]["lastPhaseTransitionTime"] = rfc3339(now)
         case ("apps", "StatefulSet"):
             _drop_max_unavailable(tree, None)
+        case ("apps", "DaemonSet"):
+            _number_template(tree, 1)
 
 
 def prepare_for_update(gvk: Gvk, new: Tree, old: Tree, subresource: str = "", *, now: float = 0.0) -> None:
@@ -192,6 +202,14 @@ def _prepare_main(key: Key, new: Tree, old: Tree) -> None:
             _mirror_data_source(new["spec"])
         case ("apps", "StatefulSet"):
             _drop_max_unavailable(new, old)
+        case ("apps", "DaemonSet"):
+            number = int(old["metadata"].get("annotations", {}).get(TEMPLATE_GENERATION, 0))
+            _number_template(new, number + (new["spec"].get("template") != old["spec"].get("template")))
+
+
+def _number_template(tree: Tree, number: int) -> None:
+    """Note how many templates a DaemonSet has had; what a client says of it does not count."""
+    tree["metadata"].setdefault("annotations", {})[TEMPLATE_GENERATION] = str(number)
 
 
 def _drop_max_unavailable(new: Tree, old: Tree | None) -> None:

@@ -14,7 +14,7 @@ from homeport.controllers.garbagecollector import GarbageCollector
 from homeport.controllers.mirroring import EndpointSliceMirroring
 from homeport.controllers.namespace import NamespaceController
 from homeport.controllers.nodes import NodeLifecycle, PodCollector, TaintEviction
-from homeport.controllers.replicaset import ReplicaSetController
+from homeport.controllers.replicaset import REPLICATION_CONTROLLERS, ReplicaSetController
 from homeport.controllers.serviceaccount import NamespaceFurnisher
 from homeport.controllers.statefulset import StatefulSetController
 from homeport.controllers.volumes import (
@@ -67,6 +67,7 @@ def controllers(
     running: list[Controller] = [
         StatefulSetController(client("statefulset-controller"), clock, informers),
         ReplicaSetController(client("replicaset-controller"), clock, informers),
+        ReplicaSetController(client("replication-controller"), clock, informers, REPLICATION_CONTROLLERS),
         DeploymentController(client("deployment-controller"), clock, informers),
         EndpointSliceController(client("endpointslice-controller"), clock, informers),
         EndpointsController(client("endpoint-controller"), clock, informers),

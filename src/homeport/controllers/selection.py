@@ -24,8 +24,14 @@ class Selection:
         return self.selector.matches(obj["metadata"].get("labels"))
 
 
-def selection_of(selector: Mapping[str, Any] | None) -> Selection | None:
-    """Return a `spec.selector` ready for use; None when it makes no sense, and trying again would not help."""
+def selection_of(owner: Mapping[str, Any]) -> Selection | None:
+    """Return a workload's `spec.selector` ready for use; None when it makes no sense, and waiting would not help.
+
+    A ReplicationController's is a plain map of labels.
+    """
+    selector = owner["spec"].get("selector")
+    if owner["kind"] == "ReplicationController":
+        selector = {"matchLabels": selector or {}}
     try:
         return Selection(label_selector_from_object(selector))
     except BadRequest:

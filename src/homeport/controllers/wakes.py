@@ -32,7 +32,7 @@ def wake_owners(
 
     def orphan_changed(child: Object) -> None:
         for owner in owners.list(child["metadata"]["namespace"]):
-            selection = selection_of(owner["spec"].get("selector"))
+            selection = selection_of(owner)
             if selection is not None and not selection.everything and selection.matches(child):
                 wake(key_of(owner))
 

@@ -168,6 +168,8 @@ def _finalizers(key: tuple[str, str], present: list[str], options: DeleteOptions
     policy = options.propagation
     if not policy and options.orphan is not None:
         policy = "Orphan" if options.orphan else "Background"
+    if not policy and key in strategy.ORPHANS_BY_DEFAULT and "foregroundDeletion" not in present:
+        policy = "Orphan"
     if not policy:
         return present
     wanted = {"Orphan": "orphan", "Foreground": "foregroundDeletion"}.get(policy)

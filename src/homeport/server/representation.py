@@ -7,6 +7,7 @@ import msgspec
 
 from homeport.api import decode as decoding
 from homeport.api.resources import Gvk
+from homeport.api.strategy import TEMPLATE_GENERATION
 from homeport.errors import BadRequest
 from homeport.server import rules
 from homeport.server.cache import Change
@@ -73,8 +74,18 @@ def partial(tree: Tree, representation: Representation) -> Tree:
     return {
         "kind": "PartialObjectMetadata",
         "apiVersion": f"meta.k8s.io/{representation.version}",
-        "metadata": tree["metadata"],
+        "metadata": _bare(tree["metadata"]),
     }
+
+
+def _bare(metadata: Tree) -> Tree:
+    """Leave out the annotation that belongs to a DaemonSet's whole form only."""
+    annotations = metadata.get("annotations") or {}
+    if TEMPLATE_GENERATION not in annotations:
+        return metadata
+    kept = {name: value for name, value in annotations.items() if name != TEMPLATE_GENERATION}
+    bare = {name: value for name, value in metadata.items() if name != "annotations"}
+    return {**bare, "annotations": kept} if kept else bare
 
 
 def table(

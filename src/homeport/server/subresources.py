@@ -7,7 +7,7 @@ from typing import Any, Final
 from homeport.api.defaults import apply_defaults
 from homeport.api.exchange import Response
 from homeport.api.resources import Gvk
-from homeport.api.selectors import label_selector_from_object
+from homeport.api.selectors import LabelSelector, label_selector_from_object
 from homeport.clock import rfc3339
 from homeport.errors import ApiError, BadRequest, Cause, Conflict, Details
 from homeport.server import answers, bodies, failures, patches
@@ -217,7 +217,7 @@ def _scale_of(parent: Tree) -> Tree:
     """Return the Scale of a workload (18.2)."""
     metadata = parent["metadata"]
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
-    selector = label_selector_from_object(parent["spec"].get("selector"))
+    selector = _selector_of(parent)
     spec: Tree = {}
     if parent["spec"].get("replicas"):
         spec["replicas"] = parent["spec"]["replicas"]
@@ -231,6 +231,14 @@ def _scale_of(parent: Tree) -> Tree:
         "spec": spec,
         "status": status,
     }
+
+
+def _selector_of(parent: Tree) -> LabelSelector:
+    """Return a workload's selector; that of a ReplicationController is a plain map."""
+    selector = parent["spec"].get("selector")
+    if parent.get("kind") == "ReplicationController":
+        return label_selector_from_object({"matchLabels": selector or {}})
+    return label_selector_from_object(selector)
 
 
 def _scaled(call: Call, old: Stored, wanted: Tree, before: Tree) -> Tree:

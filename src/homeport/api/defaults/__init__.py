@@ -19,6 +19,7 @@ _BY_KIND: Final[Mapping[tuple[str, str], Callable[[dict[str, Any]], None]]] = {
     ("", "Endpoints"): services.endpoints,
     ("", "Namespace"): objects.namespace,
     ("", "Node"): objects.node,
+    ("", "ReplicationController"): workloads.replication_controller,
     ("", "Secret"): objects.secret,
     ("", "PersistentVolume"): storage.volume,
     ("", "PersistentVolumeClaim"): storage.claim,

@@ -1,11 +1,11 @@
-"""Defaults of StatefulSets, Deployments, ReplicaSets and DaemonSets (workloads 1.1, 8.1, 9.1)."""
+"""Defaults of StatefulSets, Deployments, ReplicaSets and their elder kind, and DaemonSets (workloads 1.1, 8.1, 9.1)."""
 
 from typing import Any
 
 from homeport.api.defaults.pods import pod_spec
 from homeport.api.defaults.storage import claim
 
-__all__ = ["daemon_set", "deployment", "replica_set", "stateful_set"]
+__all__ = ["daemon_set", "deployment", "replica_set", "replication_controller", "stateful_set"]
 
 Tree = dict[str, Any]
 
@@ -48,6 +48,19 @@ def replica_set(tree: Tree) -> None:
     spec = tree["spec"]
     spec.setdefault("replicas", 1)
     pod_spec(spec["template"]["spec"])
+
+
+def replication_controller(tree: Tree) -> None:
+    spec = tree["spec"]
+    spec.setdefault("replicas", 1)
+    template = spec.get("template")
+    if template is None:
+        return
+    labels = (template.get("metadata") or {}).get("labels")
+    if labels:
+        spec.setdefault("selector", dict(labels))
+        tree["metadata"].setdefault("labels", dict(labels))
+    pod_spec(template["spec"])
 
 
 def daemon_set(tree: Tree) -> None:

@@ -1,4 +1,4 @@
-"""Rows of StatefulSets, Deployments, ReplicaSets, revisions and scales."""
+"""Rows of workloads, revisions and scales."""
 
 from typing import Final
 
@@ -16,7 +16,15 @@ from homeport.api.tables.cells import (
     wide,
 )
 
-__all__ = ["CONTROLLER_REVISION", "DEPLOYMENT", "REPLICA_SET", "SCALE", "STATEFUL_SET"]
+__all__ = [
+    "CONTROLLER_REVISION",
+    "DAEMON_SET",
+    "DEPLOYMENT",
+    "REPLICATION_CONTROLLER",
+    "REPLICA_SET",
+    "SCALE",
+    "STATEFUL_SET",
+]
 
 
 def _stateful_set(tree: Tree, now: float) -> Cells:
@@ -49,6 +57,32 @@ def _replica_set(tree: Tree, now: float) -> Cells:
         spec.get("replicas", 0),
         status.get("replicas", 0),
         status.get("readyReplicas", 0),
+        age(tree, now),
+        names,
+        images,
+        selector_text(spec.get("selector")),
+    ]
+
+
+def _replication_controller(tree: Tree, now: float) -> Cells:
+    selector = tree["spec"].get("selector")
+    spec = {**tree["spec"], "selector": {"matchLabels": selector} if selector else None}
+    return _replica_set({**tree, "spec": spec}, now)
+
+
+def _daemon_set(tree: Tree, now: float) -> Cells:
+    spec, status = tree["spec"], tree.get("status", {})
+    inner = spec["template"]["spec"]
+    names, images = containers(inner)
+    nodes = inner.get("nodeSelector") or {}
+    return [
+        tree["metadata"].get("name", ""),
+        status.get("desiredNumberScheduled", 0),
+        status.get("currentNumberScheduled", 0),
+        status.get("numberReady", 0),
+        status.get("updatedNumberScheduled", 0),
+        status.get("numberAvailable", 0),
+        ",".join(f"{name}={value}" for name, value in sorted(nodes.items())) or NONE,
         age(tree, now),
         names,
         images,
@@ -101,6 +135,23 @@ REPLICA_SET: Final = Printer(
         wide("Selector"),
     ),
     _replica_set,
+)
+REPLICATION_CONTROLLER: Final = Printer(REPLICA_SET.columns, _replication_controller)
+DAEMON_SET: Final = Printer(
+    (
+        NAME,
+        narrow("Desired", "integer"),
+        narrow("Current", "integer"),
+        narrow("Ready", "integer"),
+        narrow("Up-to-date", "integer"),
+        narrow("Available", "integer"),
+        narrow("Node Selector"),
+        AGE,
+        wide("Containers"),
+        wide("Images"),
+        wide("Selector"),
+    ),
+    _daemon_set,
 )
 CONTROLLER_REVISION: Final = Printer((NAME, narrow("Controller"), narrow("Revision"), AGE), _controller_revision)
 SCALE: Final = Printer((narrow("Name"), narrow("Desired", "integer"), narrow("Available", "integer"), AGE), _scale)

@@ -45,7 +45,7 @@ def warnings_for(gvk: Gvk, new: Tree, old: Tree | None = None) -> list[str]:
             found = _secret(new)
         case "", "ServiceAccount":
             found = _account(new)
-        case "apps", "StatefulSet" | "Deployment" | "ReplicaSet":
+        case "apps", "StatefulSet" | "Deployment" | "ReplicaSet" | "DaemonSet":
             found = _workload(gvk.kind, new, old)
         case "discovery.k8s.io", "EndpointSlice":
             found = _slice(new)
@@ -56,7 +56,7 @@ def warnings_for(gvk: Gvk, new: Tree, old: Tree | None = None) -> list[str]:
 
 def _workload(kind: str, new: Tree, old: Tree | None) -> Iterator[str]:
     spec = new["spec"]
-    if old is None and kind != "StatefulSet":
+    if old is None and kind not in ("StatefulSet", "DaemonSet"):
         yield from _name(new, "this is used in Pod names and hostnames")
     if old is None or new["metadata"].get("generation") != old["metadata"].get("generation"):
         template = spec["template"]

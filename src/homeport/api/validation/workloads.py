@@ -1,4 +1,4 @@
-"""Rules of StatefulSets, Deployments and ReplicaSets (workloads 1.2-1.4, 8.1, 9.1)."""
+"""Rules of StatefulSets, Deployments, ReplicaSets and DaemonSets (workloads 1.2-1.4, 8.1, 9.1, 10)."""
 
 import re
 from typing import Any, Final
@@ -19,12 +19,17 @@ from homeport.api.validation.selectors import validate_label_selector
 from homeport.errors import BadRequest
 
 __all__ = [
+    "validate_daemon_set",
+    "validate_daemon_set_status",
+    "validate_daemon_set_update",
     "validate_deployment",
     "validate_deployment_status",
     "validate_deployment_update",
     "validate_replica_set",
     "validate_replica_set_status",
     "validate_replica_set_update",
+    "validate_replication_controller",
+    "validate_replication_controller_update",
     "validate_stateful_set",
     "validate_stateful_set_status",
     "validate_stateful_set_update",
@@ -314,6 +319,85 @@ def validate_replica_set_status(new: Tree, old: Tree) -> list[FieldError]:
     errors += _not_negative(status, (*counters, "observedGeneration", "terminatingReplicas"), "status")
     errors += _at_most(status, counters[1:], "replicas", "cannot be greater than status.replicas")
     return errors + _at_most(status, ("availableReplicas",), "readyReplicas", "cannot be greater than readyReplicas")
+
+
+# ReplicationController
+
+
+def validate_replication_controller(tree: Tree) -> list[FieldError]:
+    errors = validate_metadata(tree["metadata"], name_rule=names.dns1123_subdomain)
+    return errors + _replication_controller_spec(tree["spec"])
+
+
+def validate_replication_controller_update(new: Tree, old: Tree) -> list[FieldError]:
+    errors = validate_metadata_update(new["metadata"], old["metadata"])
+    return errors + _replication_controller_spec(new["spec"])
+
+
+def _replication_controller_spec(spec: Tree) -> list[FieldError]:
+    errors = _not_negative(spec, ("replicas", "minReadySeconds"), "spec")
+    if not spec.get("selector"):
+        errors.append(required("spec.selector"))
+    if spec.get("template") is None:
+        return [*errors, required("spec.template")]
+    return errors + _replica_template({**spec, "selector": {"matchLabels": spec.get("selector") or {}}})
+
+
+# DaemonSet
+
+
+def validate_daemon_set(tree: Tree) -> list[FieldError]:
+    errors = validate_metadata(tree["metadata"], name_rule=names.dns1123_subdomain)
+    return errors + _daemon_set_spec(tree["spec"])
+
+
+def validate_daemon_set_update(new: Tree, old: Tree) -> list[FieldError]:
+    errors = validate_metadata_update(new["metadata"], old["metadata"])
+    return errors + _same_selector(new, old) + _daemon_set_spec(new["spec"])
+
+
+def validate_daemon_set_status(new: Tree, old: Tree) -> list[FieldError]:
+    errors = validate_metadata_update(new["metadata"], old["metadata"])
+    counters = (
+        "currentNumberScheduled",
+        "numberMisscheduled",
+        "desiredNumberScheduled",
+        "numberReady",
+        "observedGeneration",
+        "updatedNumberScheduled",
+        "numberAvailable",
+        "numberUnavailable",
+        "collisionCount",
+    )
+    status = new.get("status", {})
+    return errors + _not_negative(status, counters, "status") + _collisions(status, old.get("status", {}))
+
+
+def _daemon_set_spec(spec: Tree) -> list[FieldError]:
+    errors = _selector(spec, "daemonset")
+    errors += _mismatch(spec) + _template(spec, spec["template"]["spec"]) + _runs_forever(spec, "DaemonSet")
+    errors += _not_negative(spec, ("minReadySeconds",), "spec")
+    errors += _daemon_strategy(spec["updateStrategy"], "spec.updateStrategy")
+    return errors + _not_negative(spec, ("revisionHistoryLimit",), "spec")
+
+
+def _daemon_strategy(strategy: Tree, path: str) -> list[FieldError]:
+    kind, rolling = strategy.get("type", ""), strategy.get("rollingUpdate")
+    if kind == "OnDelete":
+        return []
+    if kind != "RollingUpdate":
+        return [not_supported(f"{path}.type", kind, ("OnDelete", "RollingUpdate"))]
+    if rolling is None:
+        return [required(f"{path}.rollingUpdate")]
+    here = f"{path}.rollingUpdate"
+    unavailable, surge = rolling.get("maxUnavailable"), rolling.get("maxSurge")
+    errors = _int_or_percent(unavailable, f"{here}.maxUnavailable") + _int_or_percent(surge, f"{here}.maxSurge")
+    errors += _at_most_all(unavailable, f"{here}.maxUnavailable") + _at_most_all(surge, f"{here}.maxSurge")
+    if not _is_zero(unavailable) and not _is_zero(surge):
+        errors.append(refused(f"{here}.maxSurge", surge, "may not be set when maxUnavailable is non-zero"))
+    if _is_zero(unavailable) and _is_zero(surge):
+        errors.append(required(f"{here}.maxUnavailable", "cannot be 0 when maxSurge is 0"))
+    return errors
 
 
 # Shared

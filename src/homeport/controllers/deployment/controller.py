@@ -97,7 +97,7 @@ class DeploymentController:
             return  # gone; what it owned is the garbage collector's
         if self._writes.behind(key):
             return  # too early: it is queued again when the caches have caught up
-        selection = selection_of(obj["spec"].get("selector"))
+        selection = selection_of(obj)
         if selection is None:
             _log.error("Deployment %s/%s has a selector that cannot be read", *key)
             return

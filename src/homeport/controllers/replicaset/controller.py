@@ -1,12 +1,16 @@
-"""The ReplicaSet controller's shell: caches in, requests out. Source: `workloads` 8 and 19."""
+"""The ReplicaSet controller's shell, for its elder kind as well: caches in, requests out.
+
+Source: `workloads` 8 and 19.
+"""
 
 import asyncio
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from homeport.api.owners import controller_of
-from homeport.api.resources import find
+from homeport.api.resources import Resource, find
 from homeport.client.contract import Client, Object
 from homeport.client.events import EventRecorder
 from homeport.client.informer import InformerFactory, Key, key_of
@@ -25,24 +29,29 @@ from homeport.controllers.wakes import wake_owners
 from homeport.controllers.waves import in_waves
 from homeport.errors import ApiError, NotFound
 
-__all__ = ["REPLICA_SETS", "ReplicaSetController"]
+__all__ = ["REPLICATION_CONTROLLERS", "REPLICA_SETS", "ReplicaSetController"]
 
 REPLICA_SETS: Final = find("ReplicaSet", "apps")
+REPLICATION_CONTROLLERS: Final = find("ReplicationController")
 PODS: Final = find("Pod")
 WORKERS: Final = 5
 FAILURES: Final = (ApiError, OSError)
+COMPONENTS: Final = {REPLICA_SETS: "replicaset-controller", REPLICATION_CONTROLLERS: "replication-controller"}
 
 _log = logging.getLogger(__name__)
 
 
 class ReplicaSetController:
-    """Keeps as many pods of every ReplicaSet as it asks for."""
+    """Keeps as many pods of every ReplicaSet as it asks for.
 
-    def __init__(self, client: Client, clock: Clock, informers: InformerFactory) -> None:
-        self._client, self._clock = client, clock
-        self._queue: WorkQueue[Key] = WorkQueue("replicaset")
-        self._events = EventRecorder(client, clock, "replicaset-controller")
-        self._sets = informers.informer(REPLICA_SETS)
+    kind  REPLICA_SETS, or REPLICATION_CONTROLLERS, which differ in little but their name
+    """
+
+    def __init__(self, client: Client, clock: Clock, informers: InformerFactory, kind: Resource = REPLICA_SETS) -> None:
+        self._client, self._clock, self._kind = client, clock, kind
+        self._queue: WorkQueue[Key] = WorkQueue(kind.singular)
+        self._events = EventRecorder(client, clock, COMPONENTS[kind])
+        self._sets = informers.informer(kind)
         self._pods = informers.informer(PODS)
         for cache in (self._sets, self._pods):
             children.index_by_owner(cache)
@@ -63,7 +72,7 @@ class ReplicaSetController:
         await self._sets.synced.wait()
         await self._pods.synced.wait()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._events.run(), name="replicaset-events")
+            group.create_task(self._events.run(), name=f"{self._kind.singular}-events")
             group.create_task(self._queue.process(self.sync, workers=WORKERS, retry_on=FAILURES))
 
     async def sync(self, key: Key) -> None:
@@ -74,14 +83,14 @@ class ReplicaSetController:
             return  # gone; what it owned is the garbage collector's
         if self._writes.behind(key):
             return  # too early: it is queued again when the caches have caught up
-        selection = selection_of(obj["spec"].get("selector"))
+        selection = selection_of(obj)
         if selection is None:
-            _log.error("ReplicaSet %s/%s has a selector that cannot be read", *key)
+            _log.error("%s %s/%s has a selector that cannot be read", self._kind.kind, *key)
             return
         desired = decode_set(obj)
         claimed = await children.claim_children(
             self._client,
-            REPLICA_SETS,
+            self._kind,
             obj,
             PODS,
             children.candidates(self._pods, obj),
@@ -149,11 +158,13 @@ class ReplicaSetController:
         now: float,
     ) -> None:
         status = report(desired, pods, failure, now, rfc3339(now))
+        if self._kind is REPLICATION_CONTROLLERS:
+            status = replace(status, terminating_replicas=None)  # it has no such field
         if status == desired.status:
             return
         body = {**obj, "status": encode(status)}
         try:
-            written = await self._client.update(REPLICA_SETS, body, subresource="status")
+            written = await self._client.update(self._kind, body, subresource="status")
         except NotFound:
             return
         self._writes.wrote(key, self._sets, written)
