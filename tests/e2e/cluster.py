@@ -28,6 +28,9 @@ class Cluster:
     name: str
     state: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    python: str = sys.executable
+    prefix: tuple[str, ...] = ()
+    """Words before every command, to run it as somebody else."""
 
     @property
     def env(self) -> dict[str, str]:
@@ -43,7 +46,13 @@ class Cluster:
     ) -> "subprocess.CompletedProcess[str]":
         """Run a command with this cluster's environment; `code` None accepts any exit code."""
         done = subprocess.run(
-            command, env=self.env, text=True, capture_output=True, timeout=timeout, check=False, input=stdin
+            [*self.prefix, *command],
+            env=self.env,
+            text=True,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+            input=stdin,
         )
         if code is not None and done.returncode != code:
             raise CommandFailed(done)
@@ -51,8 +60,15 @@ class Cluster:
 
     def homeport(self, *arguments: str, code: int | None = 0, timeout: float = 110, stdin: str | None = None) -> str:
         """Run a homeport command for this cluster; returns its standard output."""
-        words = [arguments[0], "--name", self.name, *arguments[1:]]
-        return self.run([sys.executable, "-m", "homeport", *words], code=code, timeout=timeout, stdin=stdin).stdout
+        return self.run(self.command(*arguments), code=code, timeout=timeout, stdin=stdin).stdout
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the words that run a homeport command for this cluster."""
+        return [self.python, "-m", "homeport", arguments[0], "--name", self.name, *arguments[1:]]
+
+    def complaint(self, *arguments: str, code: int = 1, timeout: float = 110) -> str:
+        """Run a homeport command that must fail; return what it says on standard error."""
+        return self.run(self.command(*arguments), code=code, timeout=timeout).stderr
 
     def inside(self, *command: str, code: int | None = 0, timeout: float = 110) -> str:
         """Run a program of the host in the cluster's network."""

@@ -15,7 +15,11 @@ from tests.e2e.cluster import Cluster
 ECHO = Path(__file__).parent / "manifests" / "echo.yaml"
 """Two replicas `echo-0`, `echo-1` that answer with their names, behind the Services `echo` and `echo-peers`."""
 
-_FETCH = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=5).read().decode(), end='')"
+_FETCH = """
+import sys, urllib.request
+for _ in range(int(sys.argv[2])):
+    print(urllib.request.urlopen(sys.argv[1], timeout=5).read().decode().strip())
+"""
 
 
 def until(holds: Callable[[], bool], what: str, seconds: float = 30) -> None:
@@ -51,15 +55,16 @@ def kill(processes: Iterable[int]) -> None:
         os.close(descriptor)
 
 
-def fetch(cluster: Cluster, url: str) -> str:
-    return cluster.inside("python3", "-c", _FETCH, url).strip()
+def fetch(cluster: Cluster, url: str, count: int = 1) -> list[str]:
+    """Return the answers to requests made one after another from within the cluster's network."""
+    return cluster.inside("python3", "-c", _FETCH, url, str(count)).splitlines()
 
 
 def serves(cluster: Cluster) -> None:
     """Fail unless the virtual address and the replicas' own names lead to the pods of `ECHO`."""
-    assert fetch(cluster, "http://echo.default.svc.cluster.local") in {"echo-0", "echo-1"}
+    assert set(fetch(cluster, "http://echo.default.svc.cluster.local", 3)) <= {"echo-0", "echo-1"}
     for pod in ("echo-0", "echo-1"):
-        assert fetch(cluster, f"http://{pod}.echo-peers.default.svc.cluster.local:8080") == pod
+        assert fetch(cluster, f"http://{pod}.echo-peers.default.svc.cluster.local:8080") == [pod]
 
 
 def traces(data: Path) -> list[str]:

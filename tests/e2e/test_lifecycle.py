@@ -89,7 +89,9 @@ def test_a_killed_part_comes_back_and_pods_notice_nothing(running: Cluster, part
 def test_after_control_was_killed_the_next_up_takes_over(running: Cluster) -> None:
     before, url = identity(running), running.status()["api"]["server"]
     kill([pids(running)["control"]])
-    assert fetch(running, "http://echo.default.svc.cluster.local") in before, "pods serve without the API"
+    assert set(fetch(running, "http://echo.default.svc.cluster.local", 3)) <= before.keys(), (
+        "pods serve without the API"
+    )
     running.homeport("status", code=1)
     running.homeport("up", "-f", str(ECHO))
     assert identity(running) == before
@@ -108,7 +110,7 @@ def test_after_every_process_was_killed_the_next_up_adopts_the_pods(running: Clu
     serves(running)
     running.kubectl("scale", "statefulset/echo", "--replicas=3")
     running.wait("pod/echo-2", "--for=condition=Ready")
-    assert fetch(running, "http://echo-2.echo-peers.default.svc.cluster.local:8080") == "echo-2"
+    assert fetch(running, "http://echo-2.echo-peers.default.svc.cluster.local:8080") == ["echo-2"]
     running.kubectl("scale", "statefulset/echo", "--replicas=2")
     running.wait("pod/echo-2", "--for=delete")
 

@@ -1,7 +1,5 @@
 """`down`: stop everything; data is kept unless purged."""
 
-import shutil
-
 import click
 
 from homeport.cli.cluster import cluster_option, directory_of, fail
@@ -23,9 +21,12 @@ def down(cluster: str, purge: bool) -> None:
     except LaunchError as error:
         raise fail(str(error)) from error
     if purge:
+        from homeport.engine.purge import PurgeError
+        from homeport.engine.purge import purge as remove
+
         try:
-            shutil.rmtree(directory.path)
-        except OSError as error:
+            remove(directory.path)
+        except PurgeError as error:
             raise fail(f"{directory.path}: cannot be removed whole: {error}") from error
     what = "stopped" if stopped else "was not running"
     click.echo(

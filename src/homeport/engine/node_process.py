@@ -127,15 +127,32 @@ async def _node(
 
 
 async def stop_containers(runtime: Runtime) -> None:
-    """Ask every container to end, and wait until they have, or for ten seconds."""
+    """Ask every container to end, and wait until those have that can hear it, or for ten seconds."""
     exits = runtime.exits()
-    running = {container.id for container in await runtime.containers() if container.exit is None}
-    for container_id in running:
-        await runtime.signal(container_id, signal.SIGTERM)
+    listening: set[str] = set()
+    for container in await runtime.containers():
+        if container.exit is None:
+            await runtime.signal(container.id, signal.SIGTERM)
+            if hears(Path(f"/proc/{container.pid}/status"), signal.SIGTERM):
+                listening.add(container.id)
     with suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while running:
-                running.discard((await anext(exits)).container_id)
+            while listening:
+                listening.discard((await anext(exits)).container_id)
+
+
+def hears(status: Path, number: signal.Signals) -> bool:
+    """Tell whether the first process of a pid namespace notices a signal: it has a handler for it, or awaits it.
+
+    The kernel drops a signal for such a process when its action would be the default one (pid_namespaces(7)), so there
+    is nothing to wait for. False as well for one that has ended.
+    """
+    try:
+        text = status.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    masks = (int(line.split()[1], 16) for line in text.splitlines() if line.startswith(("SigBlk:", "SigCgt:")))
+    return any(mask >> (number - 1) & 1 for mask in masks)
 
 
 def main() -> None:

@@ -1,0 +1,151 @@
+"""All of it as an ordinary user: no privilege, no helper, and the host is left as it was."""
+
+import importlib.metadata
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import homeport
+from homeport.engine.hoststate import snapshot
+from tests.e2e.cluster import Cluster
+from tests.e2e.conftest import needs
+from tests.e2e.observe import ECHO, fetch, identity, inhabited, kill, network_namespaces, pids, serves, traces
+from tests.isolated import ORDINARY_UID
+
+SEED = Path(__file__).parents[1] / "seed"
+
+pytestmark = pytest.mark.rootless
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    """Give a directory the ordinary user owns; those of pytest are for the user who runs it alone."""
+    path = Path(tempfile.mkdtemp(prefix="homeport-rootless-"))
+    if os.geteuid() == 0:
+        os.chown(path, ORDINARY_UID, ORDINARY_UID)
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="module")
+def cluster(place: Path) -> Iterator[Cluster]:
+    needs("nft", "ip", "setpriv", "nginx")
+    state = place / "state"
+    environment = {"HOME": str(place), "USER": "", "LOGNAME": ""}
+    cluster = Cluster("rootless", state, environment)
+    if os.geteuid() == 0:
+        _copy_code(place / "code")
+        environment |= {"PYTHONPATH": str(place / "code"), "PYTHONDONTWRITEBYTECODE": "1"}
+        prefix = ("setpriv", f"--reuid={ORDINARY_UID}", f"--regid={ORDINARY_UID}", "--clear-groups", "--no-new-privs")
+        cluster = Cluster("rootless", state, environment, os.path.realpath(sys.executable), prefix)
+    yield cluster
+    cluster.down("--purge")
+
+
+def _copy_code(target: Path) -> None:
+    """Copy the product and what it needs to run, for a user who may not read this checkout."""
+    shutil.copytree(Path(homeport.__file__).parent, target / "homeport", ignore=shutil.ignore_patterns("__pycache__"))
+    wanted, seen = ["homeport"], set[str]()
+    while wanted:
+        name = wanted.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            distribution = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # for another platform
+        for requirement in distribution.requires or ():
+            if "extra ==" not in requirement:
+                wanted += re.findall(r"^[\w.-]+", requirement)
+        for file in (distribution.files or ()) if name != "homeport" else ():
+            source = Path(str(distribution.locate_file(file)))
+            if ".." not in file.parts and "__pycache__" not in file.parts and source.exists():
+                (target / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(source, target / file)
+
+
+@pytest.fixture(scope="module")
+def seeded(cluster: Cluster) -> Cluster:
+    cluster.homeport("up", "-f", str(SEED))
+    return cluster
+
+
+def test_the_user_is_ordinary(seeded: Cluster) -> None:
+    uid = os.geteuid() or ORDINARY_UID
+    assert {Path(f"/proc/{pid}").stat().st_uid for pid in pids(seeded).values()} == {uid}
+    assert {path.stat().st_uid for path in seeded.data.iterdir()} == {uid}
+    assert seeded.data.stat().st_mode & 0o777 == 0o700
+
+
+def test_every_pod_is_ready(seeded: Cluster) -> None:
+    assert len(identity(seeded)) == 9
+    for pod in seeded.objects("pods"):
+        conditions = {one["type"]: one["status"] for one in pod["status"]["conditions"]}
+        assert conditions["Ready"] == "True", pod["metadata"]["name"]
+
+
+def test_names_and_the_virtual_address_lead_to_pods(seeded: Cluster) -> None:
+    name = "my-statefulset-1.my-headless-service.default.svc.cluster.local"
+    assert seeded.resolve(name) == {seeded.pod("my-statefulset-1")["status"]["podIP"]}
+    pods = {f"my-statefulset-{n}" for n in range(3)}
+    assert set(fetch(seeded, "http://my-service", 40)) == pods
+    assert seeded.resolve("external-db.default.svc.cluster.local", "CNAME") == {"db.example.com."}
+
+
+def test_programs_run_inside_as_the_same_user(seeded: Cluster) -> None:
+    uid = str(os.geteuid() or ORDINARY_UID)
+    assert seeded.inside("id", "-u").strip() == uid
+    assert seeded.inside("sh", "-c", "exit 9", code=9) == ""
+    (seeded.state / "mine").write_text("")
+    seeded.inside("sh", "-c", f"test -e {seeded.state}/mine && touch {seeded.state}/made")
+    assert (seeded.state / "made").stat().st_uid == int(uid)
+
+
+def test_logs_and_exec(seeded: Cluster) -> None:
+    seeded.homeport("up", "-f", str(ECHO))
+    assert seeded.homeport("logs", "echo-0") == "listening\n"
+    assert seeded.homeport("exec", "echo-0", "--", "hostname") == "echo-0\n"
+    seeded.homeport("exec", "echo-0", "--", "sh", "-c", "exit 5", code=5)
+    assert seeded.homeport("exec", "-i", "echo-0", "--", "cat", stdin="typed\n") == "typed\n"
+    assert seeded.kubectl("exec", "echo-0", "--", "hostname") == "echo-0\n"
+    seeded.homeport("exec", "echo-0", "--", "sh", "-c", "echo kept >/data/note")
+    seeded.kubectl("delete", "pod", "echo-0")
+    seeded.homeport("up", "-f", str(ECHO))
+    assert seeded.homeport("exec", "echo-0", "--", "cat", "/data/note") == "kept\n"
+
+
+def test_pods_are_adopted_after_every_process_was_killed(seeded: Cluster) -> None:
+    before, host = identity(seeded), snapshot()
+    kill(pids(seeded).values())
+    seeded.homeport("up", "-f", str(ECHO))
+    assert identity(seeded) == before
+    serves(seeded)
+    assert host.difference(snapshot()) == []
+
+
+def test_down_leaves_nothing_but_the_data(seeded: Cluster) -> None:
+    spaces, host = network_namespaces(seeded), snapshot()
+    seeded.down()
+    assert inhabited(spaces) == set()
+    assert traces(seeded.data) == []
+    assert host.difference(snapshot()) == []
+
+
+def test_the_host_is_the_same_from_the_first_start_on(cluster: Cluster) -> None:
+    host = snapshot()
+    cluster.homeport("up")
+    assert host.difference(snapshot()) == []
+
+
+def test_doctor_finds_what_is_needed(cluster: Cluster) -> None:
+    said = cluster.run([cluster.python, "-m", "homeport", "doctor"]).stdout
+    assert "MISS" not in said
+    assert "user namespaces: allowed for ordinary users" in said
