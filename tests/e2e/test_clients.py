@@ -21,6 +21,9 @@ from tests.e2e.cluster import Cluster, Make
 from tests.e2e.conftest import needs
 from tests.e2e.observe import ECHO, until
 
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+"""The official client leaves its streams' sockets to the garbage collector."""
+
 SLEEP = ["sh", "-c", "trap 'exit 0' TERM; sleep 3600 & wait"]
 
 
@@ -68,7 +71,7 @@ class TestOfficial:
         }
         version = core.list_namespaced_pod("default").metadata.resource_version
         core.create_namespaced_pod("default", body)
-        phases = []
+        phases, deleted = [], False
         watch = kubernetes_watch.Watch()
         for event in watch.stream(
             core.list_namespaced_pod,
@@ -79,7 +82,8 @@ class TestOfficial:
         ):
             if not phases or event["object"].status.phase != phases[-1]:
                 phases.append(event["object"].status.phase)
-            if phases[-1] == "Succeeded":
+            if phases[-1] == "Succeeded" and not deleted:
+                deleted = True
                 core.delete_namespaced_pod("short", "default")
             if event["type"] == "DELETED":
                 watch.stop()
@@ -142,6 +146,7 @@ class TestOfficial:
             said += part
         assert said.startswith(b"HTTP/1.0 200")
         assert said.endswith(b"echo-0\n")
+        connection.close()
         assert forward.error(8080) is None
 
 

@@ -98,7 +98,7 @@ async def _inward(data: SpdyStream, writer: asyncio.StreamWriter) -> None:
 
 
 async def forward_channels(socket: WebSocket, ports: Sequence[int], dial: Dial, describe: str) -> None:
-    """Serve a WebSocket whose port i has channel 2i for data and 2i+1 for errors."""
+    """Serve a WebSocket whose port i has channel 2i for data and 2i+1 for errors, until every connection has ended."""
     text = "base64" in (socket.subprotocol or "")
     writers: dict[int, asyncio.StreamWriter] = {}
 
@@ -117,14 +117,7 @@ async def forward_channels(socket: WebSocket, ports: Sequence[int], dial: Dial, 
             await send(2 * index, piece)
         writers.pop(index).close()
 
-    tasks = []
-    try:
-        for index, port in enumerate(ports):
-            for channel in (2 * index, 2 * index + 1):
-                await send(channel, port.to_bytes(2, "little"))
-            ready = asyncio.Event()
-            tasks.append(asyncio.create_task(_quietly(outward(index, port, ready))))
-            await ready.wait()
+    async def inward() -> None:
         while (message := await socket.receive()) is not None:
             decoded = decode_message(message, base64_text=text)
             if decoded is None or decoded[0] % 2:
@@ -133,6 +126,19 @@ async def forward_channels(socket: WebSocket, ports: Sequence[int], dial: Dial, 
             if writer is not None:
                 writer.write(decoded[1])
                 await writer.drain()
+
+    tasks = []
+    try:
+        for index, port in enumerate(ports):
+            for channel in (2 * index, 2 * index + 1):
+                await send(channel, port.to_bytes(2, "little"))
+            ready = asyncio.Event()
+            tasks.append(asyncio.create_task(_quietly(outward(index, port, ready))))
+            await ready.wait()
+        asking = asyncio.create_task(_quietly(inward()))
+        ended = asyncio.gather(*tasks)
+        tasks.append(asking)
+        await asyncio.wait((asking, ended), return_when=asyncio.FIRST_COMPLETED)
     except ConnectionError:
         pass
     finally:
