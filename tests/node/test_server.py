@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -193,3 +194,23 @@ async def test_logs_of_a_finished_pod_stay_and_are_selected(tmp_path: Path) -> N
         stamped = (await get(socket, f"{base}?timestamps=true&tailLines=1"))[1]
         assert stamped.endswith(b"Z three\n")
         assert len(stamped.split(b" ")[0]) == len("2026-01-01T00:00:00.000000000Z")
+
+
+async def test_a_reader_of_logs_that_leaves_is_forgotten(tmp_path: Path) -> None:
+    async with node(tmp_path) as w:
+        w.runtime.script = lambda spec: Script(output=("one",))
+        await w.pod("web")
+        await w.until("web", ready)
+        before = open_descriptors()
+        reader, writer = await asyncio.open_unix_connection(str(w.settings.socket))
+        writer.write(b"GET /containerLogs/default/web/main?follow=true HTTP/1.1\r\nHost: node\r\n\r\n")
+        await reader.readuntil(b"one\n")
+        assert open_descriptors() > before
+        writer.close()
+        async with asyncio.timeout(5):
+            while open_descriptors() > before:
+                await asyncio.sleep(0.01)
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))

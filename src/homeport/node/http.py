@@ -4,7 +4,8 @@ Few connections, all from this machine, one request each: no pipelining, no keep
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -101,14 +102,15 @@ async def send_response(writer: asyncio.StreamWriter, status: int, content_type:
     await writer.drain()
 
 
-async def send_stream(writer: asyncio.StreamWriter, content_type: str, pieces: AsyncIterator[bytes]) -> None:
+async def send_stream(writer: asyncio.StreamWriter, content_type: str, pieces: AsyncGenerator[bytes, None]) -> None:
     """Send an answer as it comes, chunked."""
     headers = {"Content-Type": content_type, "Transfer-Encoding": "chunked", "Connection": "close"}
     writer.write(_head(200, headers))
-    async for piece in pieces:
-        if piece:
-            writer.write(b"%x\r\n%s\r\n" % (len(piece), piece))
-            await writer.drain()
+    async with aclosing(pieces):
+        async for piece in pieces:
+            if piece:
+                writer.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+                await writer.drain()
     writer.write(b"0\r\n\r\n")
     await writer.drain()
 

@@ -6,7 +6,7 @@ record marked P is a piece of a longer line. Source: `node` sections 13.1 and 13
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +132,7 @@ def _nine_digits(stamp: str) -> bytes:
     return f"{head}.{tail[:digits][:9]:0<9}{tail[digits:]}".encode()
 
 
-async def read_log(path: Path, options: LogOptions, ended: asyncio.Event | None) -> AsyncIterator[bytes]:
+async def read_log(path: Path, options: LogOptions, ended: asyncio.Event | None) -> AsyncGenerator[bytes, None]:
     """Yield the log's bytes; with `follow`, as they are written until the instance has `ended` and all is read.
 
     ended   None for an instance that ended long ago. A followed log goes on in the file that took its name.

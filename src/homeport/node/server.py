@@ -94,7 +94,7 @@ class NodeServer:
             case ("pods",):
                 await send_response(writer, 200, "application/json", self._pods())
             case ("containerLogs", namespace, name, container):
-                await self._logs(request, self._pod(namespace, name), container, writer)
+                await self._logs(request, self._pod(namespace, name), container, reader, writer)
             case ("exec" | "attach" as what, namespace, name, container):
                 opened = self._opener(what, request, self._pod(namespace, name), container)
                 await self._command(opened, request, reader, writer)
@@ -116,7 +116,12 @@ class NodeServer:
     # Logs
 
     async def _logs(
-        self, request: HttpRequest, worker: PodWorker, container: str, writer: asyncio.StreamWriter
+        self,
+        request: HttpRequest,
+        worker: PodWorker,
+        container: str,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
         if request.method != "GET":
             raise MethodNotAllowed("logs are read with GET")
@@ -128,7 +133,8 @@ class NodeServer:
         if not chosen.path.exists():
             await send_response(writer, 200, "text/plain", b"")
             return
-        await send_stream(writer, "text/plain", read_log(chosen.path, options, chosen.ended))
+        sending = send_stream(writer, "text/plain", read_log(chosen.path, options, chosen.ended))
+        await _until(sending, reader.read(1))  # nothing more is asked: what comes is the end
 
     # Commands
 
@@ -195,7 +201,7 @@ class NodeServer:
                     if socket.subprotocol == TUNNEL
                     else forward_channels(socket, ports, dial, describe)
                 )
-                await _until_gone(work, worker)
+                await _until(work, worker.gone.wait())
                 await socket.close()
             case "spdy/3.1":
                 offered = request.headers.get("x-stream-protocol-version", "")
@@ -203,7 +209,7 @@ class NodeServer:
                     raise BadRequest(f"unable to upgrade: unable to negotiate protocol: client supports [{offered}]")
                 upgraded = {"Upgrade": "SPDY/3.1", "X-Stream-Protocol-Version": PORT_PROTOCOL}
                 session = SpdySession(await switch_protocols(request, reader, writer, upgraded))
-                await _until_gone(forward_streams(session, dial, describe), worker)
+                await _until(forward_streams(session, dial, describe), worker.gone.wait())
                 await session.close()
             case _:
                 raise BadRequest("Upgrade request required")
@@ -249,17 +255,17 @@ async def _run(
         await asyncio.wait([listening])
 
 
-async def _until_gone(work: Coroutine[Any, Any, None], worker: PodWorker) -> None:
-    """Forward until the client leaves or the pod does."""
-    forwarding, gone = asyncio.create_task(work), asyncio.create_task(worker.gone.wait())
+async def _until(work: Coroutine[Any, Any, None], over: Coroutine[Any, Any, object]) -> None:
+    """Do `work`, but no longer than until `over` returns: the client left, or the pod did."""
+    working, ending = asyncio.create_task(work), asyncio.create_task(over)
     try:
-        await asyncio.wait((forwarding, gone), return_when=asyncio.FIRST_COMPLETED)
-        if forwarding.done():
-            forwarding.result()
+        await asyncio.wait((working, ending), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
     finally:
-        for task in (forwarding, gone):
+        for task in (working, ending):
             task.cancel()
-        await asyncio.wait((forwarding, gone))
+        await asyncio.wait((working, ending))
 
 
 def _ports(request: HttpRequest) -> list[int]:
