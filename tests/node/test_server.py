@@ -209,7 +209,7 @@ async def test_a_reader_of_logs_that_leaves_is_forgotten(tmp_path: Path) -> None
         writer.close()
         async with asyncio.timeout(5):
             while open_descriptors() > before:
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)  # noqa: ASYNC110 - the kernel tells nobody of a closed descriptor
 
 
 def open_descriptors() -> int:
