@@ -208,8 +208,8 @@ async def test_a_reader_of_logs_that_leaves_is_forgotten(tmp_path: Path) -> None
         assert open_descriptors() > before
         writer.close()
         async with asyncio.timeout(5):
-            while open_descriptors() > before:
-                await asyncio.sleep(0.01)  # noqa: ASYNC110 - the kernel tells nobody of a closed descriptor
+            while open_descriptors() > before:  # noqa: ASYNC110 - nobody is told of a closed descriptor
+                await asyncio.sleep(0.01)
 
 
 def open_descriptors() -> int:
