@@ -46,6 +46,7 @@ class Cluster:
     data: Path
     code: Path
     uid: int
+    tool: str = "crun"
 
     def run(self, scenario: str) -> subprocess.CompletedProcess[str]:
         drop = ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups"] if self.uid else []
@@ -59,7 +60,12 @@ class Cluster:
                 str(self.data),
                 scenario,
             ],
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(self.code), "PYTHONDONTWRITEBYTECODE": "1"},
+            env={
+                "PATH": os.environ["PATH"],
+                "RUNTIME": self.tool,
+                "PYTHONPATH": str(self.code),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
             cwd="/",
             text=True,
             capture_output=True,
@@ -125,6 +131,15 @@ def processes_about(text: str) -> list[str]:
     ],
 )  # fmt: skip
 def test_inside(cluster: Cluster, scenario: str) -> None:
+    cluster.passes(scenario)
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    ["output_and_exit_codes", "failures_say_why", "commands_beside", "isolation", "memory_limit", "attached"],
+)
+def test_inside_with_runc(cluster: Cluster, scenario: str) -> None:
+    cluster.tool = "runc"
     cluster.passes(scenario)
 
 

@@ -139,9 +139,9 @@ def test_a_capability_brings_its_calls_back() -> None:
             'exec: "x": executable file not found in $PATH',
         ),
         (
-            'runc create failed: unable to start container process: exec: "x": executable file not found in $PATH',
+            'runc run failed: unable to start container process: exec: "x": executable file not found in $PATH',
             "RunContainerError",
-            'runc create failed: unable to start container process: exec: "x": executable file not found in $PATH',
+            'exec: "x": executable file not found in $PATH',
         ),
         ("cannot stat `/gone`: No such file", "CreateContainerError", "cannot stat `/gone`: No such file"),
     ],

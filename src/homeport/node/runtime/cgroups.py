@@ -76,10 +76,18 @@ class Cgroups:
 
 
 def find_cgroups(
-    cluster: str, *, mounts: Path = Path("/proc/self/mountinfo"), own: Path = Path("/proc/self/cgroup")
+    cluster: str,
+    *,
+    from_top: bool = False,
+    mounts: Path = Path("/proc/self/mountinfo"),
+    own: Path = Path("/proc/self/cgroup"),
 ) -> Cgroups:
-    """Find the hierarchies this process may write to. `cluster` names our part of them."""
-    groups = _own_groups(own.read_text(encoding="utf-8"))
+    """Find the hierarchies this process may write to. `cluster` names our part of them.
+
+    from_top  our part is at the top of each hierarchy, where a runtime that makes its own groups puts them, instead of
+              below the group we are in
+    """
+    groups = {} if from_top else _own_groups(own.read_text(encoding="utf-8"))
     version_1: dict[str, Path] = {}
     version_2: Path | None = None
     for line in mounts.read_text(encoding="utf-8").splitlines():

@@ -18,9 +18,11 @@ from homeport.node.images.host import HOST_REFERENCE
 from homeport.node.runtime.contract import RuntimeFailure
 from homeport.node.runtime.rootfs import RootFilesystems
 
-__all__ = ["Tool", "choose_tool", "hide_unified_cgroup"]
+__all__ = ["TOOLS", "Tool", "choose_tool", "hide_unified_cgroup"]
 
-_CANDIDATES: Final = ("crun", "runc")
+TOOLS: Final = ("crun", "runc")
+"""Runtimes in the order they are tried."""
+
 _SEARCH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _HYBRID: Final = Path("/sys/fs/cgroup/unified")
 
@@ -48,15 +50,15 @@ class Tool:
         return [self.path, *options, *words]
 
 
-async def choose_tool(run: Path, roots: RootFilesystems) -> Tool:
-    """Return the first runtime that can start `/bin/true` from the host image. Raises RuntimeFailure.
+async def choose_tool(run: Path, roots: RootFilesystems, tools: Sequence[str] = TOOLS) -> Tool:
+    """Return the first of `tools` that can start `/bin/true` from the host image. Raises RuntimeFailure.
 
     The verdict is kept for this boot and these binaries in `<run>/runtime.json`.
     """
     hide_unified_cgroup()
-    found = [(name, path) for name in _CANDIDATES if (path := shutil.which(name, path=_SEARCH))]
+    found = [(name, path) for name in tools if (path := shutil.which(name, path=_SEARCH))]
     if not found:
-        raise RuntimeFailure("RuntimeNotFound", "neither crun nor runc is installed")
+        raise RuntimeFailure("RuntimeNotFound", f"none of {', '.join(tools)} is installed")
     key = [syscalls.boot_id(), *((path, os.stat(path).st_mtime) for _, path in found)]
     verdict = run / "runtime.json"
     try:

@@ -23,7 +23,7 @@ from homeport.node.runtime.spec import Place, build
 from homeport.node.runtime.state import SandboxRecord
 from homeport.node.runtime.users import IdMap, accounts_beneath, resolve
 
-__all__ = ["Launcher", "container_name", "start_failure"]
+__all__ = ["Launcher", "container_name", "last_message", "start_failure"]
 
 ENVIRONMENT: Final = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 STREAMS: Final = ("stdin", "stdout", "stderr")
@@ -41,10 +41,16 @@ class Launcher:
     tool: Tool
     roots: RootFilesystems
     cgroups: Cgroups
+    cgroup: str
     ids: IdMap
     state: Path
     rootless: bool
     hidden: tuple[str, ...]
+
+    @property
+    def makes_cgroups(self) -> bool:
+        """Whether the runtime makes the groups; otherwise they are made here and the runtime is started in them."""
+        return self.tool.wants_cgroup and not self.rootless
 
     def prepare(self, spec: ContainerSpec, sandbox: SandboxRecord, directory: Path, shared_memory: Path) -> None:
         """Mount the root, write `config.json`, make the FIFOs. Raises RuntimeFailure."""
@@ -67,7 +73,7 @@ class Launcher:
             hidden=self.hidden,
             fresh=FRESH_ON_HOST if is_host(spec.image.id) else (),
             separate=tuple(self.roots.separate_folders(spec.image.id)),
-            cgroup=f"/{spec.id}" if self.tool.wants_cgroup and not self.rootless else "",
+            cgroup=f"/{self.cgroup}/{spec.id}" if self.makes_cgroups else "",
         )
         config = build(spec, user, sandbox.hostname, place)
         (directory / "config.json").write_text(json.dumps(config), encoding="utf-8")
@@ -90,18 +96,43 @@ class Launcher:
             exit=str(directory / "exit"),
             pid_file=str(directory / "pid"),
             console=console,
-            cgroups=self.cgroups.create(spec.id, spec.limits),
+            cgroups=[] if self.makes_cgroups else self.cgroups.create(spec.id, spec.limits),
         )
         try:
             return await holder.launch(launch)
         except LaunchFailed as error:
-            raise start_failure(_last_message(log) or str(error)) from error
+            raise start_failure(last_message(log) or str(error)) from error
+
+    def exec_terminal(self, name: str, container_id: str, stem: Path) -> Launch:
+        """Return the launch of the process in `<stem>.json` on a terminal: detached, the keeper its parent."""
+        words = [
+            "--detach",
+            "--process",
+            f"{stem}.json",
+            "--pid-file",
+            f"{stem}.pid",
+            "--console-socket",
+            f"{stem}.sock",
+        ]
+        return Launch(
+            name=name,
+            argv=self.tool.command(self.state, Path(f"{stem}.log"), "exec", *words, container_id),
+            env=ENVIRONMENT,
+            pid_file=f"{stem}.pid",
+            console=f"{stem}.sock",
+            cgroups=self._groups(container_id),
+        )
+
+    def _groups(self, container_id: str) -> list[str]:
+        if self.makes_cgroups:
+            return []
+        groups = [str(base / container_id / "cgroup.procs") for base in self.cgroups.hierarchies.values()]
+        return [group for group in groups if os.path.exists(group)]
 
     def exec_command(self, container_id: str, *words: str) -> list[str]:
         """Return the argv that runs the runtime's `exec` inside the container's cgroup."""
         command = self.tool.command(self.state, None, "exec", *words)
-        groups = [str(base / container_id / "cgroup.procs") for base in self.cgroups.hierarchies.values()]
-        groups = [group for group in groups if os.path.exists(group)]
+        groups = self._groups(container_id)
         if not groups:
             return command
         enter = 'while [ "$1" != -- ]; do echo 0 > "$1"; shift; done; shift; exec "$@"'
@@ -121,13 +152,14 @@ def start_failure(message: str) -> RuntimeFailure:
     quoted = message.partition("executable file `")[2].partition("`")[0]
     if quoted:
         return RuntimeFailure("RunContainerError", f'exec: "{quoted}": executable file not found in $PATH')
+    message = message.rpartition("unable to start container process: ")[2]
     starting = ("exec: ", "open executable", "exec format error", "chdir", "permission denied: OCI")
     if any(word in message for word in starting):
         return RuntimeFailure("RunContainerError", message)
     return RuntimeFailure("CreateContainerError", message)
 
 
-def _last_message(log: Path) -> str:
+def last_message(log: Path) -> str:
     """Return the last error the runtime logged; empty when there is none."""
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -21,6 +21,7 @@ from homeport.node import syscalls
 from homeport.node.holder_client import Ended, HolderClient, HolderGone, ensure_holder
 from homeport.node.images.store import ImageStore
 from homeport.node.launching import Launch, LaunchFailed
+from homeport.node.namespaces import find_holder, wait_for_end
 from homeport.node.runtime.attaching import AttachedSession
 from homeport.node.runtime.cgroups import find_cgroups
 from homeport.node.runtime.contract import (
@@ -33,11 +34,11 @@ from homeport.node.runtime.contract import (
     Sandbox,
     SandboxSpec,
 )
-from homeport.node.runtime.detect import choose_tool
-from homeport.node.runtime.launcher import ENVIRONMENT, Launcher, container_name
+from homeport.node.runtime.detect import TOOLS, choose_tool
+from homeport.node.runtime.launcher import ENVIRONMENT, Launcher, container_name, last_message
 from homeport.node.runtime.logs import LogFile, Pump
 from homeport.node.runtime.rootfs import RootFilesystems
-from homeport.node.runtime.state import ContainerRecord, Directories, Process, SandboxRecord
+from homeport.node.runtime.state import UNKNOWN_CODE, ContainerRecord, Directories, Process, SandboxRecord
 from homeport.node.runtime.streams import PipeSession, TerminalSession
 from homeport.node.runtime.users import IdMap
 from homeport.node.unsharing import in_user_namespace
@@ -46,6 +47,7 @@ __all__ = ["OciRuntime"]
 
 T = TypeVar("T")
 
+DYING_SECONDS = 2.0
 SHARED_MEMORY_OPTIONS = "mode=1777,size=64m"
 
 
@@ -61,6 +63,7 @@ class OciRuntime:
         self._exits: dict[str, Exit] = {}
         self._ended: dict[str, asyncio.Event] = {}
         self._watched: dict[int, int] = {}
+        self._commands: dict[str, asyncio.Future[int]] = {}
         self._listeners: set[asyncio.Queue[Exit]] = set()
         self._numbers = itertools.count()
         self._holder_lost = asyncio.Event()
@@ -69,12 +72,15 @@ class OciRuntime:
         self._keeping: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, data: Path, clock: Clock, *, cluster: str, hidden: Sequence[Path] = ()) -> "OciRuntime":
+    async def open(
+        cls, data: Path, clock: Clock, *, cluster: str, hidden: Sequence[Path] = (), tools: Sequence[str] = TOOLS
+    ) -> "OciRuntime":
         """Take over what runs, from inside the keeper's namespaces. Raises RuntimeFailure, OSError.
 
         data    the cluster's data directory; `run/` and `images/` beneath it are used
         cluster names this engine's part of the cgroup hierarchies
         hidden  host paths no container may see; the data directory itself always is
+        tools   runtimes to try, best first
         """
         run = data / "run"
         directories = Directories(run)
@@ -82,10 +88,13 @@ class OciRuntime:
         rootless = in_user_namespace()
         shared = run / f"host-{syscalls.boot_id()}"
         roots = RootFilesystems(ImageStore(data / "images").layer_directories, shared, rootless=rootless)
+        tool = await choose_tool(run, roots, tools)
+        group = f"homeport-{cluster}"
         launcher = Launcher(
-            tool=await choose_tool(run, roots),
+            tool=tool,
             roots=roots,
-            cgroups=find_cgroups(f"homeport-{cluster}"),
+            cgroups=find_cgroups(group, from_top=tool.wants_cgroup),
+            cgroup=group,
             ids=IdMap.of_this_process(),
             state=run / "oci",
             rootless=rootless,
@@ -249,24 +258,36 @@ class OciRuntime:
             raise RuntimeFailure("ExecError", f'container not found ("{container_id}")')
         directory = self._directories.container(container_id)
         stem = directory / f"exec-{os.getpid()}-{next(self._numbers)}"
-        description, pid_file, console = (stem.with_suffix(end) for end in (".json", ".pid", ".sock"))
-        description.write_text(json.dumps(_exec_process(directory, spec)), encoding="utf-8")
-        words = ["--process", str(description), "--pid-file", str(pid_file)]
+        stem.with_suffix(".json").write_text(json.dumps(_exec_process(directory, spec)), encoding="utf-8")
         try:
             if spec.tty:
-                words += ["--console-socket", str(console)]
-                command = self._launcher.exec_command(container_id, *words, container_id)
-                session: PipeSession | TerminalSession = await TerminalSession.start(command, console, pid_file)
+                session: PipeSession | TerminalSession = await _whole(self._exec_terminal(container_id, stem))
             else:
-                command = self._launcher.exec_command(container_id, *words, container_id)
-                session = await PipeSession.start(command, pid_file, stdin=spec.stdin)
+                words = ["--process", f"{stem}.json", "--pid-file", f"{stem}.pid", container_id]
+                command = self._launcher.exec_command(container_id, *words)
+                session = await PipeSession.start(command, stem.with_suffix(".pid"), stdin=spec.stdin)
             try:
                 yield session
             finally:
                 await session.close()
         finally:
-            for path in (description, pid_file, console):
-                path.unlink(missing_ok=True)
+            for suffix in (".json", ".pid", ".sock", ".log"):
+                stem.with_suffix(suffix).unlink(missing_ok=True)
+
+    async def _exec_terminal(self, container_id: str, stem: Path) -> TerminalSession:
+        name = f"exec/{stem.name}/{container_id}"
+        ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._commands[name] = ended
+        try:
+            pid = await self._holder.launch(self._launcher.exec_terminal(name, container_id, stem))
+            master = await self._holder.console(name)
+            await self._holder.forget(name)
+        except (LaunchFailed, HolderGone) as error:
+            del self._commands[name]
+            raise RuntimeFailure("ExecError", last_message(stem.with_suffix(".log")) or str(error)) from error
+        if master is None:
+            raise RuntimeFailure("ExecError", "the runtime sent no terminal")
+        return TerminalSession(master, pid, ended)
 
     @asynccontextmanager
     async def attach(self, container_id: str) -> AsyncIterator[ExecSession]:
@@ -390,6 +411,9 @@ class OciRuntime:
         return HolderClient(self._holder_reports, self._holder_lost.set)
 
     def _holder_reports(self, ended: Ended) -> None:
+        command = self._commands.pop(ended.name, None)
+        if command is not None:
+            command.set_result(ended.code)
         kind, _, container_id = ended.name.partition("/")
         if kind == "container" and container_id in self._containers:
             self._end(container_id)
@@ -399,12 +423,18 @@ class OciRuntime:
         while True:
             await self._holder_lost.wait()
             self._holder_lost.clear()
+            dying = find_holder(self._directories.run)
+            if dying is not None:  # its last socket may still accept
+                await asyncio.to_thread(wait_for_end, dying.pid, DYING_SECONDS)
             await ensure_holder(self._directories.run, self._holder_log, here=True)
             self._holder = self._new_client()
             self._holder.connect(self._directories.run)
             for record in self._containers.values():
                 if record.id not in self._exits:
                     self._watch(record)
+            for command in self._commands.values():
+                command.set_result(UNKNOWN_CODE)
+            self._commands.clear()
             self._replaced.set()
 
     def _end(self, container_id: str) -> None:

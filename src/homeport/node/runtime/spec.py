@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from homeport.node.runtime.contract import ContainerSpec, Mount, RuntimeFailure, Security
+from homeport.node.runtime.contract import ContainerSpec, Limits, Mount, RuntimeFailure, Security
 from homeport.node.runtime.seccomp import default_profile
 from homeport.node.runtime.users import User
 
@@ -50,7 +50,7 @@ class Place:
     hidden        paths of the host that no container may see (the engine's data)
     fresh         directories that must not be the image's (host image: `/tmp`, `/run`)
     separate      top-level directories that are mounts of their own: a read-only root must name them
-    cgroup        group for runtimes that insist on one; empty for those that leave it alone
+    cgroup        group to make, with its limits, for a runtime that insists on doing that itself; else empty
     """
 
     rootfs: Path
@@ -78,6 +78,7 @@ def build(spec: ContainerSpec, user: User, hostname: str, place: Place) -> dict[
     }
     if place.cgroup:
         linux["cgroupsPath"] = place.cgroup
+        linux["resources"] = _resources(spec.limits)
     if security.seccomp == "RuntimeDefault" and not privileged:
         linux["seccomp"] = default_profile(capabilities(security))
     return {
@@ -176,6 +177,20 @@ def _base_mounts(place: Place, *, privileged: bool) -> list[dict[str, Any]]:
         for path in place.fresh
     ]
     return mounts
+
+
+def _resources(limits: Limits) -> dict[str, Any]:
+    resources: dict[str, Any] = {}
+    if limits.memory_bytes:
+        resources["memory"] = {"limit": limits.memory_bytes, "swap": limits.memory_bytes}
+    shares, quota = limits.cpu_shares, limits.cpu_quota_microseconds
+    if shares or quota:
+        resources["cpu"] = {"shares": shares} if shares else {}
+        if quota:
+            resources["cpu"] |= {"quota": quota, "period": 100_000}
+    if limits.pids:
+        resources["pids"] = {"limit": limits.pids}
+    return resources
 
 
 def _volumes(mounts: Sequence[Mount]) -> list[dict[str, Any]]:

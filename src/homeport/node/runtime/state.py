@@ -18,7 +18,15 @@ from homeport.node import syscalls
 from homeport.node.holder import write_atomically
 from homeport.node.runtime.contract import Exit
 
-__all__ = ["ContainerRecord", "Directories", "Process", "SandboxRecord", "living_containers", "living_sandboxes"]
+__all__ = [
+    "UNKNOWN_CODE",
+    "ContainerRecord",
+    "Directories",
+    "Process",
+    "SandboxRecord",
+    "living_containers",
+    "living_sandboxes",
+]
 
 UNKNOWN_CODE: Final = 137  # what upstream reports for an end nobody saw
 
