@@ -29,6 +29,7 @@ PACKAGES = {
     "policy.v1": "api@{v}/policy/v1",
     "authentication.v1": "api@{v}/authentication/v1",
     "authorization.v1": "api@{v}/authorization/v1",
+    "rbac.v1": "api@{v}/rbac/v1",
 }
 SCALARS = {
     "string": "s",

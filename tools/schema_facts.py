@@ -39,6 +39,7 @@ PACKAGES = {
     "policy.v1": "api@{v}/policy/v1",
     "authentication.v1": "api@{v}/authentication/v1",
     "authorization.v1": "api@{v}/authorization/v1",
+    "rbac.v1": "api@{v}/rbac/v1",
 }
 IMPORTS = {"metav1": "meta.v1", "v1": "core.v1", "apiv1": "core.v1", "corev1": "core.v1"}
 GROUPS = {
@@ -52,6 +53,7 @@ GROUPS = {
     "policy": "policy",
     "authentication": "authentication.k8s.io",
     "authorization": "authorization.k8s.io",
+    "rbac": "rbac.authorization.k8s.io",
 }
 KINDS = {
     "core.v1": "Namespace Node Pod Service Endpoints ConfigMap Secret ServiceAccount Event PersistentVolume "
@@ -65,6 +67,7 @@ KINDS = {
     "policy.v1": "Eviction",
     "authentication.v1": "TokenRequest TokenReview SelfSubjectReview",
     "authorization.v1": "SelfSubjectAccessReview SubjectAccessReview LocalSubjectAccessReview SelfSubjectRulesReview",
+    "rbac.v1": "Role RoleBinding ClusterRole ClusterRoleBinding",
     "meta.v1": "DeleteOptions CreateOptions UpdateOptions PatchOptions ListOptions",
 }
 SCALARS = {

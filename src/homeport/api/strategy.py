@@ -31,7 +31,17 @@ UNCONDITIONAL_UPDATE_REFUSED: Final[frozenset[Key]] = frozenset({("coordination.
 """Built-in kinds (group, kind) whose PUT must name a resourceVersion; custom resources must as well."""
 
 CREATE_ON_UPDATE: Final[frozenset[Key]] = frozenset(
-    {("", "Endpoints"), ("", "Service"), ("", "Event"), ("events.k8s.io", "Event"), ("coordination.k8s.io", "Lease")}
+    {
+        ("", "Endpoints"),
+        ("", "Service"),
+        ("", "Event"),
+        ("events.k8s.io", "Event"),
+        ("coordination.k8s.io", "Lease"),
+        ("rbac.authorization.k8s.io", "ClusterRole"),
+        ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
+        ("rbac.authorization.k8s.io", "Role"),
+        ("rbac.authorization.k8s.io", "RoleBinding"),
+    }
 )
 """Kinds whose PUT to a missing name creates it."""
 

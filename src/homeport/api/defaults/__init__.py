@@ -7,7 +7,7 @@ cluster configuration (addresses, node ports, priorities, tolerations) belong to
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from homeport.api.defaults import objects, pods, services, storage, workloads
+from homeport.api.defaults import objects, pods, rbac, services, storage, workloads
 from homeport.api.resources import Gvk
 
 __all__ = ["apply_defaults"]
@@ -28,6 +28,8 @@ _BY_KIND: Final[Mapping[tuple[str, str], Callable[[dict[str, Any]], None]]] = {
     ("apps", "ReplicaSet"): workloads.replica_set,
     ("apps", "DaemonSet"): workloads.daemon_set,
     ("discovery.k8s.io", "EndpointSlice"): services.endpoint_slice,
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): rbac.binding,
+    ("rbac.authorization.k8s.io", "RoleBinding"): rbac.binding,
     ("storage.k8s.io", "StorageClass"): storage.storage_class,
     ("authentication.k8s.io", "TokenRequest"): objects.token_request,
 }

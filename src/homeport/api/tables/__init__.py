@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from homeport.api.resources import Gvk
-from homeport.api.tables import objects, pods, services, storage, workloads
+from homeport.api.tables import objects, pods, rbac, services, storage, workloads
 from homeport.api.tables.cells import PLAIN, Printer, column
 
 __all__ = ["columns", "row"]
@@ -35,6 +35,8 @@ _PRINTERS: Final[Mapping[tuple[str, str], Printer]] = {
     ("coordination.k8s.io", "Lease"): objects.LEASE,
     ("discovery.k8s.io", "EndpointSlice"): services.ENDPOINT_SLICE,
     ("events.k8s.io", "Event"): objects.EVENT,
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): rbac.BINDING,
+    ("rbac.authorization.k8s.io", "RoleBinding"): rbac.BINDING,
     ("storage.k8s.io", "StorageClass"): storage.STORAGE_CLASS,
 }
 

@@ -7,7 +7,18 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from homeport.api.resources import Gvk
-from homeport.api.validation import claims, endpoints, events, objects, pod_updates, pods, services, storage, workloads
+from homeport.api.validation import (
+    claims,
+    endpoints,
+    events,
+    objects,
+    pod_updates,
+    pods,
+    rbac,
+    services,
+    storage,
+    workloads,
+)
 from homeport.api.validation.errors import FieldError, invalid
 from homeport.api.validation.metadata import validate_metadata, validate_metadata_update
 from homeport.api.validation.warnings import deprecation, warnings_for
@@ -48,6 +59,10 @@ _CREATE: Final[Mapping[tuple[str, str], OnCreate]] = {
     ("coordination.k8s.io", "Lease"): objects.validate_lease,
     ("discovery.k8s.io", "EndpointSlice"): endpoints.validate_slice,
     ("events.k8s.io", "Event"): events.validate_new_event,
+    ("rbac.authorization.k8s.io", "ClusterRole"): rbac.validate_cluster_role,
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): rbac.validate_cluster_binding,
+    ("rbac.authorization.k8s.io", "Role"): rbac.validate_role,
+    ("rbac.authorization.k8s.io", "RoleBinding"): rbac.validate_binding,
     ("storage.k8s.io", "StorageClass"): storage.validate_storage_class,
 }
 
@@ -83,6 +98,10 @@ _UPDATE: Final[Mapping[tuple[str, str, str], OnUpdate]] = {
     ("coordination.k8s.io", "Lease", ""): objects.validate_lease_update,
     ("discovery.k8s.io", "EndpointSlice", ""): endpoints.validate_slice_update,
     ("events.k8s.io", "Event", ""): events.validate_new_event_update,
+    ("rbac.authorization.k8s.io", "ClusterRole", ""): rbac.validate_cluster_role_update,
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding", ""): rbac.validate_cluster_binding_update,
+    ("rbac.authorization.k8s.io", "Role", ""): rbac.validate_role_update,
+    ("rbac.authorization.k8s.io", "RoleBinding", ""): rbac.validate_binding_update,
     ("storage.k8s.io", "StorageClass", ""): storage.validate_storage_class_update,
 }
 
