@@ -8,7 +8,7 @@ __all__ = ["BINDING"]
 
 
 def _binding(tree: Tree, now: float) -> Cells:
-    reference = tree["roleRef"]
+    reference = tree.get("roleRef", {})
     return [
         tree["metadata"].get("name", ""),
         f"{reference.get('kind', '')}/{reference.get('name', '')}",
