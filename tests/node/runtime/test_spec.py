@@ -149,3 +149,10 @@ def test_a_capability_brings_its_calls_back() -> None:
 def test_a_runtimes_complaint_becomes_upstreams_word(said: str, reason: str, message: str) -> None:
     failure = start_failure(said)
     assert (failure.reason, failure.message) == (reason, message)
+
+
+def test_where_one_id_exists_the_user_is_another_name_for_it() -> None:
+    tree = build(SPEC, USER, "h", replace(PLACE, alias=True))["linux"]
+    assert {"type": "user"} in tree["namespaces"]
+    assert tree["uidMappings"] == [{"containerID": 1000, "hostID": 0, "size": 1}]
+    assert tree["gidMappings"] == [{"containerID": 1001, "hostID": 0, "size": 1}]

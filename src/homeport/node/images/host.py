@@ -10,6 +10,7 @@ from typing import Final
 
 from homeport.node.images.programs import PROGRAMS, Program
 from homeport.node.runtime.contract import Image
+from homeport.node.runtime.users import IdMap
 
 __all__ = ["HOST_REFERENCE", "host_image", "is_host", "program_image", "program_of"]
 
@@ -35,6 +36,7 @@ def program_image(program: Program, reference: str, *, os_release: Path = Path("
         entrypoint=program.entrypoint,
         command=program.command,
         environment=(("PATH", program.path_prefix() + _PATH), *program.environment),
+        user=program.alone if IdMap.of_this_process().single else "",
         working_directory=program.working_directory,
         stop_signal=program.stop_signal,
         note=f"{reference} is not available here; using this machine's own {program.name}",

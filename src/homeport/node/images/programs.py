@@ -26,6 +26,7 @@ class Program:
     directories   glob patterns of places outside PATH to look in, put in front of PATH
     files         path → content, put into the container's own layer
     links         path → target, likewise; a `%` target means the executable, unless the host has that path itself
+    alone         the user to run as where only one id exists, for programs that drop root themselves
     own           directories that start empty and writable
     """
 
@@ -37,6 +38,7 @@ class Program:
     environment: tuple[tuple[str, str], ...] = ()
     working_directory: str = ""
     stop_signal: str = ""
+    alone: str = ""
     directories: tuple[str, ...] = ()
     files: tuple[tuple[str, str], ...] = ()
     links: tuple[tuple[str, str], ...] = ()
@@ -178,6 +180,7 @@ PROGRAMS: Final = (
         command=("postgres",),
         environment=(("PGDATA", "/var/lib/postgresql/data"),),
         stop_signal="SIGINT",
+        alone="postgres",
         directories=("/usr/lib/postgresql/*/bin",),
         files=(("/usr/local/bin/docker-entrypoint.sh", _POSTGRES_ENTRY),),
         own=("/var/lib/postgresql",),
@@ -195,6 +198,7 @@ PROGRAMS: Final = (
         executable="memcached",
         entrypoint=_prefixed("memcached", "-u", "root"),
         command=("memcached", "-u", "root"),
+        alone="nobody",
     ),
     Program(
         name="python",

@@ -40,6 +40,11 @@ class Tool:
         """runc makes a cgroup of its own unless it is told ours; crun can be kept from it."""
         return self.name != "crun"
 
+    @property
+    def takes_rootless_aliases(self) -> bool:
+        """Whether it runs a container whose user namespace has no root: runc wants id 0 to be mapped."""
+        return self.name == "crun"
+
     def command(self, state: Path, log: Path | None, *words: str) -> list[str]:
         """Return the argv for one call; errors go to `log` when given, else to stderr."""
         options = ["--root", str(state)]

@@ -21,7 +21,7 @@ from homeport.node.runtime.detect import Tool
 from homeport.node.runtime.rootfs import FRESH_ON_HOST, RootFilesystems
 from homeport.node.runtime.spec import Place, build
 from homeport.node.runtime.state import SandboxRecord
-from homeport.node.runtime.users import IdMap, accounts_beneath, resolve
+from homeport.node.runtime.users import IdMap, User, accounts_beneath, resolve
 
 __all__ = ["Launcher", "container_name", "last_message", "start_failure"]
 
@@ -61,10 +61,13 @@ class Launcher:
             raise RuntimeFailure("CreateContainerError", f"root file system: {error}") from error
         top = os.open(root, os.O_PATH | os.O_DIRECTORY)
         try:
-            user = self.ids.require(resolve(spec.security, spec.image.user, accounts_beneath(top)))
+            user = resolve(spec.security, spec.image.user, accounts_beneath(top))
         finally:
             os.close(top)
+        alias = self.tool.takes_rootless_aliases and self.ids.needs_alias(user)
+        user = User(user.uid, user.gid) if alias else self.ids.require(user)
         place = Place(
+            alias=alias,
             rootfs=root,
             sandbox_pid=sandbox.process.pid,
             shared_memory=shared_memory,

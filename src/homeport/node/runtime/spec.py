@@ -50,6 +50,7 @@ class Place:
     hidden        paths of the host that no container may see (the engine's data)
     fresh         directories that must not be the image's (host image: `/tmp`, `/run`)
     separate      top-level directories that are mounts of their own: a read-only root must name them
+    alias         only one id exists here: the container's user is another name for it, in its own user namespace
     cgroup        group to make, with its limits, for a runtime that insists on doing that itself; else empty
     """
 
@@ -61,6 +62,7 @@ class Place:
     hidden: tuple[str, ...] = ()
     fresh: tuple[str, ...] = ()
     separate: tuple[str, ...] = ()
+    alias: bool = False
     cgroup: str = ""
 
 
@@ -76,6 +78,10 @@ def build(spec: ContainerSpec, user: User, hostname: str, place: Place) -> dict[
             *(() if _unmasked(security) else READ_ONLY_PATHS),
         ],
     }
+    if place.alias:
+        linux["namespaces"].append({"type": "user"})
+        linux["uidMappings"] = [{"containerID": user.uid, "hostID": 0, "size": 1}]
+        linux["gidMappings"] = [{"containerID": user.gid, "hostID": 0, "size": 1}]
     if place.cgroup:
         linux["cgroupsPath"] = place.cgroup
         linux["resources"] = _resources(spec.limits)

@@ -47,6 +47,10 @@ class IdMap:
         """Only our own id exists, and supplementary groups cannot be set."""
         return sum(count for _, count in self.uids) == 1
 
+    def needs_alias(self, user: User) -> bool:
+        """Whether a user can only be another name for our one id, in a user namespace of the container's own."""
+        return self.single and (user.uid, user.gid) != (0, 0)
+
     def require(self, user: User) -> User:
         """Return the user as it can be had here. Raises RuntimeFailure when an id does not exist."""
         for kind, number, ranges in (("user", user.uid, self.uids), ("group", user.gid, self.gids)):
