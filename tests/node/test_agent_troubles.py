@@ -9,7 +9,7 @@ from homeport.api.resources import find
 from homeport.client.contract import PatchType
 from homeport.node.runtime.contract import ContainerSpec, RuntimeFailure
 from homeport.node.runtime.simulated import Script
-from tests.node.world import PODS, condition, main_status, phase, ready, waiting_reason, world
+from tests.node.world import PODS, condition, main_status, phase, ready, running_id, waiting_reason, world
 
 
 @pytest.mark.virtual
@@ -114,6 +114,18 @@ async def test_a_fault_of_ours_is_told_and_the_pod_served_again(tmp_path: Path) 
         told = [event for name in ("web", "other") for event in await w.events(name) if event[1] == "FailedSync"]
         assert len(told) == 1
         assert len(await w.runtime.sandboxes()) == 2
+
+
+@pytest.mark.virtual
+async def test_a_container_that_vanishes_is_missed_and_started_again(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        await w.pod("web")
+        w.runtime.lose(running_id(await w.until("web", ready)))
+        pod = await w.until("web", lambda pod: ready(pod) and main_status(pod)["restartCount"] == 1)
+        last = main_status(pod)["lastState"]["terminated"]
+        assert (last["reason"], last["exitCode"]) == ("ContainerStatusUnknown", 137)
+        assert last["message"] == "The container could not be located when the pod was terminated"
+        assert w.now <= 61.0
 
 
 @pytest.mark.virtual

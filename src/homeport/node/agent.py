@@ -25,6 +25,8 @@ from homeport.node.worker import PodWorker
 __all__ = ["Agent"]
 
 RESTART_SECONDS: Final = 10.0
+RELIST_SECONDS: Final = 60.0
+LOST_CODE: Final = 137
 SETTLE_SECONDS: Final = 10.0
 """How long reports on adopted pods may take before the node is called ready all the same."""
 
@@ -57,6 +59,7 @@ class Agent:
             await self._services.synced.wait()
             await self._adopt()
             group.create_task(self._hear(exits))
+            group.create_task(self._relist())
             self._pods.add_handler(add=self._added, update=self._updated, delete=self._deleted)
             await self._settle()
             await asyncio.get_running_loop().create_future()
@@ -67,6 +70,21 @@ class Agent:
                 if exit.container_id in worker.records.live:
                     worker.exited(exit)
                     break
+
+    async def _relist(self) -> None:
+        """Compare what is thought to run with what the runtime has, now and then: an end nobody heard of is found."""
+        while True:
+            await asyncio.sleep(RELIST_SECONDS)
+            thought = {
+                live.container_id: worker for worker in self.workers.values() for live in worker.ending.running()
+            }
+            there = {one.id: one for one in await self.context.runtime.containers()}
+            for container_id, worker in thought.items():
+                found = there.get(container_id)
+                if found is None:
+                    worker.exited(Exit(container_id, LOST_CODE, self.context.clock.now(), known=False))
+                elif found.exit is not None:
+                    worker.exited(found.exit)
 
     # Adoption
 

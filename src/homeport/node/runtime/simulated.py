@@ -194,6 +194,12 @@ class SimulatedRuntime:
                 asyncio.get_running_loop().call_later(live.script.stop_after, lambda: self._end(live, code, 0))
             )
 
+    def lose(self, container_id: str) -> None:
+        """Let a container vanish without a word, as if the runtime's records were lost."""
+        live = self._live.pop(container_id)
+        for timer in live.timers:
+            timer.cancel()
+
     def kill(self, container_id: str, code: int = 1) -> None:
         """Let a container end by itself now."""
         self._end(self._live[container_id], code, 0)
