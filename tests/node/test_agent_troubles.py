@@ -129,6 +129,23 @@ async def test_a_container_that_vanishes_is_missed_and_started_again(tmp_path: P
 
 
 @pytest.mark.virtual
+async def test_a_volume_that_outgrows_its_limit_evicts_the_pod(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        volumes = [{"name": "work", "emptyDir": {"sizeLimit": "1Mi"}}]
+        await w.pod("web", {"name": "main", "volumeMounts": [{"name": "work", "mountPath": "/work"}]}, volumes=volumes)
+        await w.until("web", ready)
+        mount = next(mount for mount in w.runtime.specs()[-1].mounts if mount.target == "/work")
+        await asyncio.sleep(30)
+        assert ready(await w.get("web"))
+        (Path(mount.source) / "big").write_bytes(bytes(2 << 20))
+        pod = await w.until("web", lambda pod: phase(pod) == "Failed")
+        message = 'Usage of EmptyDir volume "work" exceeds the limit "1Mi". '
+        assert (pod["status"]["reason"], pod["status"]["message"]) == ("Evicted", message)
+        assert condition(pod, "DisruptionTarget") == "True"
+        assert ("Warning", "Evicted", message) in await w.events("web")
+
+
+@pytest.mark.virtual
 async def test_an_out_of_memory_kill_is_named(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         w.runtime.script = lambda spec: Script(runs_for=1.0, code=137, oom_killed=True)

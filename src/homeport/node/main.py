@@ -16,6 +16,7 @@ from homeport.client.informer import InformerFactory
 from homeport.clock import Clock
 from homeport.node.agent import Agent
 from homeport.node.context import NodeContext
+from homeport.node.eviction import Evictions
 from homeport.node.network.contract import Network
 from homeport.node.node_object import NodeObject, machine_capacity
 from homeport.node.objects import ObjectCache
@@ -93,10 +94,11 @@ async def serve_node(parts: NodeParts) -> None:
         await agent.settled.wait()  # whoever sees the node's heartbeat may believe what its pods say
         await node.run()
 
+    evictions = Evictions(lambda: agent.workers.values())
     server = NodeServer(settings.socket, agent, parts.runtime, parts.reach, clock)
     try:
         async with asyncio.TaskGroup() as group:
-            for part in (informers.run(), recorder.run(), register(), agent.run(), server.run()):
+            for part in (informers.run(), recorder.run(), register(), agent.run(), server.run(), evictions.run()):
                 group.create_task(part)
     finally:
         await objects.close()

@@ -3,7 +3,7 @@
 Pure. Source: `node` section 1.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,16 +11,11 @@ from homeport.clock import parse_time, rfc3339
 from homeport.node.lifecycle import NEW, ContainerState, Ended, Waiting, initialised, may_restart
 from homeport.node.pod import ContainerDef, Kind, Pod
 
-__all__ = ["OWNED_CONDITIONS", "Observation", "compute_phase", "pod_status", "status_patch"]
+__all__ = ["Observation", "compute_phase", "pod_status", "status_patch"]
 
-OWNED_CONDITIONS: Final = (
-    "PodReadyToStartContainers",
-    "Initialized",
-    "Ready",
-    "ContainersReady",
-    "PodScheduled",
-)
 TERMINAL: Final = ("Succeeded", "Failed")
+DISRUPTIONS: Final = ("Evicted", "Terminated")
+"""Verdicts that are no fault of the pod's program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,15 +269,18 @@ def _conditions(
 ) -> list[dict[str, Any]]:
     existing = {entry["type"]: entry for entry in previous.get("conditions") or ()}
     containers_ready = _containers_ready(pod, phase, status)
-    own: Iterable[_Condition] = (
+    own: list[_Condition] = [
         _Condition("PodReadyToStartContainers", seen.sandbox_ready),
         _initialized(pod, seen, phase),
         _ready(pod, containers_ready, existing),
         containers_ready,
         _Condition("PodScheduled", True),
-    )
+    ]
+    if seen.verdict is not None and seen.verdict.reason in DISRUPTIONS:
+        own.append(_Condition("DisruptionTarget", True, "TerminationByKubelet", seen.verdict.message))
+    written = {condition.type for condition in own}
     out = [_written(condition, existing.get(condition.type), pod.generation, now) for condition in own]
-    out += [dict(entry) for kind, entry in existing.items() if kind not in OWNED_CONDITIONS]
+    out += [dict(entry) for kind, entry in existing.items() if kind not in written]
     return out
 
 

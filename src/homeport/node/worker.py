@@ -104,7 +104,8 @@ class PodWorker:
 
     def evict(self, verdict: Waiting, grace: int | None = None) -> None:
         """End the pod for the node's own reasons: phase Failed with this reason and message."""
-        if self._verdict is None:
+        if self._verdict is None and not self._terminated:
+            self.events.warning(verdict.reason, verdict.message)
             self._verdict, self._verdict_grace = verdict, grace
             self._changed()
 
