@@ -9,7 +9,7 @@ import pytest
 from homeport.node.reach import HttpAnswer
 from homeport.node.runtime.contract import ContainerSpec, ExecSpec
 from homeport.node.runtime.simulated import Script, SimulatedExec, by_container
-from tests.node.world import condition, main_status, phase, ready, waiting_reason, world
+from tests.node.world import condition, main_status, phase, ready, running_id, waiting_reason, world
 
 
 @pytest.mark.virtual
@@ -85,6 +85,27 @@ async def test_a_startup_probe_holds_the_others_back(tmp_path: Path) -> None:
         await w.pod("web", {"name": "main", "startupProbe": startup, "readinessProbe": readiness})
         await w.until("web", ready)
         assert w.now == pytest.approx(20.0, abs=0.5)  # readiness is asked as soon as startup has passed
+
+
+@pytest.mark.virtual
+async def test_one_exit_code_may_restart_the_whole_pod_in_place(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.runtime.script = by_container({"setup": Script(runs_for=1.0)})
+        rule = {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}
+        main = {"name": "main", "restartPolicy": "Never", "restartPolicyRules": [rule]}
+        await w.pod("web", main, {"name": "other"}, initContainers=[{"name": "setup", "image": "s:1"}])
+        before = await w.until("web", ready)
+        sandboxes = await w.runtime.sandboxes()
+        w.runtime.kill(running_id(before), code=42)
+        during = await w.until("web", lambda pod: condition(pod, "AllContainersRestarting") == "True")
+        assert waiting_reason(during) == "RestartingAllContainers"
+        after = await w.until("web", lambda pod: ready(pod) and main_status(pod)["restartCount"] == 1)
+        assert condition(after, "AllContainersRestarting") == "False"
+        assert condition(after, "Initialized") == "True"
+        assert main_status(after, "setup")["restartCount"] == 1
+        assert main_status(after, "other")["lastState"]["terminated"]["exitCode"] == 137
+        assert main_status(after, "main")["lastState"]["terminated"]["exitCode"] == 42
+        assert await w.runtime.sandboxes() == sandboxes
 
 
 @pytest.mark.virtual

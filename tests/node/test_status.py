@@ -74,6 +74,7 @@ PHASES: list[tuple[str, Pod, dict[str, ContainerState], bool, str]] = [
     ("sidecar starting", pod(init=(SIDECAR,)), {"proxy": running(started=False)}, False, "Pending"),
     ("sidecar and main run", pod(init=(SIDECAR,)), {"proxy": running(), "main": running()}, False, "Running"),
     ("sidecar crashed, main runs", pod(init=(SIDECAR,)), {"proxy": ended(1), "main": running()}, False, "Running"),
+    ("lost with its sandbox", pod(), {"main": ContainerState(previous=ended(137).ended)}, False, "Running"),
     ("ended by us, well", pod(), {"main": ended(0)}, True, "Succeeded"),
     ("ended by us, killed", pod(), {"main": ended(137)}, True, "Failed"),
     (

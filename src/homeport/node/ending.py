@@ -1,6 +1,7 @@
 """Ending containers of one pod: a single one to be restarted, or all of them in order. Source: `node` 3.3 and 4.3."""
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable
 
 from homeport.node.context import NodeContext
@@ -46,6 +47,14 @@ class Ending:
             for live in running:
                 turn = self._turn(live, running, order) if live.container.kind is Kind.SIDECAR else None
                 group.create_task(self._stop(live, f"Stopping container {live.container.name}", grace, turn))
+
+    async def kill_all(self) -> None:
+        """Kill everything at once: no hooks, no grace."""
+        running = self.running()
+        for live in running:
+            await self._context.runtime.signal(live.container_id, signal.SIGKILL)
+        for live in running:
+            await live.ended.wait()
 
     def _turn(self, live: Live, running: list[Live], order: list[str]) -> Callable[[], Awaitable[None]]:
         """A sidecar waits for every regular container, and for the sidecars after it in the list."""

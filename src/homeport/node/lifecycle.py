@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from homeport.node.backoff import Backoff, go_duration
-from homeport.node.pod import ContainerDef, Kind, Pod, ProbeKind, RestartPolicy
+from homeport.node.pod import RESTART_ALL, ContainerDef, Kind, Pod, ProbeKind, RestartPolicy
 
 __all__ = ["ContainerState", "Ended", "Plan", "Running", "Stop", "Waiting", "may_restart", "plan"]
 
@@ -104,6 +104,7 @@ class Plan:
     stop      the containers to stop
     waiting   names whose next start is delayed, with the word and text to show
     wake_at   when time alone changes the answer, epoch seconds
+    restart_all  the container whose end restarts the whole pod in place; then nothing else is to be done
     finished  nothing will ever run again for the pod's sake: stop what still runs and publish the end
     """
 
@@ -111,6 +112,7 @@ class Plan:
     stop: tuple[Stop, ...] = ()
     waiting: Mapping[str, Waiting] = field(default_factory=dict)
     wake_at: float | None = None
+    restart_all: str = ""
     finished: bool = False
 
 
@@ -154,6 +156,8 @@ def _init_done(container: ContainerDef, state: ContainerState) -> bool:
 
 def plan(pod: Pod, states: Mapping[str, ContainerState], now: float) -> Plan:
     """Return what to do for a pod that has its sandbox and volumes and is not being ended."""
+    if source := _restart_source(pod, states):
+        return Plan(restart_all=source)
     steps = _Steps(pod, states, now)
     done_initialising = initialised(pod, states)
     steps.consider_running()
@@ -163,7 +167,21 @@ def plan(pod: Pod, states: Mapping[str, ContainerState], now: float) -> Plan:
         finished = steps.consider_regular()
     else:
         finished = steps.consider_init()
-    return Plan(tuple(steps.start), tuple(steps.stop), steps.waiting, steps.wake_at, finished)
+    return Plan(tuple(steps.start), tuple(steps.stop), steps.waiting, steps.wake_at, finished=finished)
+
+
+def _restart_source(pod: Pod, states: Mapping[str, ContainerState]) -> str:
+    """Return the name of a container that ended with a code whose rule restarts all, empty for none (`node` 2.4)."""
+    if pod.deleting or not pod.may_restart_all:
+        return ""
+    for container in (*pod.init, *pod.containers):
+        ended = states.get(container.name, NEW).ended
+        if ended is None or states[container.name].running is not None:
+            continue
+        rule = next((rule for rule in container.restart_rules if rule.matches(ended.code)), None)
+        if rule is not None and rule.action == RESTART_ALL:
+            return container.name
+    return ""
 
 
 class _Steps:

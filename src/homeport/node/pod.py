@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from homeport.clock import parse_time
 from homeport.ids import fnv32a
 
 __all__ = [
+    "RESTART_ALL",
     "ContainerDef",
     "ExecAction",
     "ExitRule",
@@ -31,6 +32,9 @@ __all__ = [
 ]
 
 Tree: TypeAlias = Mapping[str, Any]
+
+RESTART_ALL: Final = "RestartAllContainers"
+"""The action of a rule that restarts the whole pod in place."""
 
 
 class RestartPolicy(Enum):
@@ -206,6 +210,11 @@ class Pod:
     @property
     def deleting(self) -> bool:
         return self.deleted_at is not None
+
+    @cached_property
+    def may_restart_all(self) -> bool:
+        """Whether some exit code of a container restarts the whole pod in place."""
+        return any(rule.action == RESTART_ALL for container in self.all() for rule in container.restart_rules)
 
     @property
     def service_account(self) -> str:

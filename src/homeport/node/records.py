@@ -193,8 +193,8 @@ class ContainerRecords:
         """The instance that failed its postStart hook was ended: say so until it is started again."""
         self._set(name, replace(self.get(name), waiting=waiting))
 
-    def sandbox_lost(self, keep: Callable[[str, ContainerState], bool], now: float) -> None:
-        """All instances died with their sandbox: everything begins anew, counted as a restart.
+    def begin_anew(self, keep: Callable[[str, ContainerState], bool], now: float) -> None:
+        """All instances are dead, or died with their sandbox: everything begins anew, counted as a restart.
 
         `keep` tells which ended ones need not run again.
         """

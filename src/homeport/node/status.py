@@ -25,6 +25,7 @@ class Observation:
     terminated  every container has stopped for good, nothing can run any more
     verdict     reason and message the pod ends with (`Evicted`, `DeadlineExceeded`, …)
     rejected    the node refused it: Failed with the verdict and no container statuses
+    restarting_all  the whole pod is being restarted in place
     """
 
     containers: Mapping[str, ContainerState] = field(default_factory=dict)
@@ -36,6 +37,7 @@ class Observation:
     terminated: bool = False
     verdict: Waiting | None = None
     rejected: bool = False
+    restarting_all: bool = False
     runtime_name: str = ""
 
 
@@ -57,18 +59,21 @@ def compute_phase(pod: Pod, seen: Observation) -> str:
             elif state.ended is None:
                 waiting += 1
             continue
-        if state.running is not None or state.ended is None:
-            pending_init = pending_init or not (has_initialised and state.running is None)
-        elif state.ended.code != 0:
-            if not may_restart(pod, container, state.ended.code):
+        last = state.ended or state.previous
+        if state.running is not None:
+            pending_init = True
+        elif last is None:
+            pending_init = pending_init or not has_initialised
+        elif last.code != 0:
+            if not may_restart(pod, container, last.code):
                 return "Failed"
             pending_init = failed_init = True
     for container in pod.containers:
         state = seen.containers.get(container.name, NEW)
         if state.running is not None:
             running += 1
-        elif state.ended is not None:
-            stopped.append((container, state.ended))
+        elif (last := state.ended or state.previous) is not None:
+            stopped.append((container, last))
         else:
             waiting += 1
     all_succeeded = all(ended.code == 0 for _, ended in stopped)
@@ -143,6 +148,8 @@ def _container_status(pod: Pod, container: ContainerDef, seen: Observation, defa
     container_id = running.container_id if running else state.ended.container_id if state.ended else ""
     last = state.previous
     waiting = seen.waiting.get(container.name) or state.waiting
+    if seen.restarting_all:
+        waiting = Waiting("RestartingAllContainers")
     if running is not None:
         shown: dict[str, Any] = {"running": {"startedAt": rfc3339(running.started_at)}}
     elif state.ended is not None and (waiting is None or seen.terminated):
@@ -209,10 +216,10 @@ def _names(what: str, names: Sequence[str]) -> str:
     return f"containers with {what} status: [{' '.join(names)}]" if names else ""
 
 
-def _initialized(pod: Pod, seen: Observation, phase: str) -> _Condition:
+def _initialized(pod: Pod, seen: Observation, phase: str, was_initialised: bool) -> _Condition:
     if phase == "Succeeded":
         return _Condition("Initialized", True, "PodCompleted")
-    if initialised(pod, seen.containers):
+    if initialised(pod, seen.containers) or (pod.may_restart_all and was_initialised):
         return _Condition("Initialized", True)
     incomplete = []
     for container in pod.init:
@@ -271,11 +278,14 @@ def _conditions(
     containers_ready = _containers_ready(pod, phase, status)
     own: list[_Condition] = [
         _Condition("PodReadyToStartContainers", seen.sandbox_ready),
-        _initialized(pod, seen, phase),
+        _initialized(pod, seen, phase, existing.get("Initialized", {}).get("status") == "True"),
         _ready(pod, containers_ready, existing),
         containers_ready,
         _Condition("PodScheduled", True),
     ]
+    if pod.may_restart_all:
+        reason = "RestartAllContainersStarted" if seen.restarting_all else ""
+        own.append(_Condition("AllContainersRestarting", seen.restarting_all, reason))
     if seen.verdict is not None and seen.verdict.reason in DISRUPTIONS:
         own.append(_Condition("DisruptionTarget", True, "TerminationByKubelet", seen.verdict.message))
     written = {condition.type for condition in own}

@@ -55,6 +55,7 @@ class PodWorker:
         self._verdict_grace: int | None = None
         self._terminated = False
         self._released = False
+        self._restarting_all = False
         self._waiting: Mapping[str, Waiting] = {}
         self._check_sandbox = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -150,7 +151,7 @@ class PodWorker:
                 preparing.cancel()
                 preparing = self._spawn(self.preparation.run())
             wake_at = self._deadline_at()
-            if self.preparation.ready:
+            if self.preparation.ready and not self._restarting_all:
                 step = plan(self.pod, self.records.states, self.context.clock.now())
                 if step.finished:
                     break
@@ -172,6 +173,9 @@ class PodWorker:
         return None if self.pod.deadline is None else self._started_at + self.pod.deadline
 
     def _perform(self, step: Plan) -> None:
+        if step.restart_all:
+            self._restarting_all = True
+            self._spawn(self._restart_all())
         for name, waiting in step.waiting.items():
             container = self.pod.find(name)
             if self._waiting.get(name) != waiting and container is not None:
@@ -232,6 +236,14 @@ class PodWorker:
         await self.ending.stop(live, stop.message, stop.grace)
         self.records.busy(stop.name, False)
 
+    async def _restart_all(self) -> None:
+        """Restart the whole pod in its sandbox: kill the rest, then begin with the first init container."""
+        self.reporter.wake()
+        await self.ending.kill_all()
+        self.records.begin_anew(lambda name, state: False, self.context.clock.now())
+        self._restarting_all = False
+        self.reporter.wake()
+
     async def _sandbox_died(self) -> bool:
         """Whether the sandbox is no more; then everything in it begins anew (`node` 2.3)."""
         self._check_sandbox = False
@@ -251,7 +263,7 @@ class PodWorker:
         if self.pod.restart_policy is RestartPolicy.NEVER:
             return False
         self.events.normal("SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
-        self.records.sandbox_lost(self._need_not_rerun, self.context.clock.now())
+        self.records.begin_anew(self._need_not_rerun, self.context.clock.now())
         return True
 
     def _need_not_rerun(self, name: str, state: ContainerState) -> bool:
@@ -378,6 +390,7 @@ class PodWorker:
             terminated=self._terminated,
             verdict=self._verdict,
             rejected=self._rejection is not None,
+            restarting_all=self._restarting_all,
             runtime_name=self.context.runtime.name,
         )
         return pod_status(self.pod, seen, known, self.context.clock.now())
