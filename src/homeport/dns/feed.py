@@ -6,7 +6,7 @@ from homeport.api.resources import find
 from homeport.client.contract import Object
 from homeport.client.informer import Informer, InformerFactory
 from homeport.dns import objects
-from homeport.dns.objects import ServiceKey
+from homeport.dns.objects import Part
 from homeport.dns.server import DnsServer
 from homeport.dns.settings import PodRecords
 
@@ -43,7 +43,7 @@ class Feed:
         informer.add_handler(add=put, update=lambda _, new: put(new), delete=drop)
         return informer
 
-    def _changed(self, names: Iterable[ServiceKey]) -> None:
+    def _changed(self, names: Iterable[Part]) -> None:
         touched = list(names)
         if touched:
             self._server.changed(touched)

@@ -39,11 +39,12 @@ class UdpListener:
         self._thread.start()
 
     def _serve(self) -> None:
-        table, receive, send = self._memo.table, self._sock.recvfrom, self._sock.sendto
+        memo, table, receive, send = self._memo, self._memo.table, self._sock.recvfrom, self._sock.sendto
         while True:
             try:
                 data, peer = receive(4096)
-                known = table.get(data[2:])
+                key = data[2:]
+                known = table.get(key) or memo.absent.get(key)
                 if known is not None:
                     send(data[:2] + known(), peer)
                     continue

@@ -3,52 +3,67 @@
 A reply is made once, when it is first asked for, and dropped the moment the zone changes under it: there is no
 lifetime and no timer. Reading is one dictionary look-up and safe from another thread; writing belongs to the task
 that owns the index.
+
+Replies that speak of absence carry the zone's serial, so every change ends them all. They stand in a table of their
+own, small enough to be thrown away whole; a change costs what was said of the labels it touched and no more.
 """
 
 from collections.abc import Callable, Iterable
 from itertools import cycle
 from typing import Final
 
-from homeport.dns.objects import ServiceKey
+from homeport.dns.objects import Part, ServiceKey
 from homeport.dns.reply import Reply
 
 __all__ = ["Memo"]
 
 MAX_KEPT: Final = 200_000
+MAX_ABSENT: Final = 4096
 MAX_QUERY_LENGTH: Final = 300
 
 
 class Memo:
-    """`table[query[2:]]()` is a reply without its id; each call gives the next order of addresses."""
+    """`table[query[2:]]()`, else `absent[query[2:]]()`, is a reply without its id, in the next order of addresses.
+
+    `table` is one object for ever; `absent` is replaced, so readers look it up anew each time.
+    """
 
     def __init__(self) -> None:
         self.table: dict[bytes, Callable[[], bytes]] = {}
-        self._by_name: dict[ServiceKey, set[bytes]] = {}
-        self._absent: set[bytes] = set()
+        self.absent: dict[bytes, Callable[[], bytes]] = {}
+        self._by_service: dict[ServiceKey, dict[str, set[bytes]]] = {}
 
     def keep(self, query: bytes, reply: Reply) -> None:
         """Remember a reply that depends on the index alone."""
         if not reply.local or len(query) > MAX_QUERY_LENGTH:
             return
+        key = query[2:]
+        made = cycle([order[2:] for order in reply.orders]).__next__
+        if reply.absent:
+            if len(self.absent) >= MAX_ABSENT:
+                self.absent = {}
+            self.absent[key] = made
+            return
         if len(self.table) >= MAX_KEPT:
             self.clear()
-        key = query[2:]
-        self.table[key] = cycle([order[2:] for order in reply.orders]).__next__
-        if reply.absent:
-            self._absent.add(key)
-        for name in reply.names:
-            self._by_name.setdefault(name, set()).add(key)
+        self.table[key] = made
+        for namespace, service, label in reply.names:
+            self._by_service.setdefault((namespace, service), {}).setdefault(label, set()).add(key)
 
-    def drop(self, names: Iterable[ServiceKey]) -> None:
-        """Forget what was made from these Services, and everything that speaks of absence or the serial."""
-        for name in names:
-            for key in self._by_name.pop(name, ()):
-                self.table.pop(key, None)
-        for key in self._absent:
-            self.table.pop(key, None)
-        self._absent.clear()
+    def drop(self, parts: Iterable[Part]) -> None:
+        """Forget what was made from these, and everything that speaks of absence or the serial."""
+        for namespace, service, *labels in parts:
+            if labels:
+                gone = [self._by_service.get((namespace, service), {}).pop(labels[0], set())]
+            else:
+                gone = list(self._by_service.pop((namespace, service), {}).values())
+            for keys in gone:
+                for key in keys:
+                    self.table.pop(key, None)
+        if self.absent:
+            self.absent = {}
 
     def clear(self) -> None:
         self.table.clear()
-        self._by_name.clear()
-        self._absent.clear()
+        self._by_service.clear()
+        self.absent = {}

@@ -26,9 +26,28 @@ HEADER: Final = struct.Struct("!6H")
 _QR, _AA, _TC, _RD, _RA, _AD, _CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0020, 0x0010
 _ROOT: Final = b"\x00"
 _COMPRESSED_TYPES: Final = frozenset((RRType.NS, RRType.CNAME, RRType.SOA, RRType.PTR, RRType.MX))
-_NAMES_IN: Final = {RRType.NS: 1, RRType.CNAME: 1, RRType.PTR: 1, RRType.SOA: 2}
+_LAYOUT: Final = {
+    RRType.NS: (0, 1),
+    3: (0, 1),  # MD
+    4: (0, 1),  # MF
+    RRType.CNAME: (0, 1),
+    RRType.SOA: (0, 2),
+    7: (0, 1),  # MB
+    8: (0, 1),  # MG
+    9: (0, 1),  # MR
+    RRType.PTR: (0, 1),
+    14: (0, 2),  # MINFO
+    RRType.MX: (2, 1),
+    17: (0, 2),  # RP
+    18: (2, 1),  # AFSDB
+    21: (2, 1),  # RT
+    RRType.SRV: (6, 1),
+}
+"""Octets before, and number of, the names that may come compressed in the data of a type. Source: RFC 3597, 4."""
 UNCOMPRESSED_LIMIT: Final = 1220
 """Above this size replies are compressed in any case, so that they fit one packet (IPv6's minimum)."""
+SMALLEST_RECORD: Final = 12
+"""Octets of a record with a pointer for its owner and no data."""
 
 
 class FormatError(Exception):
@@ -130,15 +149,14 @@ def _read_record(data: bytes, at: int) -> tuple[Record, int]:
         raise FormatError("rdata cut off")
     parts: list[bytes | Name] = []
     head = at
-    if kind == RRType.MX or kind == RRType.SRV:
-        skip = 2 if kind == RRType.MX else 6
+    if kind in _LAYOUT:
+        skip, names = _LAYOUT[kind]
         if size < skip:
             raise FormatError("rdata too short")
-        parts.append(data[at : at + skip])
-        target, head = _read_name(data, at + skip)
-        parts.append(target)
-    elif kind in _NAMES_IN:
-        for _ in range(_NAMES_IN[RRType(kind)]):
+        if skip:
+            head = at + skip
+            parts.append(data[at:head])
+        for _ in range(names):
             target, head = _read_name(data, head)
             parts.append(target)
     if head > end:
@@ -285,6 +303,8 @@ def encode(query: Query, answer: Answer, *, limit: int, opt: Opt | None = None) 
     Answer) and TC is set. The OPT record always stays.
     """
     extra = () if opt is None else (_opt_record(opt, answer.rcode),)
+    if SMALLEST_RECORD * (len(answer.answer) + len(answer.authority) + len(answer.additional)) > limit:
+        return _truncate(query, answer, extra, limit)
     plain = _assemble(query, answer, extra, compress=False)
     if len(plain) <= min(limit, UNCOMPRESSED_LIMIT):
         return plain
@@ -331,7 +351,7 @@ def _truncate(query: Query, answer: Answer, extra: tuple[Record, ...], limit: in
         )
         return _assemble(query, part, extra, compress=True)
 
-    low, high = 0, len(records) - 1
+    low, high = 0, min(len(records) - 1, limit // SMALLEST_RECORD)
     while low < high:
         middle = (low + high + 1) // 2
         if len(keep(middle)) <= limit:

@@ -2,16 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final, TypeAlias
 
 from homeport.dns.name import Name, from_text
 
-__all__ = ["Address", "Endpoint", "Pod", "Port", "Service", "ServiceKey", "Slice", "pod", "service", "slice_of"]
+__all__ = ["Address", "Endpoint", "Part", "Pod", "Port", "Service", "ServiceKey", "Slice", "pod", "service", "slice_of"]
 
 Address: TypeAlias = IPv4Address | IPv6Address
 ServiceKey: TypeAlias = tuple[str, str]
 """Namespace and name, folded."""
+
+Part: TypeAlias = tuple[str, ...]
+"""What an answer may depend on: namespace, Service, and a folded endpoint label, or "" for the Service as a whole.
+
+Without a third item it names everything of that Service.
+"""
 
 SERVICE_NAME_LABEL: Final = "kubernetes.io/service-name"
 
@@ -83,7 +90,13 @@ def _ports(raw: Any) -> tuple[Port, ...]:
 
 
 def _addresses(texts: Any) -> tuple[Address, ...]:
-    return tuple(ip_address(text) for text in texts or ())
+    return tuple(_address(text) for text in texts or ())
+
+
+@lru_cache(maxsize=1 << 16)
+def _address(text: str) -> Address:
+    """Read an address; the same few come again with every change of a slice."""
+    return ip_address(text)
 
 
 def service(tree: Mapping[str, Any]) -> Service:

@@ -69,7 +69,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A reply without its envelope. `names` are the Services (namespace, name) the answer was made from."""
+    """A reply without its envelope. `names` are the parts of Services it was made from (`objects.Part`)."""
 
     rcode: int = Rcode.NOERROR
     answer: tuple[Record, ...] = ()
@@ -79,7 +79,7 @@ class Answer:
     recursion_available: bool = False
     truncated: bool = False
     authentic: bool = False
-    names: frozenset[tuple[str, str]] = field(default=frozenset())
+    names: frozenset[tuple[str, ...]] = field(default=frozenset())
 
 
 def address_record(owner: Name, address: IPv4Address | IPv6Address, ttl: int) -> Record:

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from homeport.dns.index import Index
 from homeport.dns.message import FormatError, Opt, Query, bare_reply, encode, parse_query, peek_header
-from homeport.dns.objects import ServiceKey
+from homeport.dns.objects import Part
 from homeport.dns.records import IN, Answer, Question, Rcode, Record, RRType
 from homeport.dns.settings import DnsSettings
 from homeport.dns.zone import resolve
@@ -23,19 +23,21 @@ MAX_TCP: Final = 65535
 OPCODE_QUERY: Final = 0
 OPCODE_NOTIFY: Final = 4
 MAX_ORDERS: Final = 8
+MIN_RECORD: Final = 16
+"""Octets of the shortest address record: a pointer for its owner, ten for the envelope, four for the address."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What to send. `orders` holds the same reply with its addresses in different orders; any of them will do.
 
-    names     the Services it was made from: when one changes, the reply is out of date
+    names     the parts of Services it was made from: when one changes, the reply is out of date
     local     it depends on the index alone, so it may be kept until then
     absent    it says that something is not there, and carries the serial: out of date at any change
     """
 
     orders: tuple[bytes, ...]
-    names: frozenset[ServiceKey] = frozenset()
+    names: frozenset[Part] = frozenset()
     local: bool = False
     absent: bool = False
 
@@ -88,20 +90,25 @@ def _orders(
         return (encode(query, answer, limit=limit, opt=opt),)
     others = [record for record in answer.answer if record.type not in (RRType.A, RRType.AAAA)]
     others.sort(key=lambda record: record.type != RRType.CNAME)
+    most = limit // MIN_RECORD + 1
     return tuple(
         encode(query, replace(answer, answer=(*others, *order)), limit=limit, opt=opt)
-        for order in _rotations(addresses, rng)
+        for order in _rotations(addresses, rng, most)
     )
 
 
-def _rotations(addresses: list[Record], rng: random.Random) -> list[list[Record]]:
-    """Return shuffled orders in which every address comes first equally often, where there are few."""
-    shuffled = addresses[:]
+def _rotations(addresses: list[Record], rng: random.Random, most: int) -> list[list[Record]]:
+    """Return shuffled orders in which every address comes first equally often, where there are few.
+
+    No more than `most` addresses are taken: as many as could ever fit, and one that shows that there are more.
+    """
     orders: list[list[Record]] = []
-    starts = list(range(len(addresses)))
-    rng.shuffle(starts)
-    for start in starts[:MAX_ORDERS]:
-        rng.shuffle(shuffled)
+    for start in rng.sample(range(len(addresses)), min(len(addresses), MAX_ORDERS)):
         first = addresses[start]
-        orders.append([first, *(record for record in shuffled if record is not first)])
+        if len(addresses) > most:
+            rest = rng.sample(addresses, most)
+        else:
+            rest = addresses[:]
+            rng.shuffle(rest)
+        orders.append([first, *(record for record in rest if record is not first)])
     return orders

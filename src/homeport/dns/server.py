@@ -8,7 +8,7 @@ from homeport.clock import Clock
 from homeport.dns.index import Index
 from homeport.dns.listeners import TcpListener, UdpListener
 from homeport.dns.memo import Memo
-from homeport.dns.objects import ServiceKey
+from homeport.dns.objects import Part
 from homeport.dns.records import Answer, Question
 from homeport.dns.reply import respond
 from homeport.dns.settings import DnsSettings
@@ -33,8 +33,8 @@ class DnsServer:
     def now(self) -> float:
         return self._clock.now()
 
-    def changed(self, names: Iterable[ServiceKey]) -> None:
-        """Move the serial and forget the replies these Services were part of."""
+    def changed(self, names: Iterable[Part]) -> None:
+        """Move the serial and forget the replies made from these parts of Services."""
         self.index.touch(self._clock.now())
         self.memo.drop(names)
 

@@ -11,8 +11,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, TypeAlias
 
 from homeport.dns.index import Index
-from homeport.dns.name import Name, below, fold, from_text
-from homeport.dns.objects import Address, Port, Service, ServiceKey
+from homeport.dns.name import Name, below, fold
+from homeport.dns.objects import Address, Part, Port, Service, ServiceKey
 from homeport.dns.records import Answer, Question, Rcode, Record, RRType, address_record
 from homeport.dns.settings import REVERSE_ROOTS, DnsSettings, PodRecords
 
@@ -47,7 +47,7 @@ class _Found:
     """What a name stands for; no targets means the name exists and owns nothing."""
 
     targets: Sequence[_Target] = ()
-    names: frozenset[ServiceKey] = frozenset()
+    names: frozenset[Part] = frozenset()
 
 
 def resolve(question: Question, index: Index, settings: DnsSettings) -> Steps:
@@ -118,7 +118,7 @@ class _Lookup:
 
     def addresses(
         self, question: Question, folded: Name, before: tuple[Record, ...]
-    ) -> Generator[Question, Answer | None, tuple[tuple[Record, ...], frozenset[ServiceKey], bool]]:
+    ) -> Generator[Question, Answer | None, tuple[tuple[Record, ...], frozenset[Part], bool]]:
         """Return A or AAAA records, aliases followed; `before` holds the CNAMEs that led here."""
         found = self.find(folded)
         ttl, names, truncated = self.settings.ttl, found.names, False
@@ -176,33 +176,28 @@ class _Lookup:
         return Answer(answer=tuple(answer.values()), additional=tuple(extra.values()), names=found.names)
 
     def pointers(self, question: Question, folded: Name) -> Answer:
-        """Return PTR records of a reverse name: a Service's own, else one per Service with that endpoint."""
+        """Return PTR records of a reverse name: a Service's own, else one per Service with that endpoint.
+
+        The answer names no Services: one that only now takes the address would not be among them.
+        """
         address = _reverse_address(folded)
         if address is None:
             return Answer(names=self.find(folded).names)
         suffix = (b"svc", *self.settings.primary)
         service = self.index.service_at(address)
         targets: list[Name] = []
-        names: set[ServiceKey] = set()
         if service is not None and (self.exposed(service.namespace) or not self.settings.namespaces):
             targets.append((service.name.encode(), service.namespace.encode(), *suffix))
-            names.add(service.key)
         else:
-            for key in self.index.services_behind(address):
+            for key, part, endpoint in self.index.behind(address):
                 if self.settings.namespaces and not self.exposed(key[0]):
                     continue
-                names.add(key)
-                for part in self.index.slices(key):
-                    targets += (
-                        (endpoint.label.encode(), part.service.encode(), part.namespace.encode(), *suffix)
-                        for endpoint in part.endpoints
-                        if endpoint.address == address
-                    )
+                targets.append((endpoint.label.encode(), part.service.encode(), part.namespace.encode(), *suffix))
         if not targets:
             raise _Absent
         ttl = self.settings.ttl
         records = (Record(question.name, RRType.PTR, ttl, (target,)) for target in dict.fromkeys(targets))
-        return Answer(answer=tuple(records), names=frozenset(names))
+        return Answer(answer=tuple(records))
 
     def text(self, question: Question, folded: Name) -> Answer:
         head = folded[: len(folded) - len(self.zone)]
@@ -230,18 +225,13 @@ class _Lookup:
         targets: list[_Target] = []
         own = [ip_address(text) for text in self.settings.own_addresses]
         for address in own:
-            for key in self.index.services_behind(address):
+            for key, _, endpoint in self.index.behind(address):
                 service = self.index.service(key)
                 if service is None:
                     continue
                 base = (service.name.encode(), service.namespace.encode(), b"svc", *self.asked_zone)
                 if service.headless:
-                    targets += (
-                        _Target((endpoint.label.encode(), *base), endpoint.address)
-                        for part in self.index.slices(key)
-                        for endpoint in part.endpoints
-                        if endpoint.address == address
-                    )
+                    targets.append(_Target((endpoint.label.encode(), *base), endpoint.address))
                 else:
                     targets += (_Target(base, cluster) for cluster in service.addresses)
         if not targets:
@@ -282,7 +272,7 @@ class _Lookup:
         service = self.index.service(key)
         if service is None:
             raise _Absent
-        names = frozenset((key,))
+        names: frozenset[Part] = frozenset(((*key, endpoint),))
         if service.external:
             if endpoint or port or service.alias is None:
                 raise _Absent
@@ -303,12 +293,14 @@ class _Lookup:
         return _Found(targets, names)
 
     def _endpoint_targets(self, service: Service, label: str, port: tuple[str, str] | None) -> list[_Target]:
-        base = self._owner(service)
+        base, key = self._owner(service), service.key
+        if label:
+            chosen = self.index.labelled(key, label)
+        else:
+            chosen = ((part, endpoint) for part in self.index.slices(key) for endpoint in part.endpoints)
         return [
             _Target((endpoint.label.encode(), *base), endpoint.address, port=candidate.number)
-            for part in self.index.slices(service.key)
-            for endpoint in part.endpoints
-            if not label or endpoint.label.lower() == label
+            for part, endpoint in chosen
             for candidate in _matching(part.ports, port)
         ]
 
@@ -358,8 +350,3 @@ def _reverse_address(folded: Name) -> Address | None:
             except ValueError:
                 return None
     return None
-
-
-def parse_zone(text: str) -> Name:
-    """Return a zone's folded name. Raises ValueError."""
-    return fold(from_text(text))
