@@ -11,7 +11,7 @@ import click
 from homeport.engine.directory import DataDirectory
 from homeport.engine.settings import SettingsError, default_data_directory
 
-__all__ = ["cluster_option", "connected", "directory_of", "fail", "run_async"]
+__all__ = ["cluster_option", "connected", "directory_of", "fail", "run_async", "up_command"]
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ async def connected(cluster: str) -> AsyncIterator[Any]:
 
     directory = directory_of(cluster)
     if directory.process("control") is None:
-        raise fail(f"cluster {cluster!r} is not running; start it with `homeport up`" + _hint(cluster))
+        raise fail(f"cluster {cluster!r} is not running; start it with `{up_command(cluster)}`")
     transport = HttpTransport(unix_settings(str(directory.api_socket)))
     try:
         yield RestClient(transport, "homeport")
@@ -69,5 +69,6 @@ async def connected(cluster: str) -> AsyncIterator[Any]:
         await transport.close()
 
 
-def _hint(cluster: str) -> str:
-    return "" if cluster == "default" else f" --name {cluster}"
+def up_command(cluster: str) -> str:
+    """Return the command that starts a cluster, as a person would type it."""
+    return "homeport up" if cluster == "default" else f"homeport up --name {cluster}"

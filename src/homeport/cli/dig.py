@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from homeport.cli.cluster import cluster_option, directory_of, fail, run_async
+from homeport.cli.cluster import cluster_option, directory_of, fail, run_async, up_command
 from homeport.cli.output import output_option, print_json
 
 
@@ -39,7 +39,7 @@ async def _dig(name: str, type_: str, cluster: str) -> dict[str, Any]:
     directory = directory_of(cluster)
     settings, endpoint = directory.load(), directory.dns_endpoint()
     if settings is None or endpoint is None:
-        raise fail(f"cluster {cluster!r} serves no DNS now; start it with `homeport up`")
+        raise fail(f"cluster {cluster!r} serves no DNS now; start it with `{up_command(cluster)}`")
     try:
         kind = parse_type(type_)
     except ValueError as error:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from homeport.cli.cluster import cluster_option, directory_of, fail
+from homeport.cli.cluster import cluster_option, directory_of, fail, up_command
 
 
 @click.command()
@@ -21,7 +21,7 @@ def kubeconfig(cluster: str, target: Path | None) -> None:
     """Print the path of the kubeconfig: KUBECONFIG=$(homeport kubeconfig) kubectl get pods."""
     directory = directory_of(cluster)
     if not directory.kubeconfig.exists():
-        raise fail(f"cluster {cluster!r} has no kubeconfig yet; start it with `homeport up`")
+        raise fail(f"cluster {cluster!r} has no kubeconfig yet; start it with `{up_command(cluster)}`")
     if target is None:
         click.echo(directory.kubeconfig)
         return
