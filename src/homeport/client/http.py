@@ -1,8 +1,7 @@
 """The transport over a wire: HTTPS, plain HTTP, or plain HTTP on a unix socket, with connections kept for reuse."""
 
 import asyncio
-import os
-import socket
+from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -10,12 +9,12 @@ from homeport.api.exchange import Request, Response
 from homeport.client.connection import BodyStream, Connection
 from homeport.client.settings import ConnectionSettings
 from homeport.client.tls import client_context
+from homeport.unix_sockets import connected
 
 __all__ = ["HttpTransport"]
 
 IDLE_LIMIT: Final = 16
 CONNECT_SECONDS: Final = 10.0
-_SUN_PATH_LIMIT: Final = 107
 _PATH_SAFE: Final = "/-._~!$&'()*+,;=:@"
 
 
@@ -114,7 +113,7 @@ class HttpTransport:
     async def _connect(self) -> Connection:
         loop = asyncio.get_running_loop()
         if self._unix:
-            _, connection = await loop.create_unix_connection(Connection, sock=_unix_socket(self._unix))
+            _, connection = await loop.create_unix_connection(Connection, sock=connected(Path(self._unix)))
             return connection
         name = (self._settings.tls_server_name or self._host) if self._tls else None
         _, connection = await loop.create_connection(
@@ -125,22 +124,3 @@ class HttpTransport:
 
 def _has_no_end(request: Request) -> bool:
     return any(name in ("watch", "follow") and value in ("true", "1") for name, value in request.query)
-
-
-def _unix_socket(path: str) -> socket.socket:
-    """Connect to a unix socket; a path longer than the kernel's address goes by way of its directory's descriptor."""
-    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        if len(os.fsencode(path)) <= _SUN_PATH_LIMIT:
-            client.connect(path)
-        else:
-            directory, name = os.path.split(path)
-            descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY)
-            try:
-                client.connect(f"/proc/self/fd/{descriptor}/{name}")
-            finally:
-                os.close(descriptor)
-    except BaseException:
-        client.close()
-        raise
-    return client

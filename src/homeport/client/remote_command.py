@@ -6,7 +6,6 @@ the channel named in the next octet. Source: api-machinery 17; KEP-4006.
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
@@ -19,6 +18,7 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from homeport.errors import InternalError, error_from_status
+from homeport.unix_sockets import connected
 
 __all__ = ["RemoteCommand", "Streams"]
 
@@ -49,11 +49,7 @@ class RemoteCommand:
 
     async def run(self, near: Streams, *, pass_stdin: bool) -> int:
         """Run to the end; return the exit code. Raises ApiError when the command could not be started."""
-        directory = os.open(self._socket.parent, os.O_PATH | os.O_DIRECTORY)
-        try:
-            reader, writer = await asyncio.open_unix_connection(f"/proc/self/fd/{directory}/{self._socket.name}")
-        finally:
-            os.close(directory)
+        reader, writer = await asyncio.open_unix_connection(sock=connected(self._socket))
         link = _Link(reader, writer, self._uri)
         typing: asyncio.Task[None] | None = None
         try:

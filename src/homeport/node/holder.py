@@ -36,6 +36,7 @@ from homeport.clock import Clock, WallClock
 from homeport.node import syscalls
 from homeport.node.launching import Launch, LaunchFailed, spawn
 from homeport.node.unsharing import KINDS, create_namespaces, join_namespaces
+from homeport.unix_sockets import bound
 
 __all__ = ["RECORD", "SOCKET", "Keeper", "main", "write_atomically"]
 
@@ -102,10 +103,8 @@ class Keeper:
         self.poll = select.poll()
 
     def listen(self) -> socket.socket:
-        """Bind the socket through its directory's descriptor: the path may be longer than an address can hold."""
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-        bind_beneath(listener, self.run_directory, SOCKET)
-        os.chmod(self.run_directory / SOCKET, 0o600)
+        """Return the socket clients connect to."""
+        listener = bound(self.run_directory / SOCKET, socket.SOCK_SEQPACKET)
         listener.listen(16)
         listener.setblocking(False)
         return listener
@@ -244,10 +243,7 @@ class Keeper:
         return child
 
     def expect_console(self, launch: Launch, kept: Kept) -> None:
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        kept.listener = listener
-        path = Path(launch.console)
-        bind_beneath(listener, path.parent, path.name)
+        listener = kept.listener = bound(Path(launch.console))
         listener.listen(1)
         self.consoles[listener.fileno()] = launch.name
         self.poll.register(listener.fileno(), select.POLLIN)
@@ -358,16 +354,6 @@ class Keeper:
             self.ended(pid, status, self.clock.now())
         for name in (SOCKET, RECORD):
             (self.run_directory / name).unlink(missing_ok=True)
-
-
-def bind_beneath(listener: socket.socket, directory: Path, name: str) -> None:
-    """Bind to `directory/name` whatever the length of the path, replacing what a dead process left."""
-    (directory / name).unlink(missing_ok=True)
-    parent = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        listener.bind(f"/proc/self/fd/{parent}/{name}")
-    finally:
-        os.close(parent)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -18,6 +18,7 @@ import homeport
 from homeport.node.holder import MAX_MESSAGE, SOCKET
 from homeport.node.launching import Launch, LaunchFailed
 from homeport.node.namespaces import Holder, find_holder, wait_for_end
+from homeport.unix_sockets import connected, short
 
 __all__ = ["Ended", "HolderClient", "HolderGone", "ensure_holder", "subordinate_range"]
 
@@ -69,21 +70,12 @@ async def ensure_holder(run: Path, log: Path, *, join: Sequence[int] = (), here:
 
 def _answers(run: Path, holder: Holder) -> bool:
     """Tell whether the keeper still listens; when it does not it is dying, and this waits for its end."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC) as probe:
-        try:
-            _connect(probe, run)
-        except (ConnectionRefusedError, FileNotFoundError):
-            wait_for_end(holder.pid)
-            return False
-    return True
-
-
-def _connect(client: socket.socket, run: Path) -> None:
-    directory = os.open(run, os.O_PATH | os.O_DIRECTORY)
     try:
-        client.connect(f"/proc/self/fd/{directory}/{SOCKET}")
-    finally:
-        os.close(directory)
+        connected(run / SOCKET, socket.SOCK_SEQPACKET).close()
+    except (ConnectionRefusedError, FileNotFoundError):
+        wait_for_end(holder.pid)
+        return False
+    return True
 
 
 def _start(run: Path, log: Path, options: Sequence[str]) -> Holder:
@@ -145,7 +137,8 @@ class HolderClient:
 
     def connect(self, run: Path) -> None:
         """Connect to the keeper of `run`. Raises OSError when none listens."""
-        _connect(self._socket, run)
+        with short(run / SOCKET) as name:
+            self._socket.connect(name)
         self._socket.setblocking(False)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket.fileno(), self._readable)

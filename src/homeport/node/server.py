@@ -29,6 +29,7 @@ from homeport.node.streams.socket_channels import SUBPROTOCOLS, SocketChannels
 from homeport.node.streams.spdy_channels import PROTOCOLS, SpdyChannels, negotiate
 from homeport.node.streams.websocket import WebSocket, WebSocketPipe
 from homeport.node.worker import PodWorker
+from homeport.unix_sockets import bound
 
 __all__ = ["NodeServer"]
 
@@ -51,9 +52,7 @@ class NodeServer:
     async def run(self) -> None:
         """Serve; ends by cancellation only, closing what is open."""
         self._path.parent.mkdir(0o700, parents=True, exist_ok=True)
-        self._path.unlink(missing_ok=True)
-        server = await asyncio.start_unix_server(self._accept, str(self._path))
-        self._path.chmod(0o600)
+        server = await asyncio.start_unix_server(self._accept, sock=bound(self._path))
         try:
             await asyncio.get_running_loop().create_future()
         finally:

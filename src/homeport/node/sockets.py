@@ -8,12 +8,12 @@ meanwhile wait in their backlog.
 import asyncio
 import json
 import logging
-import os
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
+
+from homeport.unix_sockets import bound, short
 
 __all__ = ["listen", "offer", "receive"]
 
@@ -55,7 +55,7 @@ async def offer(path: Path, listeners: Mapping[str, socket.socket]) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC) as connection:
             connection.setblocking(False)
             try:
-                with _short(path) as name:
+                with short(path) as name:
                     connection.connect(name)
                 socket.send_fds(connection, [record], descriptors)
                 pause = RETRY_FIRST_SECONDS
@@ -73,13 +73,8 @@ async def receive(path: Path, accept: Callable[[str, socket.socket], Awaitable[N
     again, and the old socket gets no connections from it any more.
     """
     loop = asyncio.get_running_loop()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC) as server:
+    with bound(path, socket.SOCK_SEQPACKET) as server:
         server.setblocking(False)
-        with suppress(FileNotFoundError):
-            path.unlink()
-        with _short(path) as name:
-            server.bind(name)
-        path.chmod(0o600)
         server.listen(8)
         async with asyncio.TaskGroup() as group:
             while True:
@@ -116,13 +111,3 @@ async def _readable(connection: socket.socket) -> None:
         await ready.wait()
     finally:
         loop.remove_reader(connection)
-
-
-@contextmanager
-def _short(path: Path) -> Iterator[str]:
-    """A name for `path` that fits a socket address (107 bytes), however deep it lies."""
-    parent = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{parent}/{path.name}"
-    finally:
-        os.close(parent)

@@ -11,6 +11,7 @@ from typing import Final
 
 from homeport.api.exchange import Handler, User
 from homeport.server.protocol import HttpProtocol
+from homeport.unix_sockets import bound
 
 __all__ = ["ADMIN", "Listener", "server_names"]
 
@@ -64,14 +65,12 @@ class Listener:
     async def listen_unix(self, path: Path) -> None:
         """Serve plain HTTP to processes of this user; they may say on whose behalf they ask."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
         loop = asyncio.get_running_loop()
         server = await loop.create_unix_server(
             lambda: HttpProtocol(self._handler, _by_peer, self._limit, self._connections),
-            str(path),
+            sock=bound(path),
             backlog=_BACKLOG,
         )
-        path.chmod(0o600)
         self._servers.append(server)
 
     async def close(self) -> None:

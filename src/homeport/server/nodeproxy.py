@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlencode
 
@@ -11,6 +12,7 @@ from homeport.errors import BadRequest, Cause, ServiceUnavailable
 from homeport.server import failures
 from homeport.server.objects import Tree
 from homeport.server.services import Call, Services
+from homeport.unix_sockets import connected
 
 __all__ = ["NodeProxy", "Tunnel"]
 
@@ -82,7 +84,7 @@ class NodeProxy:
     async def _forward(self, path: str) -> Response:
         self._require_node()
         try:
-            reader, writer = await asyncio.open_unix_connection(self._socket)
+            reader, writer = await asyncio.open_unix_connection(sock=connected(Path(self._socket)))
         except OSError as error:
             raise failures.internal(f"dialing the node: {error}") from error
         writer.write(f"GET {path} HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n".encode())
