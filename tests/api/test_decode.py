@@ -5,9 +5,9 @@ import copy
 import msgspec
 import pytest
 from hypothesis import given
-from hypothesis import strategies as some
+from tests.api.generated import bodies, json_values
 
-from homeport.api import decode, schema
+from homeport.api import decode
 from homeport.api.resources import Gvk
 from homeport.errors import BadRequest
 
@@ -136,37 +136,7 @@ def test_zero_values_hold_what_is_always_written() -> None:
     assert decode.empty("core.v1.ServiceStatus") == {"loadBalancer": {}}
 
 
-JSON = some.recursive(
-    some.none() | some.booleans() | some.integers() | some.floats(allow_nan=False) | some.text(max_size=5),
-    lambda inner: some.lists(inner, max_size=3) | some.dictionaries(some.text(max_size=5), inner, max_size=3),
-    max_leaves=8,
-)
-
-
-def _values(code: str, depth: int) -> some.SearchStrategy:
-    """Values that may stand in a field of this type, wrong ones among them."""
-    right = {
-        "s": some.text(max_size=4), "i": some.integers(-5, 5), "l": some.integers(), "b": some.booleans(),
-        "q": some.sampled_from(["1", "100m", "0.5", "1Gi", 3]), "x": some.sampled_from([80, "http", "25%"]),
-        "t": some.just("2026-01-01T00:00:00Z"), "u": some.just("2026-01-01T00:00:00.5Z"), "y": some.just("YQ=="),
-    }.get(code[0], JSON)  # fmt: skip
-    if code[0] == "[":
-        right = some.lists(_values(code[2:], depth), max_size=2)
-    elif code[0] == "{":
-        right = some.dictionaries(some.text(max_size=3), _values(code[2:], depth), max_size=2)
-    elif code[0] == "@" and depth:
-        right = _objects(code[1:], depth - 1)
-    return some.none() | right
-
-
-def _objects(type_name: str, depth: int) -> some.SearchStrategy:
-    fields = schema.struct(type_name).fields.values()
-    return some.fixed_dictionaries(
-        {}, optional={f.name: some.deferred(lambda f=f: _values(f.type, depth)) for f in fields}
-    )
-
-
-@given(_objects("core.v1.Pod", 3))
+@given(bodies("core.v1.Pod", 3))
 def test_what_was_decoded_decodes_to_itself(body: dict) -> None:
     try:
         once = decode.decode(POD, copy.deepcopy(body)).tree
@@ -178,7 +148,7 @@ def test_what_was_decoded_decodes_to_itself(body: dict) -> None:
     assert again.findings == ()
 
 
-@given(JSON)
+@given(json_values)
 def test_any_json_is_decoded_or_refused(body: object) -> None:
     try:
         decode.decode(POD, body)

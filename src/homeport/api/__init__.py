@@ -14,6 +14,6 @@ How a write becomes an object, in the order the server calls (all work in place 
 Services additionally, before allocation and therefore before `strategy`: `services.mirror_cluster_ip`,
 `services.carry_over`, `services.settle_families`.
 
-Reading: `tables.columns(gvk)`, `tables.row(gvk, tree, now)`, `scale.view(gvk, tree)`.
+Reading: `tables.columns(gvk)`, `tables.row(gvk, tree, now)`.
 Facts: `resources` (what is served), `schema` (what is known about every field).
 """

@@ -295,9 +295,9 @@ def _resized(new: Tree, old: Tree) -> Tree:
     """Return the old spec with resources and resize policies of the new one."""
     spec = dict(old)
     for group in ("containers", "initContainers"):
-        wanted = {container["name"]: container for container in new.get(group) or ()}
-        if group in old:
-            spec[group] = [_with_resources(c, wanted.get(c["name"], c)) for c in old[group]]
+        wanted = {container.get("name"): container for container in new.get(group) or ()}
+        if old.get(group):
+            spec[group] = [_with_resources(c, wanted.get(c.get("name"), c)) for c in old[group]]
     if "resources" in new:
         spec["resources"] = new["resources"]
     return spec

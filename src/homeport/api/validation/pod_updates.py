@@ -66,7 +66,7 @@ def _with_allowed_changes_undone(after: Tree, before: Tree, gated: bool) -> Tree
     for group in ("containers", "initContainers"):
         if group in out:
             pairs = zip(out[group] or (), before.get(group) or (), strict=True)
-            out[group] = [{**container, "image": old["image"]} for container, old in pairs]
+            out[group] = [{**container, "image": old.get("image", "")} for container, old in pairs]
     free = [*_FREE]
     if before.get("terminationGracePeriodSeconds", 0) < 0 and after.get("terminationGracePeriodSeconds") == 1:
         free.append("terminationGracePeriodSeconds")
