@@ -64,7 +64,8 @@ class Cluster:
 
     def command(self, *arguments: str) -> list[str]:
         """Return the words that run a homeport command for this cluster."""
-        return [self.python, "-m", "homeport", arguments[0], "--name", self.name, *arguments[1:]]
+        verb = 2 if arguments[0] == "image" else 1
+        return [self.python, "-m", "homeport", *arguments[:verb], "--name", self.name, *arguments[verb:]]
 
     def complaint(self, *arguments: str, code: int = 1, timeout: float = 110) -> str:
         """Run a homeport command that must fail; return what it says on standard error."""

@@ -11,7 +11,7 @@ import click
 from homeport.engine.directory import DataDirectory
 from homeport.engine.settings import SettingsError, default_data_directory
 
-__all__ = ["cluster_option", "connected", "directory_of", "fail", "run_async", "up_command"]
+__all__ = ["cluster_option", "connected", "directory_of", "fail", "not_running", "run_async", "up_command"]
 
 T = TypeVar("T")
 
@@ -59,16 +59,25 @@ async def connected(cluster: str) -> AsyncIterator[Any]:
 
     directory = directory_of(cluster)
     if directory.process("control") is None:
-        raise fail(f"cluster {cluster!r} is not running; start it with `{up_command(cluster)}`")
+        raise not_running(cluster)
     transport = HttpTransport(unix_settings(str(directory.api_socket)))
     try:
-        yield RestClient(transport, "homeport")
+        yield RestClient(transport, "homeport", field_validation="Strict", on_warning=_warn)
     except OSError as error:
         raise fail(f"cluster {cluster!r} does not answer ({error}); see {directory.logs}/control.log") from error
     finally:
         await transport.close()
 
 
+def not_running(cluster: str) -> click.ClickException:
+    """Return the error of a command that needs a running cluster."""
+    return fail(f"cluster {cluster!r} is not running; start it with `{up_command(cluster)}`")
+
+
 def up_command(cluster: str) -> str:
     """Return the command that starts a cluster, as a person would type it."""
     return "homeport up" if cluster == "default" else f"homeport up --name {cluster}"
+
+
+def _warn(text: str) -> None:
+    click.echo(f"Warning: {text}", err=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from homeport.cli.cluster import cluster_option, directory_of, fail, run_async, up_command
+from homeport.cli.cluster import cluster_option, directory_of, fail, not_running, run_async
 from homeport.cli.output import output_option, print_json
 
 
@@ -38,8 +38,11 @@ async def _dig(name: str, type_: str, cluster: str) -> dict[str, Any]:
 
     directory = directory_of(cluster)
     settings, endpoint = directory.load(), directory.dns_endpoint()
-    if settings is None or endpoint is None:
-        raise fail(f"cluster {cluster!r} serves no DNS now; start it with `{up_command(cluster)}`")
+    if settings is None or directory.process("control") is None:
+        raise not_running(cluster)
+    if endpoint is None:
+        why = "was started without it" if not settings.runs("dns") else f"see {directory.logs}/dns.log"
+        raise fail(f"cluster {cluster!r} serves no DNS now: {why}")
     try:
         kind = parse_type(type_)
     except ValueError as error:

@@ -12,7 +12,7 @@ import click
 
 from homeport.cli.output import output_option, print_json
 
-__all__ = ["Finding", "doctor"]
+__all__ = ["Finding", "doctor", "lacking"]
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -43,6 +43,12 @@ def doctor(output: str | None) -> None:
                 click.echo(f"     mend it: {finding.remedy}")
     if any(not finding.fine and finding.needed for finding in findings):
         raise click.exceptions.Exit(1)
+
+
+def lacking(*, pods: bool, services: bool) -> list[Finding]:
+    """Return what must be there and is not: to run pods, to balance Services."""
+    found = examine() if pods else [_program("nft", "nftables", "balances ClusterIP Services")] if services else []
+    return [one for one in found if one.needed and not one.fine and (services or one.what != "nft")]
 
 
 def examine() -> Iterator[Finding]:

@@ -139,5 +139,5 @@ def resource_of(word: str) -> Resource:
         names = (resource.plural, resource.singular, *resource.short_names)
         if name in names and (not group or group == resource.group):
             return resource
-    known = ", ".join(sorted(resource.plural for resource in RESOURCES))
+    known = ", ".join(sorted({resource.plural for resource in RESOURCES}))
     raise ManifestError(f"{word}: no such resource; one of: {known}")

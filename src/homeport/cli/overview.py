@@ -7,6 +7,7 @@ import click
 
 from homeport.api.dns_names import pod_dns_name, service_dns_name
 from homeport.api.resources import find
+from homeport.api.tables.pods import POD
 from homeport.cli.output import print_table
 
 __all__ = ["overview", "print_overview"]
@@ -29,13 +30,14 @@ async def overview(client: Any, domain: str, namespaces: Iterable[str]) -> dict[
 
 def _pod(pod: Mapping[str, Any], headless: set[str], domain: str) -> dict[str, Any]:
     status = pod.get("status", {})
-    containers = status.get("containerStatuses") or ()
+    _, ready, word, *_ = POD.cells(pod, 0.0)
     named = pod_dns_name(pod, domain) if pod["spec"].get("subdomain") in headless else ""
     return {
         "namespace": pod["metadata"]["namespace"],
         "name": pod["metadata"]["name"],
-        "ready": f"{sum(bool(one.get('ready')) for one in containers)}/{len(pod['spec']['containers'])}",
+        "ready": ready,
         "phase": status.get("phase", ""),
+        "status": word,
         "address": status.get("podIP", ""),
         "dnsName": named,
         "claims": [
@@ -84,7 +86,7 @@ def print_overview(seen: Mapping[str, Any]) -> None:
         (
             ("POD", "READY", "STATUS", "ADDRESS", "DNS NAME", "CLAIMS"),
             [
-                (p["name"], p["ready"], p["phase"], p["address"], p["dnsName"], ",".join(p["claims"]))
+                (p["name"], p["ready"], p["status"], p["address"], p["dnsName"], ",".join(p["claims"]))
                 for p in seen["pods"]
             ],
         ),

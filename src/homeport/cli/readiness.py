@@ -97,9 +97,17 @@ def _container_trouble(container: Object) -> str:
     waiting, ended = state.get("waiting"), state.get("terminated")
     if waiting:
         reason, message = waiting.get("reason", "waiting"), waiting.get("message", "")
+        last = (container.get("lastState") or {}).get("terminated")
+        if reason == "CrashLoopBackOff" and last:  # why it crashed says more than how long it must wait
+            message = f"{_end(last)}, {container.get('restartCount', 0)} restarts"
         return f"{reason}: {message}" if message else reason
     if ended and ended.get("exitCode"):
-        return f"ended with exit code {ended['exitCode']} ({ended.get('reason', 'Error')})"
+        return _end(ended)
     if state.get("running") and not container.get("ready"):
         return "running, its readiness probe has not succeeded yet"
     return ""
+
+
+def _end(ended: Object) -> str:
+    said = " ".join(str(ended.get("message", "")).split())
+    return f"ended with exit code {ended['exitCode']} ({ended.get('reason', 'Error')})" + (f": {said}" if said else "")

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from homeport.cli.cluster import cluster_option, directory_of, fail, up_command
+from homeport.cli.cluster import cluster_option, directory_of, fail, not_running
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -20,7 +20,7 @@ def run(cluster: str, namespace: str, command: tuple[str, ...]) -> None:
     settings = directory.load()
     holder = find_holder(directory.run)
     if settings is None or holder is None:
-        raise fail(f"cluster {cluster!r} is not running; start it with `{up_command(cluster)}`")
+        raise not_running(cluster)
     search = [f"{namespace}.svc.{settings.domain}", f"svc.{settings.domain}", settings.domain]
     try:
         sys.exit(run_inside(holder, command, settings.dns_address, search))

@@ -72,6 +72,8 @@ def up(
             tokens=str(Path(tokens).absolute()) if tokens else None,
             disabled_admission=disable_admission,
         )
+        if directory.process("control") is None:
+            _look_at_host(settings)
         _alias(directory.path, images)
         started = start(directory, settings)
     except (ManifestError, SettingsError, DirectoryError, LaunchError) as error:
@@ -79,6 +81,16 @@ def up(
     if started is not None:
         click.echo(f"cluster {cluster!r} started in {started:.2f} s", err=True)
     run_async(_up(cluster, settings.domain, manifests, namespace, None if no_wait else timeout, output, settings))
+
+
+def _look_at_host(settings: Any) -> None:
+    """End with an error now when what was asked for cannot run here, instead of waiting for it in vain."""
+    from homeport.cli.doctor import lacking
+
+    missing = lacking(pods=settings.runs("node"), services=settings.runs("proxy"))
+    if missing:
+        lines = [f"  {one.what}: {one.found}; mend it: {one.remedy}" for one in missing]
+        raise fail("\n".join(["this host lacks what the cluster needs (`homeport doctor` tells all):", *lines]))
 
 
 def _alias(data: Path, images: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """The verbs over one transport: paths, bodies, errors, and watch streams decoded as they arrive."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Final
@@ -12,9 +13,10 @@ from homeport.api.resources import Resource
 from homeport.client.contract import Listing, Object, PatchType, Transport, WatchEvent
 from homeport.errors import ApiError, error_from_status
 
-__all__ = ["RestClient", "collection_path", "object_path"]
+__all__ = ["RestClient", "collection_path", "object_path", "warnings"]
 
 _JSON: Final = "application/json"
+_WARNING: Final = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
 _decode: Final = msgspec.json.Decoder().decode
 _decode_lines: Final = msgspec.json.Decoder().decode_lines
 _encode: Final = msgspec.json.Encoder().encode
@@ -36,15 +38,35 @@ def object_path(resource: Resource, namespace: str | None, name: str, subresourc
     return f"{path}/{subresource}" if subresource else path
 
 
+def warnings(headers: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yield the texts of Warning headers with code 299, as Kubernetes gives them (RFC 7234 §5.5)."""
+    for name, value in headers:
+        if name.lower() == "warning":
+            for quoted in _WARNING.findall(value):
+                yield re.sub(r"\\(.)", r"\1", quoted)
+
+
 class RestClient:
     """`contract.Client` over any transport. Decoded objects are shared with whoever else holds them: never change one.
 
-    user_agent  such as "statefulset-controller/0.1"; the server takes the part before "/" as field manager.
+    user_agent        such as "statefulset-controller/0.1"; the server takes the part before "/" as field manager
+    field_validation  what to do about unknown or repeated fields in writes: Strict, Warn or Ignore; empty leaves it to
+                      the server
+    on_warning        called with each warning the server gives
     """
 
-    def __init__(self, transport: Transport, user_agent: str) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        user_agent: str,
+        *,
+        field_validation: str = "",
+        on_warning: Callable[[str], None] | None = None,
+    ) -> None:
         self.transport = transport
         self.user_agent = user_agent
+        self._validation = _query(fieldValidation=field_validation)
+        self._on_warning = on_warning
         self._read_headers = {"accept": _JSON, "user-agent": user_agent}
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
@@ -111,12 +133,12 @@ class RestClient:
             raise ValueError(f"{resource.plural} live in a namespace, and none was given")
         else:
             path = collection_path(resource, namespace)
-        return await self._object("POST", path, body=body)
+        return await self._object("POST", path, self._validation, body=body)
 
     async def update(self, resource: Resource, body: Object, *, subresource: str = "") -> Object:
         metadata = body["metadata"]
         path = object_path(resource, metadata.get("namespace"), metadata["name"], subresource)
-        return await self._object("PUT", path, body=body)
+        return await self._object("PUT", path, self._validation, body=body)
 
     async def patch(
         self,
@@ -132,7 +154,7 @@ class RestClient:
         if kind is PatchType.APPLY:
             query = _query(fieldManager=self.user_agent.partition("/")[0], force="true")
         path = object_path(resource, namespace, name, subresource)
-        return await self._object("PATCH", path, query, body=patch, content_type=kind.value)
+        return await self._object("PATCH", path, query + self._validation, body=patch, content_type=kind.value)
 
     async def delete(
         self,
@@ -171,6 +193,9 @@ class RestClient:
             headers = {**self._read_headers, "content-type": content_type}
             request = Request(method, path, query, headers, _encode(body))
         response = await self.transport.send(request)
+        if self._on_warning is not None:
+            for text in warnings(response.headers):
+                self._on_warning(text)
         if response.status >= 400:
             raise _error(response)
         if response.document is not None:

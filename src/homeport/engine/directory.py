@@ -117,7 +117,7 @@ class DataDirectory:
         path = self.path / "engine.json"
         try:
             tree = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
             raise DirectoryError(f"{path}: cannot be read ({error}); restore it, or remove it to start over") from error
