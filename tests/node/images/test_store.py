@@ -79,7 +79,7 @@ def test_an_unreadable_archive_says_what_is_wrong_with_it(tmp_path: Path) -> Non
         (tmp_path / "absent.tar", "No such file or directory"),
         (empty, "neither a docker archive nor an OCI layout"),
         (tmp_path, "neither a docker archive nor an OCI layout"),
-        (_written(tmp_path / "junk", b"junk" * 500), "invalid header|truncated header|bad checksum"),
+        (_written(tmp_path / "junk", b"junk" * 500), "not a readable tar archive"),
         (_written(tmp_path / "cut.gz", gzip.compress(SMALL)[:-20]), "ends too early"),
         (_written(tmp_path / "json.tar", layer(entry("manifest.json", b"{"))), "manifest.json is not JSON"),
         (_written(tmp_path / "kind.tar", layer(entry("manifest.json", b"{}"))), "manifest.json is not a JSON list"),

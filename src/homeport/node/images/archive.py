@@ -52,8 +52,18 @@ def load(store: ImageStore, path: Path) -> Sequence[tuple[ImageRecord, Sequence[
                 return _layout(store, source, _expect(index, dict, "index.json"))
             raise BadImage("neither a docker archive nor an OCI layout: no manifest.json or index.json inside")
     except (BadImage, OSError, tarfile.TarError, zlib.error, zstandard.ZstdError, EOFError, KeyError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise BadImage(f"cannot load image archive {path}: {reason}") from error
+        raise BadImage(f"cannot load image archive {path}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case OSError() if error.strerror:
+            return error.strerror
+        case tarfile.TarError():
+            return f"not a readable tar archive ({error})"
+        case KeyError():
+            return str(error.args[0])
+    return str(error)
 
 
 def _docker(store: ImageStore, source: _Source, entry: Any) -> tuple[ImageRecord, Sequence[Reference]]:
