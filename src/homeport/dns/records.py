@@ -49,11 +49,13 @@ Rdata: TypeAlias = tuple[bytes | Name, ...]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked; `name` keeps the asker's spelling."""
+    """What is asked; `name` keeps the asker's spelling. The two flags matter to other servers alone (RFC 4035, 3.2)."""
 
     name: Name
     type: int
     klass: int = IN
+    dnssec_ok: bool = False
+    checking_disabled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

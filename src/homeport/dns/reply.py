@@ -67,7 +67,12 @@ def respond(data: bytes, index: Index, settings: DnsSettings, rng: random.Random
         return Reply((encode(query, Answer(Rcode.BADVERS, authoritative=False), limit=limit, opt=opt),))
     if query.question.klass != IN:
         return Reply((encode(query, Answer(Rcode.REFUSED, authoritative=False), limit=limit, opt=opt),))
-    steps = resolve(query.question, index, settings)
+    question = replace(
+        query.question,
+        dnssec_ok=query.opt is not None and query.opt.dnssec_ok,
+        checking_disabled=query.checking_disabled,
+    )
+    steps = resolve(question, index, settings)
     local = True
     upstream: Answer | None = None
     while True:

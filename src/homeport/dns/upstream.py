@@ -1,129 +1,102 @@
-"""Asking other servers: names outside the cluster, for the pods' sake.
-
-Plain DNS over UDP with a fresh port and id per question (RFC 5452), over TCP when the answer was cut. Runs in the
-network namespace of whoever runs the loop, so a host-side process forwards with the host's own routes.
-"""
+"""A few servers that stand for each other: those that fail are passed over until a probe finds them well again."""
 
 import asyncio
 import random
-import re
-import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
-from ipaddress import ip_address
-from pathlib import Path
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
 
-from homeport.dns.message import FormatError, Header, Opt, Query, encode, parse_message
-from homeport.dns.records import Answer, Question, Rcode
+from homeport.dns.exchange import Resolver, exchange
+from homeport.dns.message import FormatError, Header
+from homeport.dns.records import Answer, Question, Rcode, RRType
 
-__all__ = ["Resolver", "Upstream", "host_resolvers"]
+__all__ = ["Exchange", "Resolver", "Upstream"]
+
+Exchange: TypeAlias = Callable[[Resolver, Question, random.Random], Awaitable[tuple[Header, Answer]]]
 
 TIMEOUT_SECONDS: Final = 2.0
-PAYLOAD: Final = 1232
-MAX_CONCURRENT: Final = 1000
+"""For one server."""
+
+PATIENCE_SECONDS: Final = 5.0
+"""For all of them: resolvers give up then (resolv.conf(5), `timeout`)."""
+
+FAILURES: Final = 2
+"""In a row, after which a server is passed over."""
+
+PROBE_SECONDS: Final = 0.5
+PROBE_LIMIT_SECONDS: Final = 5.0
+_PROBE: Final = Question((), RRType.NS)
+_NEXT: Final = (Rcode.SERVFAIL, Rcode.NOTIMP, Rcode.REFUSED)
+"""Codes that say something of the server asked, not of the name; another one may know."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resolver:
-    """Where another server listens."""
+@dataclass(slots=True)
+class _Server:
+    resolver: Resolver
+    failures: int = 0
+    probe: asyncio.Task[None] | None = field(default=None)
 
-    host: str
-    port: int = 53
-
-
-def host_resolvers(path: Path = Path("/etc/resolv.conf")) -> list[Resolver]:
-    """Return the name servers the host itself asks; an unreadable file means none."""
-    try:
-        text = path.read_text("utf-8", "replace")
-    except OSError:
-        return []
-    found: list[Resolver] = []
-    for match in re.finditer(r"^\s*nameserver\s+(\S+)", text, re.MULTILINE):
-        try:
-            ip_address(match[1].partition("%")[0])
-        except ValueError:
-            continue
-        found.append(Resolver(match[1]))
-    return found
-
-
-class _Once(asyncio.DatagramProtocol):
-    """Waits for the reply to one datagram, and ignores what does not answer it."""
-
-    def __init__(self, wire: bytes) -> None:
-        self.wire = wire
-        self.reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-    def datagram_received(self, data: bytes, addr: object) -> None:
-        if not self.reply.done() and _answers(self.wire, data):
-            self.reply.set_result(data)
-
-    def error_received(self, exc: Exception) -> None:
-        if not self.reply.done():
-            self.reply.set_exception(exc)
-
-
-def _answers(query: bytes, reply: bytes) -> bool:
-    """Tell whether a message is a reply to that query: same id, and the same question echoed."""
-    if len(reply) < 12 or reply[:2] != query[:2] or not reply[2] & 0x80:
-        return False
-    end = query.index(0, 12) + 5 if reply[4:6] == b"\x00\x01" else 12
-    return reply[12:end].lower() == query[12:end].lower()
+    @property
+    def well(self) -> bool:
+        return self.failures < FAILURES
 
 
 class Upstream:
-    """A small stub resolver over a list of servers, tried in order."""
+    """Asks its servers in order. Owns the probes of those that failed."""
 
-    def __init__(self, resolvers: Sequence[Resolver], rng: random.Random) -> None:
-        self._resolvers, self._rng = tuple(resolvers), rng
-        self._slots = asyncio.Semaphore(MAX_CONCURRENT)
+    def __init__(self, resolvers: Sequence[Resolver], rng: random.Random, exchange: Exchange = exchange) -> None:
+        self._servers = tuple(_Server(resolver) for resolver in resolvers)
+        self._rng, self._exchange = rng, exchange
+
+    @property
+    def resolvers(self) -> tuple[Resolver, ...]:
+        return tuple(server.resolver for server in self._servers)
+
+    def unwell(self) -> tuple[Resolver, ...]:
+        """Return the servers that are passed over at present."""
+        return tuple(server.resolver for server in self._servers if not server.well)
 
     async def ask(self, question: Question) -> Answer | None:
-        """Return the answer; SERVFAIL when no server gave one, None when there are no servers at all."""
-        if not self._resolvers:
+        """Return the answer; SERVFAIL when no server gave one in time, None when there are no servers at all."""
+        if not self._servers:
             return None
-        if self._slots.locked():
-            return Answer(Rcode.REFUSED, authoritative=False)
-        async with self._slots:
-            for resolver in self._resolvers:
-                try:
-                    async with asyncio.timeout(TIMEOUT_SECONDS):
-                        header, answer = await self._ask_one(resolver, question)
-                except (OSError, TimeoutError, FormatError, asyncio.IncompleteReadError):
-                    continue
-                if header.flags & 0xF != Rcode.SERVFAIL:
-                    return answer
-        return Answer(Rcode.SERVFAIL, authoritative=False, recursion_available=True)
-
-    async def _ask_one(self, resolver: Resolver, question: Question) -> tuple[Header, Answer]:
-        query = Query(self._rng.getrandbits(16), 0, question, True, False)
-        wire = encode_query(query)
-        loop = asyncio.get_running_loop()
-        transport, once = await loop.create_datagram_endpoint(
-            lambda: _Once(wire), remote_addr=(resolver.host, resolver.port)
-        )
+        answer = Answer(Rcode.SERVFAIL, authoritative=False, recursion_available=True)
         try:
-            transport.sendto(wire)
-            header, answer = parse_message(await once.reply)
-        finally:
-            transport.close()
-        if not answer.truncated:
-            return header, answer
-        reader, writer = await asyncio.open_connection(resolver.host, resolver.port)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                for server in [one for one in self._servers if one.well] or self._servers:
+                    found = await self._try(server, question)
+                    if found is not None:
+                        answer = found
+                        if answer.rcode not in _NEXT:
+                            break
+        except TimeoutError:
+            pass  # what was heard so far is the answer
+        return answer
+
+    async def _try(self, server: _Server, question: Question) -> Answer | None:
         try:
-            writer.write(struct.pack("!H", len(wire)) + wire)
-            (size,) = struct.unpack("!H", await reader.readexactly(2))
-            return parse_message(await reader.readexactly(size))
-        finally:
-            writer.close()
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                _, answer = await self._exchange(server.resolver, question, self._rng)
+        except (OSError, TimeoutError, FormatError, EOFError):
+            server.failures += 1
+            if not server.well and server.probe is None:
+                server.probe = asyncio.get_running_loop().create_task(self._heal(server))
+            return None
+        server.failures = 0
+        return answer
 
+    async def _heal(self, server: _Server) -> None:
+        """Ask a failed server for the root until it says anything at all."""
+        pause = PROBE_SECONDS
+        while not server.well:
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, PROBE_LIMIT_SECONDS)
+            await self._try(server, _PROBE)
+        server.probe = None
 
-def encode_query(query: Query) -> bytes:
-    """Return a query's wire form, with an OPT record asking for answers that fit one packet."""
-    wire = bytearray(encode(query, Answer(authoritative=False), limit=MAX_QUERY, opt=Opt(PAYLOAD)))
-    wire[2] &= 0x7F  # a question, not a reply
-    return bytes(wire)
-
-
-MAX_QUERY: Final = 512
+    async def close(self) -> None:
+        """End the probes."""
+        probes = [server.probe for server in self._servers if server.probe is not None]
+        for probe in probes:
+            probe.cancel()
+        await asyncio.gather(*probes, return_exceptions=True)

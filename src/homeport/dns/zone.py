@@ -6,7 +6,7 @@ It returns the reply. Most questions are answered before the first yield.
 """
 
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, TypeAlias
 
@@ -136,7 +136,7 @@ class _Lookup:
             if fold(alias) == folded or len(before) >= MAX_ALIASES or any(r.data == (alias,) for r in before):
                 continue
             link = Record(question.name, RRType.CNAME, ttl, (alias,))
-            onward = Question(alias, question.type)
+            onward = replace(question, name=alias)
             if below(fold(alias), self.zone):
                 try:
                     more, further, cut = yield from self.addresses(onward, fold(alias), (*before, link))

@@ -97,10 +97,11 @@ async def serve(
     from homeport.client.rest import RestClient
     from homeport.client.settings import unix_settings
     from homeport.dns.feed import Feed
+    from homeport.dns.forward import Forwarder
+    from homeport.dns.hostconf import HostResolvers
     from homeport.dns.name import fold, from_text
     from homeport.dns.server import DnsServer
     from homeport.dns.settings import REVERSE_ROOTS, DnsSettings
-    from homeport.dns.upstream import Upstream, host_resolvers
 
     rng = random.Random()
     served = DnsSettings(
@@ -108,7 +109,8 @@ async def serve(
         fallthrough=REVERSE_ROOTS,
         own_addresses=(settings.dns_address,),
     )
-    server = DnsServer(served, WallClock(), rng, Upstream(host_resolvers(), rng).ask)
+    forwarder = Forwarder({(): HostResolvers().current}, rng, asyncio.get_running_loop().time)
+    server = DnsServer(served, WallClock(), rng, forwarder.ask)
     factory = InformerFactory(RestClient(HttpTransport(unix_settings(str(directory.api_socket))), "homeport-dns"), rng)
     feed = Feed(factory, server)
     for udp, tcp in sockets:
@@ -120,6 +122,7 @@ async def serve(
             group.create_task(feed.run())
     finally:
         await server.close()
+        await forwarder.close()
 
 
 def main() -> None:
