@@ -1,4 +1,4 @@
-// Prints the field layout of a pod template, as src/homeport/controllers/deployment/pod_template_layout.json holds it.
+// Prints the field layout of a pod template, as src/homeport/controllers/pod_template_layout.json holds it.
 //
 //	go mod init layout && go get k8s.io/api@v0.36.0 && go run tools/pod_template_layout.go
 package main

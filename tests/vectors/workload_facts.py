@@ -1,5 +1,6 @@
 """What the recordings keep of an object: facts for `changes`, rows for `state`, and how names are normalised."""
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping
@@ -39,8 +40,8 @@ def localise(value: Any) -> Any:
 class Names:
     """Random names told apart (`tracked`) or folded, and incarnations counted."""
 
-    def __init__(self, *, tracked: bool) -> None:
-        self.tracked = tracked
+    def __init__(self, *, tracked: bool, nodes_shown: bool = False) -> None:
+        self.tracked, self.nodes_shown = tracked, nodes_shown
         self.numbers: dict[str, str] = {}
         self.counts: dict[str, int] = defaultdict(int)
         self.incarnations: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -95,6 +96,10 @@ def facts(obj: Object, names: Names) -> dict[str, Any]:
     match kind:
         case "Pod":
             out |= pod_facts(spec)
+            if controller_kinds(obj) == ["DaemonSet"]:
+                out |= {"affinity": spec.get("affinity"), "tolerations": tolerations(spec)}
+        case "Node":
+            out |= {"taints": [f"{each['key']}:{each['effect']}" for each in spec.get("taints") or ()]}
         case "ReplicaSet":
             out |= {
                 "replicas": spec.get("replicas"),
@@ -139,6 +144,20 @@ def pod_facts(spec: Object) -> dict[str, Any]:
         "claims": claims,
         "images": [container["image"] for container in spec["containers"]],
     }
+
+
+def controller_kinds(obj: Object) -> list[str]:
+    return [each["kind"] for each in obj["metadata"].get("ownerReferences") or () if each.get("controller")]
+
+
+def tolerations(spec: Object) -> list[str]:
+    shown = (spec.get("tolerations") or ()) if spec else ()
+    return sorted(f"{each['key']}:{each['effect']}:{each['operator']}" for each in shown)
+
+
+def alike(value: Any) -> Any:
+    """Put one placeholder for every node of the scenario."""
+    return json.loads(re.sub(r"<ns>-n\d+", "<some node>", json.dumps(value)))
 
 
 def volume_facts(obj: Object) -> dict[str, Any]:
@@ -212,8 +231,9 @@ def pod_row(obj: Object, names: Names) -> dict[str, Any]:
         "terminating": "deletionTimestamp" in metadata,
         "finalizers": metadata.get("finalizers"),
     }
-    controllers = [each["kind"] for each in metadata.get("ownerReferences") or () if each.get("controller")]
-    if controllers != ["StatefulSet"]:
+    if names.nodes_shown:
+        row["node"] = obj["spec"].get("nodeName")
+    if controller_kinds(obj) != ["StatefulSet"]:
         row["owners"] = owners(obj, names)
         row["images"] = [container["image"] for container in obj["spec"]["containers"]]
     if not names.is_random(obj) or names.tracked:
@@ -277,6 +297,7 @@ STATE = {
     "Pod": ("pods", pod_row),
     "StatefulSet": ("workloads", workload_row),
     "Deployment": ("workloads", workload_row),
+    "DaemonSet": ("workloads", workload_row),
     "ReplicaSet": ("workloads", workload_row),
     "ReplicationController": ("workloads", workload_row),
     "ControllerRevision": ("revisions", revision_row),

@@ -7,6 +7,7 @@ from typing import Protocol
 from homeport.client.contract import Client
 from homeport.client.informer import InformerFactory
 from homeport.clock import Clock
+from homeport.controllers.daemonset import DaemonSetController
 from homeport.controllers.deployment import DeploymentController
 from homeport.controllers.endpoints import EndpointsController
 from homeport.controllers.endpointslice import EndpointSliceController
@@ -68,6 +69,7 @@ def controllers(
         StatefulSetController(client("statefulset-controller"), clock, informers),
         ReplicaSetController(client("replicaset-controller"), clock, informers),
         ReplicaSetController(client("replication-controller"), clock, informers, REPLICATION_CONTROLLERS),
+        DaemonSetController(client("daemonset-controller"), clock, informers),
         DeploymentController(client("deployment-controller"), clock, informers),
         EndpointSliceController(client("endpointslice-controller"), clock, informers),
         EndpointsController(client("endpoint-controller"), clock, informers),

@@ -12,6 +12,7 @@ from homeport.client.contract import Client, Object, PatchType
 from homeport.client.informer import InformerFactory, Key, key_of
 from homeport.client.queue import WorkQueue
 from homeport.clock import Clock, rfc3339
+from homeport.controllers.daemonset.placement import target_of
 from homeport.errors import ApiError, Conflict, NotFound
 
 __all__ = ["FakeKubelet", "Switches"]
@@ -81,7 +82,7 @@ class FakeKubelet:
         """Give a pod a node, if it has none."""
         pod = await self._client.get(PODS, namespace, name)
         if not pod["spec"].get("nodeName"):
-            target = {"apiVersion": "v1", "kind": "Node", "name": node or self._node}
+            target = {"apiVersion": "v1", "kind": "Node", "name": node or target_of(pod["spec"]) or self._node}
             body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
             await self._client.create(PODS, body, namespace, subresource="binding", name=name)
 

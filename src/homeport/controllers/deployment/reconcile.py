@@ -22,7 +22,7 @@ from homeport.controllers.deployment.model import (
     Status,
     Step,
 )
-from homeport.controllers.deployment.template_hash import template_hash
+from homeport.controllers.template_hash import template_hash
 
 __all__ = ["reconcile"]
 

@@ -1,4 +1,4 @@
-"""The hash that names a Deployment's ReplicaSets: `pod-template-hash`, the same one upstream computes.
+"""The hash of a pod template, which names ReplicaSets and revisions of DaemonSets: the same one upstream computes.
 
 Upstream hashes a printout of its in-memory structure, so the printout is made here too: every field of a pod template
 in the order of the structure, with its Go type, absent ones as `<nil>`. The layout is generated from the published Go

@@ -3,7 +3,7 @@
 import pytest
 
 from homeport.controllers.deployment.revisions import replica_set_name
-from homeport.controllers.deployment.template_hash import template_hash
+from homeport.controllers.template_hash import template_hash
 
 CONTAINER = {
     "name": "main",

@@ -1,0 +1,5 @@
+"""DaemonSets: one pod on every node that fits."""
+
+from homeport.controllers.daemonset.controller import DaemonSetController
+
+__all__ = ["DaemonSetController"]
