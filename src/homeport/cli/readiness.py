@@ -103,7 +103,7 @@ def _container_trouble(container: Object) -> str:
         return f"{reason}: {message}" if message else reason
     if ended and ended.get("exitCode"):
         return _end(ended)
-    if state.get("running") and not container.get("ready"):
+    if "running" in state and not container.get("ready"):
         return "running, its readiness probe has not succeeded yet"
     return ""
 
