@@ -10,6 +10,7 @@ from homeport.api.exchange import User
 from homeport.api.resources import find
 from homeport.errors import Cause
 from homeport.server import failures
+from homeport.server.escalation import Escalation
 from homeport.server.objects import Codec, Tree
 from homeport.server.services import Services
 
@@ -36,8 +37,8 @@ class Attempt:
 class Admission:
     """The plugins in upstream's order; each can be left out by settings."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, services: Services, escalation: Escalation | None) -> None:
+        self._services, self._escalation = services, escalation
         self._off = services.settings.disabled_admission
         self._namespaces = services.codec(find("Namespace"))
         self._accounts = services.codec(find("ServiceAccount"))
@@ -49,6 +50,7 @@ class Admission:
         if attempt.namespace is not None and resource.namespaced and self._on("NamespaceLifecycle"):
             self._lifecycle(attempt, tree)
         if resource.group:
+            self._no_escalation(attempt, tree)
             return
         if resource.kind == "Node" and self._on("TaintNodesByCondition"):
             _taint(tree["spec"])
@@ -66,6 +68,7 @@ class Admission:
         """Run the plugins for an update, in place. Raises Forbidden."""
         resource = attempt.codec.resource
         if resource.group:
+            self._no_escalation(attempt, new)
             return
         if resource.kind == "Pod" and self._on("DefaultTolerationSeconds"):
             _tolerations(new["spec"])
@@ -77,6 +80,10 @@ class Admission:
         resource = attempt.codec.resource
         if resource.kind == "Namespace" and name in _IMMORTAL and self._on("NamespaceLifecycle"):
             raise failures.forbidden(resource, name, "this namespace may not be deleted")
+
+    def _no_escalation(self, attempt: Attempt, tree: Tree) -> None:
+        if self._escalation is not None:
+            self._escalation.check(attempt.codec.resource, attempt.namespace, attempt.user, tree)
 
     def _on(self, plugin: str) -> bool:
         return plugin not in self._off
@@ -90,7 +97,7 @@ class Admission:
         if "deletionTimestamp" in found.tree["metadata"]:
             raise failures.forbidden(
                 attempt.codec.resource,
-                tree["metadata"].get("name", ""),
+                _name(tree),
                 f"unable to create new content in namespace {namespace} because it is being terminated",
                 (Cause("NamespaceTerminating", f"namespace {namespace} is being terminated", "metadata.namespace"),),
             )
@@ -105,7 +112,7 @@ class Admission:
         if account is None:
             raise failures.forbidden(
                 attempt.codec.resource,
-                tree["metadata"].get("name", ""),
+                _name(tree),
                 f'error looking up service account {namespace}/{name}: serviceaccount "{name}" not found',
             )
         automount = spec.get("automountServiceAccountToken")
@@ -146,6 +153,12 @@ class Admission:
                 "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must "
                 "support resize",
             )
+
+
+def _name(tree: Tree) -> str:
+    """Return what a refusal calls an object: names are generated only after admission."""
+    metadata = tree["metadata"]
+    return str(metadata.get("name") or metadata.get("generateName") or "")
 
 
 def _mount_token(spec: Tree, rng: random.Random) -> None:
@@ -189,14 +202,12 @@ def _priority(attempt: Attempt, tree: Tree) -> None:
     spec = tree["spec"]
     name = spec.get("priorityClassName", "")
     if name and name not in _PRIORITY_CLASSES:
-        raise failures.forbidden(
-            attempt.codec.resource, tree["metadata"].get("name", ""), f"no PriorityClass with name {name} was found"
-        )
+        raise failures.forbidden(attempt.codec.resource, _name(tree), f"no PriorityClass with name {name} was found")
     value = _PRIORITY_CLASSES.get(name, 0)
     if spec.get("priority", value) != value:
         raise failures.forbidden(
             attempt.codec.resource,
-            tree["metadata"].get("name", ""),
+            _name(tree),
             f"the integer value of priority ({spec['priority']}) must not be provided in pod spec; priority admission "
             f"controller computed {value} from the given PriorityClass name",
         )

@@ -10,27 +10,38 @@ from homeport import ids
 from homeport.api.exchange import Request, Response, User
 from homeport.api.resources import BY_GVK, Gvk
 from homeport.clock import Clock
-from homeport.errors import ApiError, Details, RequestTooLarge, ServiceUnavailable, Timeout
+from homeport.errors import ApiError, Details, Forbidden, RequestTooLarge, ServiceUnavailable, Timeout
 from homeport.server import answers, failures, negotiation, rules
 from homeport.server.admission import Admission
 from homeport.server.allocate import Allocator
 from homeport.server.authentication import Authentication
-from homeport.server.authorization import PUBLIC_PATHS, Authorizer, authorize, authorize_path
+from homeport.server.authorization import (
+    PUBLIC_PATHS,
+    Authorizer,
+    KnownUsers,
+    authorize,
+    authorize_path,
+    check,
+    refusal,
+)
 from homeport.server.bootstrap import Bootstrap
 from homeport.server.compression import GZIP_FROM, Compressor
 from homeport.server.delete import Deleter
 from homeport.server.discovery import Discovery
+from homeport.server.escalation import Escalation
 from homeport.server.events import from_core, to_core
 from homeport.server.expiry import EventExpiry
 from homeport.server.health import Health, page_not_found
 from homeport.server.hub import Hub
+from homeport.server.impersonation import impersonated, may_impersonate
 from homeport.server.lists import Lister
 from homeport.server.metrics import Metrics
 from homeport.server.nodeproxy import NodeProxy
 from homeport.server.objects import Codec
 from homeport.server.openapi import OpenApi
+from homeport.server.rbac import Rbac
 from homeport.server.reviews import Reviews
-from homeport.server.routing import LONG_RUNNING, Query, classify, deadline, served_prefix
+from homeport.server.routing import LONG_RUNNING, Query, Target, classify, deadline, served_prefix, unknown_target
 from homeport.server.served import REVIEW_NAMES, SERVED
 from homeport.server.services import Call, Services
 from homeport.server.settings import Settings
@@ -93,7 +104,10 @@ class Server:
             Lister(store, hub),
             watches,
         )
-        admission, self._allocator = Admission(services), Allocator(settings, rng)
+        rbac = Rbac(services) if settings.authorization == "RBAC" else None
+        self._authorizer: Authorizer = rbac or KnownUsers()
+        admission = Admission(services, Escalation(rbac) if rbac else None)
+        self._allocator = Allocator(settings, rng)
         writer = Writer(services, admission, self._allocator)
         deleter = Deleter(services, admission, self._allocator)
         tokens = Tokens(services, token_key)
@@ -101,7 +115,6 @@ class Server:
         self._verbs = Verbs(services, writer, deleter)
         self._subresources = Subresources(services, self._verbs, writer, deleter, tokens, NodeProxy(services))
         self._authentication = Authentication(static_tokens or {}, tokens, settings.anonymous)
-        self._authorizer = Authorizer()
         self._reviews = Reviews(services, self._authentication, self._authorizer)
         self._bootstrap = Bootstrap(services, writer)
         self._metrics = Metrics(hub, watches)
@@ -183,11 +196,15 @@ class Server:
             if not self._loaded and not request.path.startswith(PUBLIC_PATHS):
                 raise ServiceUnavailable("the server is not ready", Details(retry_after_seconds=1))
             user = self._authentication.user(request)
-            target = classify(request, query)
+            target = self._classified(request, query, user)
+            wanted = impersonated(request.headers)
+            if wanted is not None:
+                self._check_impersonation(request, target, user, wanted)
+                user = wanted
             if target is None:
                 response = self._other(request, query, user)
             else:
-                authorize(self._authorizer, user, target)
+                authorize(self._authorizer, user, target, query)
                 codec = self._services.codec(target.resource)
                 watch = target.verb == "watch"
                 collection = watch or target.verb in ("list", "deletecollection")
@@ -195,7 +212,7 @@ class Server:
                     representation = negotiation.plain(request.headers, query)
                 else:
                     representation = negotiation.choose(request.headers, query, collection=collection, watch=watch)
-                call = Call(request, target, query, user, codec, representation)
+                call = Call(request, target, query, user, codec, representation, self._requirement(user, target))
                 if text := rules.deprecation(codec.resource.gvk):
                     call.warnings.append(text)
                 seconds = deadline(query, target)
@@ -215,6 +232,27 @@ class Server:
             self._metrics.in_flight -= 1
         return self._finish(request, response, call)
 
+    def _classified(self, request: Request, query: Query, user: User) -> Target | None:
+        """Return what a request is aimed at. Who may not even ask is told that, not whether it exists (20.8)."""
+        try:
+            return classify(request, query)
+        except ApiError:
+            guess = unknown_target(request, query)
+            if guess is not None:
+                authorize(self._authorizer, user, guess, query)
+            raise
+
+    def _check_impersonation(self, request: Request, target: Target | None, user: User, wanted: User) -> None:
+        """Refuse to act for somebody the user may not be. Raises Forbidden."""
+        if may_impersonate(self._authorizer, user, wanted, request.headers):
+            return
+        if target is None:
+            raise Forbidden(f'forbidden: User "{user.name}" cannot impersonate user "{wanted.name}"', Details())
+        raise refusal(user, target, f"impersonate-on:user-info:{target.verb}", target.name or "")
+
+    def _requirement(self, user: User, target: Target) -> Callable[[str], None]:
+        return lambda verb: check(self._authorizer, user, target, verb, target.name or "")
+
     async def _in_time(self, call: Call, seconds: float) -> Response:
         try:
             async with asyncio.timeout(seconds):
@@ -231,7 +269,11 @@ class Server:
         return await self._by_verb[target.verb](call)
 
     def _other(self, request: Request, query: Query, user: User) -> Response:
-        authorize_path(self._authorizer, user, request.method, request.path)
+        guess = unknown_target(request, query)
+        if guess is None:
+            authorize_path(self._authorizer, user, request.method, request.path)
+        else:
+            authorize(self._authorizer, user, guess, query)
         for answer in self._others:
             response = answer(request, query)
             if response is not None:

@@ -7,7 +7,9 @@ from homeport.api.defaults import apply_defaults
 from homeport.api.exchange import User
 from homeport.api.resources import find
 from homeport.errors import AlreadyExists
+from homeport.server.default_roles import default_roles
 from homeport.server.objects import Codec, Stored, Tree
+from homeport.server.rbac import GROUP
 from homeport.server.services import Services
 from homeport.server.writes import Writer, fresh
 
@@ -27,6 +29,9 @@ class Bootstrap:
         """Return once everything is there."""
         for name in _NAMESPACES:
             await self._ensure("Namespace", "", None, {"metadata": {"name": name}})
+        if self._services.settings.authorization == "RBAC":
+            for kind, tree in default_roles():
+                await self._ensure(kind, GROUP, None, tree)
         first = str(next(self._services.settings.service_cidr.hosts()))
         await self._ensure("Service", "", "default", _service(first))
         host, port = self._services.settings.advertise

@@ -62,6 +62,7 @@ class Deleter:
         metadata = after["metadata"]
         waits = bool(metadata.get("finalizers")) or grace > 0
         if codec.resource.kind == "Namespace":
+            metadata.pop("deletionGracePeriodSeconds", None)  # its content decides when it goes
             waits = waits or bool(after["spec"].get("finalizers"))
             if waits and after.get("status", {}).get("phase") != "Terminating":
                 after["status"] = {**after.get("status", {}), "phase": "Terminating"}

@@ -12,6 +12,7 @@ from homeport.server.authorization import Action, Authorizer
 from homeport.server.negotiation import Form
 from homeport.server.objects import Tree
 from homeport.server.options import write_options
+from homeport.server.rbac import Rbac
 from homeport.server.services import Call, Services
 
 __all__ = ["Reviews"]
@@ -51,7 +52,8 @@ class Reviews:
         )
         call.warnings.extend(body.findings)
         question = body.tree
-        answered = {**question, "status": self._by_kind[call.gvk.kind](call, question)}
+        status = self._by_kind[call.gvk.kind](call, question)
+        answered = {**question, "status": status}
         return answers.tree(answered, call.gvk, call.representation, self._services.clock.now(), 201)
 
     def _whoami(self, call: Call, question: Tree) -> Tree:
@@ -95,11 +97,20 @@ class Reviews:
     def _rules(self, call: Call, question: Tree) -> Tree:
         if not question["spec"].get("namespace"):
             raise BadRequest("no namespace on request")
+        namespace = question["spec"]["namespace"]
         question["spec"] = {}
-        return _EVERYTHING
+        if not isinstance(self._authorizer, Rbac):
+            return _EVERYTHING
+        rules = [rule.written() for rule in self._authorizer.rules(call.user, namespace)]
+        return {
+            "resourceRules": [rule for rule in rules if "nonResourceURLs" not in rule],
+            "nonResourceRules": [rule for rule in rules if "nonResourceURLs" in rule],
+            "incomplete": False,
+        }
 
     def _decided(self, user: User, action: Action) -> Tree:
-        return {"allowed": self._authorizer.allows(user, action)}
+        decision = self._authorizer.decide(user, action)
+        return {"allowed": decision.allowed, **({"reason": decision.reason} if decision.reason else {})}
 
 
 def _invalid(call: Call, field: str, value: str) -> Exception:

@@ -6,12 +6,22 @@ from dataclasses import dataclass
 from typing import Final
 
 from homeport.api.exchange import Request
-from homeport.api.resources import Resource
+from homeport.api.resources import Gvk, Resource
 from homeport.errors import BadRequest
 from homeport.server import failures
 from homeport.server.served import BY_PATH, GROUPS, SERVED
 
-__all__ = ["LONG_RUNNING", "Query", "Target", "classify", "deadline", "served_prefix", "truthy"]
+__all__ = [
+    "LONG_RUNNING",
+    "Query",
+    "Target",
+    "classify",
+    "deadline",
+    "pinned_name",
+    "served_prefix",
+    "truthy",
+    "unknown_target",
+]
 
 _GROUP_VERSIONS = {(resource.group, resource.version) for resource in SERVED}
 _NAMESPACE_SUBRESOURCES = ("status", "finalize")
@@ -101,6 +111,33 @@ def deadline(query: Query, target: Target) -> float | None:
     if "".join(number + unit for number, unit in parts) != text.lstrip("+"):
         raise BadRequest(f'invalid timeout specified in the request URL - time: invalid duration "{text}"')
     return sum(float(number) * _UNITS[unit] for number, unit in parts) or None
+
+
+_PINNED: Final = re.compile(r"(?:^|,)metadata\.name==?([^,=!\\/%]+)(?:,|$)")
+
+
+def pinned_name(query: Query) -> str:
+    """Return the one name a field selector leaves, or ""."""
+    found = _PINNED.search(query.get("fieldSelector", ""))
+    return found.group(1) if found else ""
+
+
+def unknown_target(request: Request, query: Query) -> Target | None:
+    """Read a path like a resource's although no such resource is served, so that it can be refused as one (20.8)."""
+    match [part for part in request.path.split("/") if part]:
+        case ["api", version, *rest] if rest:
+            group = ""
+        case ["apis", group, version, *rest] if rest:
+            pass
+        case _:
+            return None
+    namespace = None
+    if len(rest) >= 3 and rest[0] == "namespaces":
+        namespace, rest = rest[1], rest[2:]
+    name = rest[1] if len(rest) > 1 else None
+    resource = Resource(Gvk(group, version, ""), rest[0], namespace is not None)
+    verb = _verb(request.method, name, name is None and truthy(query.get("watch")))
+    return Target(verb, resource, namespace, name, rest[2] if len(rest) > 2 else "")
 
 
 def _verb(method: str, name: str | None, watch: bool) -> str:

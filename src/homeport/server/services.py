@@ -1,7 +1,7 @@
 """What the verbs lean on, composed once."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from homeport.api.exchange import Request, User
@@ -46,6 +46,8 @@ class Call:
     user: User
     codec: Codec
     representation: Representation
+    require: Callable[[str], None]
+    """Raises Forbidden where the user may not do another verb to the same target."""
     warnings: list[str] = field(default_factory=list)
 
     @property

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from ipaddress import IPv4Network
-from typing import Final
+from typing import Final, Literal
 
 __all__ = ["ADMISSION_PLUGINS", "Settings"]
 
@@ -29,6 +29,7 @@ class Settings:
     node_ports          first and last NodePort
     advertise           address and port published as the endpoint of the `kubernetes` Service; never loopback
     server_address      `host:port` shown in legacy discovery, or "" until the listener has bound
+    authorization       `RBAC`, or `AlwaysAllow`: whoever is known may do everything
     disabled_admission  plugins of `ADMISSION_PLUGINS` left out; the taint of new nodes needs a controller that
                         takes it away
     node_socket         unix socket of the node agent, for logs and streams; "" when there is none
@@ -41,6 +42,7 @@ class Settings:
     server_address: str = ""
     cluster_domain: str = "cluster.local"
     issuer: str = "https://kubernetes.default.svc"
+    authorization: Literal["RBAC", "AlwaysAllow"] = "AlwaysAllow"
     disabled_admission: frozenset[str] = frozenset({"TaintNodesByCondition"})
     node_socket: str = ""
     anonymous: bool = True

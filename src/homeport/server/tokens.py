@@ -107,7 +107,7 @@ class Tokens:
                 "sub": f"system:serviceaccount:{namespace}:{name}",
             }
         )
-        shown = {**request["metadata"], "name": name, "namespace": namespace}
+        shown = {**request["metadata"], "name": name, "namespace": namespace, "uid": metadata["uid"]}
         shown["creationTimestamp"] = rfc3339(now)
         return {
             "kind": "TokenRequest",
@@ -121,7 +121,8 @@ class Tokens:
         kind, name, uid = reference.get("kind", ""), reference.get("name", ""), reference.get("uid", "")
         codec = self._bound.get(kind)
         if codec is None:
-            raise BadRequest(f"cannot bind token to object of type {reference.get('apiVersion', '')}, Kind={kind}")
+            group, _, version = reference.get("apiVersion", "").rpartition("/")
+            raise BadRequest(f"cannot bind token to object of type {group}/{version}, Kind={kind}")
         found = self._services.storage.get(codec, namespace, name).tree
         if uid and uid != found["metadata"]["uid"]:
             raise failures.conflict(

@@ -65,6 +65,7 @@ class Verbs:
         gvk = call.gvk
         creates = (gvk.group, gvk.kind) in strategy.CREATE_ON_UPDATE and not target.subresource
         if creates and self._services.storage.find(call.codec, target.namespace, target.name) is None:
+            call.require("create")
             outcome = await self._writer.create(
                 call.codec, target.namespace, tree, call.user, call.warnings, dry_run=options.dry_run
             )

@@ -73,15 +73,15 @@ class Writer:
         if metadata.get("resourceVersion"):
             raise ApiError("resourceVersion should not be set on objects to be created")
         self._place(codec, namespace, metadata)
-        generated = bool(metadata.get("generateName")) and not metadata.get("name")
-        if generated:
-            metadata["name"] = ids.generate_name(metadata["generateName"], services.rng)
         for field in (*_SERVER_OWNED, "managedFields", "resourceVersion"):
             metadata.pop(field, None)
         now = services.clock.now()
         metadata["uid"] = ids.uid(services.rng)
         metadata["creationTimestamp"] = rfc3339(now)
         await self._admission.create(Attempt(codec, namespace, user, dry_run), tree)
+        generated = bool(metadata.get("generateName")) and not metadata.get("name")
+        if generated:
+            metadata["name"] = ids.generate_name(metadata["generateName"], services.rng)
         reservation = self._allocator.create(codec, tree, dry_run=dry_run)
         try:
             outcome = await self._insert(codec, namespace, tree, warnings, generated, now, dry_run)
