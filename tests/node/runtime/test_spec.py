@@ -7,7 +7,7 @@ import pytest
 
 from homeport.node.runtime.contract import ContainerSpec, Image, Limits, Mount, RuntimeFailure, Security
 from homeport.node.runtime.launcher import start_failure
-from homeport.node.runtime.seccomp import default_profile
+from homeport.node.runtime.seccomp import default_profile, local_profile
 from homeport.node.runtime.spec import ALL_CAPABILITIES, DEFAULT_CAPABILITIES, Place, build, capabilities, process
 from homeport.node.runtime.users import User
 
@@ -128,6 +128,21 @@ def test_a_capability_brings_its_calls_back() -> None:
     assert "kexec_load" in denied(*ALL_CAPABILITIES)
     assert default_profile((), "x86_64")["architectures"][0] == "SCMP_ARCH_X86_64"
     assert "architectures" not in default_profile((), "riscv64")
+
+
+def test_a_profile_of_the_node_is_read_beneath_its_folder_only(tmp_path: Path) -> None:
+    (tmp_path / "seccomp/sub").mkdir(parents=True)
+    (tmp_path / "seccomp/sub/audit.json").write_text('{"defaultAction": "SCMP_ACT_LOG", "comment": "dropped"}')
+    (tmp_path / "secret.json").write_text('{"defaultAction": "SCMP_ACT_ALLOW"}')
+    (tmp_path / "seccomp/out.json").symlink_to(tmp_path / "secret.json")
+    (tmp_path / "seccomp/bad.json").write_text("{")
+    profile = local_profile(tmp_path / "seccomp", "sub/audit.json")
+    assert profile == {"defaultAction": "SCMP_ACT_LOG"}
+    tree = build(replace(SPEC, security=Security(seccomp="Localhost:x")), USER, "h", replace(PLACE, profile=profile))
+    assert tree["linux"]["seccomp"] == profile
+    for path, why in (("absent.json", "No such file"), ("out.json", "No such file"), ("bad.json", "not JSON")):
+        with pytest.raises(RuntimeFailure, match=f'cannot load seccomp profile "{path}": {why}'):
+            local_profile(tmp_path / "seccomp", path)
 
 
 @pytest.mark.parametrize(

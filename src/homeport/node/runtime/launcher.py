@@ -7,6 +7,7 @@ engine, is undone by removing that directory (`discard`).
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,7 @@ from homeport.node.runtime.cgroups import Cgroups
 from homeport.node.runtime.contract import ContainerSpec, RuntimeFailure
 from homeport.node.runtime.detect import Tool
 from homeport.node.runtime.rootfs import FRESH_ON_HOST, RootFilesystems
+from homeport.node.runtime.seccomp import LOCALHOST, local_profile
 from homeport.node.runtime.spec import Place, build
 from homeport.node.runtime.state import SandboxRecord
 from homeport.node.runtime.users import IdMap, User, accounts_beneath, resolve
@@ -36,7 +38,11 @@ def container_name(container_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Launcher:
-    """What every start on this node has in common."""
+    """What every start on this node has in common.
+
+    hidden    host paths no container may see
+    profiles  where `Localhost` seccomp profiles are
+    """
 
     tool: Tool
     roots: RootFilesystems
@@ -46,6 +52,7 @@ class Launcher:
     state: Path
     rootless: bool
     hidden: tuple[str, ...]
+    profiles: Path
 
     @property
     def makes_cgroups(self) -> bool:
@@ -68,6 +75,7 @@ class Launcher:
         user = User(user.uid, user.gid) if alias else self.ids.require(user)
         place = Place(
             alias=alias,
+            profile=self._profile(spec.security.seccomp),
             rootfs=root,
             sandbox_pid=sandbox.process.pid,
             shared_memory=shared_memory,
@@ -83,6 +91,9 @@ class Launcher:
         if not spec.tty:
             for name in STREAMS if spec.stdin else STREAMS[1:]:
                 os.mkfifo(directory / name, 0o600)
+
+    def _profile(self, seccomp: str) -> Mapping[str, Any] | None:
+        return local_profile(self.profiles, seccomp.removeprefix(LOCALHOST)) if seccomp.startswith(LOCALHOST) else None
 
     async def start(self, spec: ContainerSpec, directory: Path, holder: HolderClient) -> int:
         """Start what `prepare` laid out; return the main process's pid. Raises RuntimeFailure."""

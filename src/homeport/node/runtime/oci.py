@@ -98,6 +98,7 @@ class OciRuntime:
             ids=IdMap.of_this_process(),
             state=run / "oci",
             rootless=rootless,
+            profiles=data / "seccomp",
             hidden=tuple(dict.fromkeys(str(path.resolve()) for path in (data, *hidden))),
         )
         runtime = cls(directories, launcher, clock, data / "logs" / "holder.log")

@@ -4,11 +4,31 @@ A deny list: the kernel's interface grows faster than allow lists, and a filter 
 runtime in a fraction of the time. Calls that a granted capability is for are allowed with it, as upstream's do.
 """
 
+import json
+import os
 import platform
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["default_profile"]
+from homeport.node import syscalls
+from homeport.node.runtime.contract import RuntimeFailure
+
+__all__ = ["LOCALHOST", "default_profile", "local_profile"]
+
+LOCALHOST: Final = "Localhost:"
+"""What `Security.seccomp` begins with when the rest is the path of a profile on this node."""
+
+_KEYS: Final = (
+    "defaultAction",
+    "defaultErrnoRet",
+    "architectures",
+    "flags",
+    "syscalls",
+    "listenerPath",
+    "listenerMetadata",
+)
+_MAX_BYTES: Final = 4 << 20
 
 _NEVER: Final = (
     "_sysctl", "add_key", "create_module", "get_kernel_syms", "io_uring_enter", "io_uring_register",
@@ -57,6 +77,23 @@ def default_profile(capabilities: Collection[str], machine: str = platform.machi
     if machine in _ARCHITECTURES:
         profile["architectures"] = list(_ARCHITECTURES[machine])
     return profile
+
+
+def local_profile(root: Path, path: str) -> dict[str, Any]:
+    """Return the profile at `path` beneath `root`, wherever links in it point. Raises RuntimeFailure."""
+    try:
+        top = os.open(root, os.O_PATH | os.O_DIRECTORY)
+        try:
+            with open(syscalls.open_in_root(top, path, os.O_RDONLY), encoding="utf-8") as file:
+                tree = json.loads(file.read(_MAX_BYTES))
+        finally:
+            os.close(top)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"not JSON: {error}"
+        raise RuntimeFailure("CreateContainerError", f'cannot load seccomp profile "{path}": {reason}') from error
+    if not isinstance(tree, dict) or "defaultAction" not in tree:
+        raise RuntimeFailure("CreateContainerError", f'cannot load seccomp profile "{path}": no defaultAction')
+    return {key: tree[key] for key in _KEYS if key in tree}
 
 
 def _no_clone(flag: int) -> dict[str, Any]:

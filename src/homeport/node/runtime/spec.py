@@ -50,6 +50,7 @@ class Place:
     hidden        paths of the host that no container may see (the engine's data)
     fresh         directories that must not be the image's (host image: `/tmp`, `/run`)
     separate      top-level directories that are mounts of their own: a read-only root must name them
+    profile       the seccomp profile of this node that the container names, loaded; else None
     alias         only one id exists here: the container's user is another name for it, in its own user namespace
     cgroup        group to make, with its limits, for a runtime that insists on doing that itself; else empty
     """
@@ -62,6 +63,7 @@ class Place:
     hidden: tuple[str, ...] = ()
     fresh: tuple[str, ...] = ()
     separate: tuple[str, ...] = ()
+    profile: Mapping[str, Any] | None = None
     alias: bool = False
     cgroup: str = ""
 
@@ -85,7 +87,9 @@ def build(spec: ContainerSpec, user: User, hostname: str, place: Place) -> dict[
     if place.cgroup:
         linux["cgroupsPath"] = place.cgroup
         linux["resources"] = _resources(spec.limits)
-    if security.seccomp == "RuntimeDefault" and not privileged:
+    if place.profile is not None:
+        linux["seccomp"] = dict(place.profile)
+    elif security.seccomp == "RuntimeDefault" and not privileged:
         linux["seccomp"] = default_profile(capabilities(security))
     return {
         "ociVersion": "1.0.2",
