@@ -66,7 +66,8 @@ def _replica_set(tree: Tree, now: float) -> Cells:
 
 def _replication_controller(tree: Tree, now: float) -> Cells:
     selector = tree["spec"].get("selector")
-    spec = {**tree["spec"], "selector": {"matchLabels": selector} if selector else None}
+    labels = {"matchLabels": selector} if selector else None
+    spec = {"template": {"spec": {}}, **tree["spec"], "selector": labels}  # the template is no required field here
     return _replica_set({**tree, "spec": spec}, now)
 
 
