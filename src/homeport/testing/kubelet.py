@@ -61,6 +61,7 @@ class FakeKubelet:
         self._pods = informers.informer(PODS)
         self._node = nodes[0]
         self._addresses = itertools.count(2)
+        self._given: dict[str, str] = {}
         self._queue: WorkQueue[Key] = WorkQueue("fake-kubelet")
         self._pods.add_handler(add=self._changed, update=self._updated)
 
@@ -139,6 +140,13 @@ class FakeKubelet:
             ready = switches.ready and not images & switches.broken_images
             await self.report(namespace, name, pod_rules.RUNNING, ready=ready)
 
+    def _address(self, uid: str) -> str:
+        """Return a pod's address, the same however often and by whom it is asked for."""
+        if uid not in self._given:
+            number = next(self._addresses)
+            self._given[uid] = f"10.244.{number // 256}.{number % 256}"
+        return self._given[uid]
+
     def _status(self, pod: Object, phase: str, ready: bool, restarts: int) -> dict[str, Any]:
         wanted = "True" if ready else "False"
         present = pod_rules.condition(pod, "Ready")
@@ -162,8 +170,7 @@ class FakeKubelet:
             ],
         }
         if not (pod.get("status") or {}).get("podIP"):
-            address = next(self._addresses)
-            status["podIP"] = f"10.244.{address // 256}.{address % 256}"
+            status["podIP"] = self._address(pod["metadata"]["uid"])
             status["podIPs"] = [{"ip": status["podIP"]}]
         return status
 
