@@ -23,6 +23,7 @@ import argparse
 import errno
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -363,6 +364,12 @@ def write_atomically(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+def raise_file_limit() -> None:
+    """Take all the descriptors we may have: FIFOs of many containers stay open, and containers inherit the limit."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Become the keeper: `--run DIR --ready FD [--join PID | --here] [--uids FIRST:COUNT --gids FIRST:COUNT]`.
 
@@ -385,6 +392,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             elif not options.here:
                 create_namespaces(options.uids, options.gids)
             syscalls.become_subreaper()
+            raise_file_limit()
             keeper = Keeper(options.run, WallClock())
             listener = keeper.listen()
             record = {"pid": os.getpid(), "start": syscalls.start_ticks(os.getpid()), "boot": syscalls.boot_id()}

@@ -37,6 +37,7 @@ from homeport.node.runtime.contract import (
 from homeport.node.runtime.detect import TOOLS, choose_tool
 from homeport.node.runtime.launcher import ENVIRONMENT, Launcher, container_name, last_message
 from homeport.node.runtime.logs import LogFile, Pump
+from homeport.node.runtime.processes import gone, send_signal, with_same_mounts
 from homeport.node.runtime.rootfs import RootFilesystems
 from homeport.node.runtime.state import UNKNOWN_CODE, ContainerRecord, Directories, Process, SandboxRecord
 from homeport.node.runtime.streams import PipeSession, TerminalSession
@@ -171,7 +172,7 @@ class OciRuntime:
         sandbox = self._sandboxes.get(sandbox_id)
         if sandbox is not None and sandbox.process.alive(self._boot):
             os.kill(sandbox.process.pid, signal.SIGKILL)
-            await self._gone(sandbox.process.pid)
+            await gone(sandbox.process.pid)
         self._drop_sandbox(self._directories.sandbox(sandbox_id))
         self._sandboxes.pop(sandbox_id, None)
 
@@ -225,10 +226,10 @@ class OciRuntime:
             return
         sandbox = self._sandboxes.get(record.sandbox_id)
         if number == signal.SIGKILL and sandbox is not None and sandbox.share_pids:
-            for pid in _same_mounts(record.process.pid):
+            for pid in with_same_mounts(record.process.pid):
                 with suppress(ProcessLookupError):
                     os.kill(pid, number)
-        _send(record.process, number)
+        send_signal(record.process, number)
 
     async def remove_container(self, container_id: str) -> None:
         record = self._containers.get(container_id)
@@ -485,21 +486,6 @@ class OciRuntime:
         if directory.exists():
             shutil.rmtree(directory)
 
-    async def _gone(self, pid: int) -> None:
-        """Wait for the end of a process that is being killed."""
-        try:
-            pidfd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            return
-        loop = asyncio.get_running_loop()
-        over = asyncio.Event()
-        loop.add_reader(pidfd, over.set)
-        try:
-            await over.wait()
-        finally:
-            loop.remove_reader(pidfd)
-            os.close(pidfd)
-
     def _sandbox(self, record: SandboxRecord) -> Sandbox:
         alive = record.process.alive(self._boot)
         return Sandbox(record.id, record.process.pid, record.labels, record.created_at, running=alive)
@@ -530,31 +516,3 @@ def _exec_process(directory: Path, spec: ExecSpec) -> dict[str, Any]:
         process["env"] = [*process["env"], "TERM=xterm"]
     process.pop("oomScoreAdj", None)
     return process
-
-
-def _send(process: Process, number: int) -> None:
-    """Signal that very process: the pidfd is taken first, so a recycled pid is noticed."""
-    try:
-        pidfd = os.pidfd_open(process.pid)
-    except ProcessLookupError:
-        return
-    try:
-        if syscalls.same_process(process.pid, process.start):
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(pidfd, number)
-    finally:
-        os.close(pidfd)
-
-
-def _same_mounts(pid: int) -> list[int]:
-    """Return the processes in the same mount namespace: a container's, when it shares its pid namespace."""
-    try:
-        wanted = os.stat(f"/proc/{pid}/ns/mnt").st_ino
-    except OSError:
-        return []
-    found = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        with suppress(OSError):
-            if os.stat(f"/proc/{name}/ns/mnt").st_ino == wanted:
-                found.append(int(name))
-    return found
