@@ -6,6 +6,7 @@ Source: `node` sections 5 (6, 10) and 15.4.
 import asyncio
 import logging
 import os
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
@@ -15,6 +16,7 @@ from homeport.node.admission import admit
 from homeport.node.checkpoint import Adopted, adopt, load_checkpoint
 from homeport.node.context import NodeContext
 from homeport.node.lifecycle import Waiting
+from homeport.node.network.contract import NetworkFailure
 from homeport.node.pod import Pod, parse_pod
 from homeport.node.runtime.contract import Container, Exit, Sandbox
 from homeport.node.sandboxes import PodSandbox
@@ -102,7 +104,10 @@ class Agent:
         await network.adopt(kept)
         for sandbox in sandboxes:
             if sandbox.labels.get("pod-uid") not in pods or not sandbox.running:
-                await self._discard(sandbox, containers)
+                await self._discard(sandbox)
+        for container in containers:
+            if container.labels.get("pod-uid") not in pods:
+                await runtime.remove_container(container.id)
         self._sweep(pods)
         for pod in pods.values():
             own = [one for one in containers if one.labels.get("pod-uid") == pod.uid]
@@ -110,22 +115,21 @@ class Agent:
 
     async def _settle(self) -> None:
         reports = [asyncio.ensure_future(worker.reporter.flush()) for worker in self.workers.values()]
-        if reports:
-            _, late = await asyncio.wait(reports, timeout=SETTLE_SECONDS)
-            for report in late:
+        try:
+            if reports:
+                await asyncio.wait(reports, timeout=SETTLE_SECONDS)
+        finally:
+            for report in reports:
                 report.cancel()
         self.settled.set()
 
-    async def _discard(self, sandbox: Sandbox, containers: Sequence[Container]) -> None:
+    async def _discard(self, sandbox: Sandbox) -> None:
         _log.info("removing sandbox %s of pod %s: dead, or nobody's", sandbox.id, sandbox.labels.get("pod-name"))
         await self.context.runtime.remove_sandbox(sandbox.id)
         await self.context.network.detach(sandbox.id)
-        for container in containers:
-            if container.sandbox_id == sandbox.id and sandbox.running:
-                await self.context.runtime.remove_container(container.id)
 
     def _sweep(self, pods: dict[str, Pod]) -> None:
-        """Remove the directories of pods that are gone, once nothing is mounted there."""
+        """Remove the directories and logs of pods that are gone, once nothing is mounted there."""
         root = self.context.settings.pods
         for entry in os.scandir(root) if root.is_dir() else ():
             if entry.name not in pods and entry.is_dir(follow_symlinks=False):
@@ -133,6 +137,12 @@ class Agent:
                     remove_pod_directory(root / entry.name, self.context.mounts)
                 except OSError as error:
                     _log.warning("directory of pod %s stays: %s", entry.name, error)
+        logs = self.context.settings.logs
+        for entry in os.scandir(logs) if logs.is_dir() else ():
+            namespace, _, rest = entry.name.partition("_")
+            uid = rest.rpartition("_")[2]
+            if namespace and uid and uid not in pods and entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
 
     async def _adopted(self, pod: Pod, containers: Sequence[Container], sandboxes: Sequence[Sandbox]) -> Adopted:
         own = [one for one in sandboxes if one.labels.get("pod-uid") == pod.uid]
@@ -140,12 +150,19 @@ class Agent:
         newest = next((one for one in own if one.running), None)
         sandbox = None
         if newest is not None:
-            addresses = self.context.host_ips
-            if not pod.host_network:
-                addresses = ((await self.context.network.attach(newest.id, newest.pid)).address,)
-            sandbox = PodSandbox(newest.id, newest.pid, attempts - 1, addresses)
+            try:
+                sandbox = await self._adopted_sandbox(pod, newest, attempts - 1)
+            except NetworkFailure as failure:
+                _log.warning("sandbox %s of pod %s has lost its place in the network: %s", newest.id, pod, failure)
+                await self._discard(newest)
         saved = load_checkpoint(self.context.settings.pod_directory(pod.uid))
         return adopt(pod, containers, sandbox, attempts, saved, self.context.clock.now())
+
+    async def _adopted_sandbox(self, pod: Pod, sandbox: Sandbox, attempt: int) -> PodSandbox:
+        if pod.host_network:
+            return PodSandbox(sandbox.id, sandbox.pid, attempt, self.context.host_ips)
+        attachment = await self.context.network.attach(sandbox.id, sandbox.pid)
+        return PodSandbox(sandbox.id, sandbox.pid, attempt, (attachment.address,))
 
     # Pods as they come and go
 

@@ -52,11 +52,15 @@ class NodeServer:
     async def run(self) -> None:
         """Serve; ends by cancellation only, closing what is open."""
         self._path.parent.mkdir(0o700, parents=True, exist_ok=True)
-        server = await asyncio.start_unix_server(self._accept, sock=bound(self._path))
+        listening = bound(self._path)
         try:
-            await asyncio.get_running_loop().create_future()
+            server = await asyncio.start_unix_server(self._accept, sock=listening)
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                server.close()
         finally:
-            server.close()
+            listening.close()
             for task in self._connections:
                 task.cancel()
 
@@ -157,12 +161,12 @@ class NodeServer:
         match request.headers.get("upgrade", "").lower():
             case "websocket":
                 pipe = StreamPipe(reader, writer, request.rest)
-                socket = WebSocket(pipe, request.target, request.headers, SUBPROTOCOLS)
-                if await socket.accept():
-                    over_socket = SocketChannels(socket, wanted)
+                peer = WebSocket(pipe, request.target, request.headers, SUBPROTOCOLS)
+                if await peer.accept():
+                    over_socket = SocketChannels(peer, wanted)
                     await over_socket.greet()
                     await _run(opened, wanted, over_socket, over_socket.run())
-                    await socket.close()
+                    await peer.close()
             case "spdy/3.1":
                 protocol = await _spdy_protocol(request, writer)
                 if protocol is None:
@@ -191,17 +195,17 @@ class NodeServer:
         match request.headers.get("upgrade", "").lower():
             case "websocket":
                 pipe = StreamPipe(reader, writer, request.rest)
-                socket = WebSocket(pipe, request.target, request.headers, PORT_SUBPROTOCOLS)
-                ports = [] if socket.subprotocol == TUNNEL else _ports(request)
-                if not await socket.accept():
+                peer = WebSocket(pipe, request.target, request.headers, PORT_SUBPROTOCOLS)
+                ports = [] if peer.subprotocol == TUNNEL else _ports(request)
+                if not await peer.accept():
                     return
                 work = (
-                    forward_streams(SpdySession(WebSocketPipe(socket)), dial, describe)
-                    if socket.subprotocol == TUNNEL
-                    else forward_channels(socket, ports, dial, describe)
+                    forward_streams(SpdySession(WebSocketPipe(peer)), dial, describe)
+                    if peer.subprotocol == TUNNEL
+                    else forward_channels(peer, ports, dial, describe)
                 )
                 await _until(work, worker.gone.wait())
-                await socket.close()
+                await peer.close()
             case "spdy/3.1":
                 offered = request.headers.get("x-stream-protocol-version", "")
                 if PORT_PROTOCOL not in [name.strip() for name in offered.split(",")]:

@@ -33,6 +33,10 @@ class NodeSettings:
         return self.data / "pods"
 
     @property
+    def logs(self) -> Path:
+        return self.data / "logs"
+
+    @property
     def socket(self) -> Path:
         """Where the node's own HTTP API listens."""
         return self.data / "run" / "node.sock"
@@ -47,7 +51,7 @@ class NodeSettings:
 
     def log_directory(self, pod: Pod) -> Path:
         """Where a pod's container logs are (`node` 13.1)."""
-        return self.data / "logs" / f"{pod.namespace}_{pod.name}_{pod.uid}"
+        return self.logs / f"{pod.namespace}_{pod.name}_{pod.uid}"
 
     def log_path(self, pod: Pod, container: str, attempt: int) -> Path:
         return self.log_directory(pod) / container / f"{attempt}.log"

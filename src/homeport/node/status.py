@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from homeport.clock import parse_time, rfc3339
 from homeport.node.lifecycle import NEW, ContainerState, Ended, Waiting, initialised, may_restart
-from homeport.node.pod import ContainerDef, Kind, Pod
+from homeport.node.pod import ContainerDef, Kind, Pod, RestartPolicy
 
 __all__ = ["Observation", "compute_phase", "pod_status", "status_patch"]
 
@@ -125,7 +125,13 @@ def pod_status(pod: Pod, seen: Observation, previous: Mapping[str, Any], now: fl
             ("ephemeralContainerStatuses", sorted(pod.ephemeral, key=lambda container: container.name)),
         ):
             if containers:
-                out[key] = [_container_status(pod, container, seen, default) for container in containers]
+                before = {entry["name"]: entry for entry in previous.get(key) or ()}
+                out[key] = [
+                    _settled(
+                        pod, container, before.get(container.name), _container_status(pod, container, seen, default)
+                    )
+                    for container in containers
+                ]
     out["conditions"] = _conditions(pod, seen, phase, out, previous, now)
     return out
 
@@ -139,6 +145,24 @@ def _published_phase(pod: Pod, seen: Observation, previous: Mapping[str, Any]) -
     if phase in TERMINAL and not seen.terminated and not seen.rejected:
         return before
     return phase
+
+
+def _settled(
+    pod: Pod, container: ContainerDef, before: Mapping[str, Any] | None, entry: dict[str, Any]
+) -> Mapping[str, Any]:
+    """Return the status to publish: one that says "terminated" for good is not taken back.
+
+    The API server refuses that, though a container may run again after its sandbox was lost; its next end is told.
+    """
+    ended = (before or {}).get("state", {}).get("terminated")
+    if before is None or ended is None or "terminated" in entry["state"] or container.kind is Kind.SIDECAR:
+        return entry
+    if pod.restart_policy is RestartPolicy.ALWAYS and container.restart_policy is None:
+        return entry
+    policy = container.restart_policy or pod.restart_policy
+    by_rule = any(rule.matches(ended["exitCode"]) for rule in container.restart_rules)
+    by_policy = policy is RestartPolicy.ALWAYS or (policy is RestartPolicy.ON_FAILURE and ended["exitCode"] != 0)
+    return entry if by_rule or by_policy or pod.may_restart_all else before
 
 
 def _container_status(pod: Pod, container: ContainerDef, seen: Observation, default_waiting: str) -> dict[str, Any]:

@@ -217,6 +217,9 @@ class PodWorker:
             _log.debug("pod %s ends while %s was starting", self.pod, container.name)
         finally:
             self.records.busy(container.name, False)
+        waiting = self.records.get(container.name).waiting
+        if waiting is not None and waiting.reason == "CreateContainerError":
+            self._check_sandbox = True
         for container_id in self.records.dead_ids(container.name):
             await self.context.runtime.remove_container(container_id)
             self._forget(container, container_id)
@@ -317,14 +320,16 @@ class PodWorker:
         await self.reporter.flush()
 
     async def _release(self) -> None:
-        for live in list(self.records.live.values()):
-            if live.ended.is_set():
-                await self.context.runtime.remove_container(live.container_id)
-        sandbox = self.preparation.sandbox
-        if sandbox is not None:
-            await self.context.runtime.remove_sandbox(sandbox.id)
-            await self.context.network.detach(sandbox.id)
-            self.preparation.sandbox = None
+        """Ask the runtime what it has of the pod, not our records: nothing may be left of any attempt."""
+        runtime, uid = self.context.runtime, self.pod.uid
+        for sandbox in await runtime.sandboxes():
+            if sandbox.labels.get("pod-uid") == uid:
+                await runtime.remove_sandbox(sandbox.id)
+                await self.context.network.detach(sandbox.id)
+        self.preparation.sandbox = None
+        for container in await runtime.containers():
+            if container.labels.get("pod-uid") == uid:
+                await runtime.remove_container(container.id)
         await self.preparation.volumes.tear_down()
 
     async def _leave(self) -> None:

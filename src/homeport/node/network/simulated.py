@@ -26,10 +26,10 @@ class SimulatedNetwork:
         return self._gateway
 
     async def attach(self, sandbox_id: str, pid: int) -> Attachment:
-        if self.failing:
-            raise NetworkFailure(self.failing.pop(0))
         known = self.attached.get(sandbox_id)
         if known is None:
+            if self.failing:
+                raise NetworkFailure(self.failing.pop(0))
             self._next += 1
             known = self.attached[sandbox_id] = Attachment(sandbox_id, str(self._next), self._gateway)
         return known
