@@ -13,36 +13,24 @@ import random
 import signal
 import sqlite3
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack, suppress
-from ipaddress import IPv4Network
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import homeport
-from homeport.api.exchange import User
 from homeport.client.informer import InformerFactory
-from homeport.client.inprocess import InProcessTransport
-from homeport.client.rest import RestClient
 from homeport.clock import Clock, WallClock
 from homeport.engine.directory import DataDirectory, DirectoryError
-from homeport.engine.ports import Ports, PortTaken
+from homeport.engine.ports import PortTaken
+from homeport.engine.serving import ServedApi, serve_api
 from homeport.engine.settings import ClusterSettings, SettingsError
 from homeport.errors import ApiError
 from homeport.node.runtime.state import living_sandboxes
-from homeport.server.app import Server
-from homeport.server.authentication import read_token_file
-from homeport.server.kubeconfig import write_kubeconfig
-from homeport.server.listener import Listener, server_names
-from homeport.server.pki import Pki, server_context
-from homeport.server.settings import Settings
 from homeport.store.contract import StoreError
-from homeport.store.sqlite import SqliteStore
 
 __all__ = ["main"]
 
 _log = logging.getLogger(__name__)
-
-MASTERS: Final = ("system:masters", "system:authenticated")
 
 
 class Refusal(Exception):
@@ -56,53 +44,20 @@ class Control:
         self.directory, self.settings, self.clock, self.rng = directory, settings, clock, rng
 
     async def run(self, on_ready: Callable[[], None], stop: asyncio.Event) -> None:
-        """Serve until `stop` is set. Raises Refusal when something essential is not to be had."""
-        async with AsyncExitStack() as stack:
-            server, listener = await self._serve(stack)
-            await self._bootstrap(server)
+        """Serve until `stop` is set, then end in good order: whoever writes first, the server last."""
+        async with serve_api(self.directory, self.settings, self.clock, self.rng) as api:
+            await self._bootstrap(api)
             on_ready()
             async with asyncio.TaskGroup() as group:
-                running = [group.create_task(part(server, listener)) for part in self._parts()]
+                running = [group.create_task(part(api)) for part in self._parts()]
                 await stop.wait()
                 for task in running:
                     task.cancel()
 
-    async def _serve(self, stack: AsyncExitStack) -> tuple[Server, Listener]:
-        directory, settings = self.directory, self.settings
-        store = await SqliteStore.open(directory.state)
-        stack.push_async_callback(store.close)
-        pki = Pki(directory.pki, self.clock, self.rng)
-        served = Settings(
-            service_cidr=IPv4Network(settings.service_network),
-            advertise=settings.api_address_inside,
-            cluster_domain=settings.domain,
-            disabled_admission=frozenset(settings.disabled_admission),
-            node_socket=str(directory.node_socket) if settings.runs("node") else "",
-        )
-        tokens = read_token_file(Path(settings.tokens).read_text("utf-8")) if settings.tokens else {}
-        server = Server(store, self.clock, self.rng, served, static_tokens=tokens, token_key=pki.token_key())
-        listener = Listener(server.handle, served.max_body_bytes)
-        stack.push_async_callback(listener.close)
-        await stack.enter_async_context(server)
-        await listener.listen_unix(directory.api_socket)
-        first = str(IPv4Network(settings.service_network)[1])
-        self._context = server_context(pki, server_names(settings.gateway, first, settings.domain, settings.api_host))
-
-        async def listen(port: int) -> int:
-            return (await listener.listen_tls(settings.api_host, port, self._context))[1]
-
-        port = await Ports(directory).bind("api", settings.api_port, listen)
-        self.url = f"https://{settings.api_host}:{port}"
-        server.discovery.use_address(f"{settings.api_host}:{port}")
-        admin = pki.client("admin", "homeport:admin", MASTERS[:1])
-        write_kubeconfig(directory.kubeconfig, f"homeport-{settings.name}", self.url, pki.ca_pem, admin)
-        self._ca = pki.ca_pem.decode()
-        return server, listener
-
-    async def _bootstrap(self, server: Server) -> None:
+    async def _bootstrap(self, api: ServedApi) -> None:
         from homeport.engine.bootstrap import bootstrap, mark_node_lost
 
-        client = self._client(server, "homeport-engine")
+        client = api.client("homeport-engine")
         await bootstrap(client, self.settings)
         if self.settings.runs("node") and not living_sandboxes(self.directory.run):
             await mark_node_lost(client, self.settings.node_name, self.clock.now())
@@ -110,19 +65,15 @@ class Control:
             "control",
             os.getpid(),
             started=self.clock.now(),
-            server=self.url,
+            server=api.url,
             node=self.settings.node_name,
-            kubernetes=server.settings.git_version,
+            kubernetes=api.server.settings.git_version,
             homeport=homeport.__version__,
         )
 
-    def _client(self, server: Server, name: str) -> RestClient:
-        user = User(f"system:{name}", groups=MASTERS)
-        return RestClient(InProcessTransport(server.handle, user), name)
-
-    def _parts(self) -> list[Callable[[Server, Listener], Coroutine[Any, Any, None]]]:
+    def _parts(self) -> list[Callable[[ServedApi], Coroutine[Any, Any, None]]]:
         settings = self.settings
-        parts: list[Callable[[Server, Listener], Coroutine[Any, Any, None]]] = []
+        parts: list[Callable[[ServedApi], Coroutine[Any, Any, None]]] = []
         if settings.runs("controllers"):
             parts.append(self._controllers)
         if settings.runs("scheduler"):
@@ -131,35 +82,34 @@ class Control:
             parts.append(self._machine)
         return parts
 
-    async def _controllers(self, server: Server, _: Listener) -> None:
-        from homeport.controllers.roster import Settings as RosterSettings
-        from homeport.controllers.roster import controllers
+    async def _controllers(self, api: ServedApi) -> None:
+        from homeport.controllers.roster import Settings, controllers
         from homeport.controllers.volumes.directories import LocalDirectories
 
-        informers = InformerFactory(self._client(server, "kube-controller-manager"), self.rng)
-        settings = RosterSettings(self._ca, LocalDirectories(self.directory.path / "volumes"))
-        roster = controllers(lambda name: self._client(server, name), self.clock, informers, settings)
+        informers = InformerFactory(api.client("kube-controller-manager"), self.rng)
+        settings = Settings(api.ca, LocalDirectories(self.directory.path / "volumes"))
+        roster = controllers(api.client, self.clock, informers, settings)
         async with asyncio.TaskGroup() as group:
             group.create_task(informers.run())
             for controller in roster:
                 group.create_task(controller.run())
 
-    async def _scheduler(self, server: Server, _: Listener) -> None:
+    async def _scheduler(self, api: ServedApi) -> None:
         from homeport.scheduler.controller import Scheduler
 
-        client = self._client(server, "default-scheduler")
+        client = api.client("default-scheduler")
         informers = InformerFactory(client, self.rng)
         scheduler = Scheduler(client, self.clock, informers, self.rng)
         async with asyncio.TaskGroup() as group:
             group.create_task(informers.run())
             group.create_task(scheduler.run())
 
-    async def _machine(self, _: Server, listener: Listener) -> None:
+    async def _machine(self, api: ServedApi) -> None:
         """Start what lives in the cluster's namespaces."""
         from homeport.engine.machine import Machine
 
         machine = Machine(self.directory, self.settings)
-        await machine.run(lambda listening: listener.adopt_tls(listening, self._context))
+        await machine.run(lambda listening: api.listener.adopt_tls(listening, api.context))
 
 
 def _refusal(error: Exception) -> str:
