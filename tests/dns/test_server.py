@@ -3,12 +3,16 @@
 import asyncio
 import random
 import socket
+import ssl
 import struct
+from pathlib import Path
 
 import dns.message
 
+from homeport.clock import WallClock
 from homeport.dns.server import DnsServer
 from homeport.dns.settings import DnsSettings
+from homeport.server.pki import Pki
 from tests.dns.test_zone import TABLE, upstream
 from tests.dns.worked import WORKED, endpoints
 from tests.vectors.replay_dns import FixedClock, fill
@@ -83,5 +87,63 @@ async def test_tcp_answers_several_messages_of_one_segment() -> None:
             ids.add(dns.message.from_wire(await reader.readexactly(size)).id)
         assert ids == {dns.message.from_wire(wire).id for wire in wires}
         writer.close()
+    finally:
+        await server.close()
+
+
+async def test_what_was_asked_is_answered_before_the_connection_ends() -> None:
+    server, port = await serving()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        wires = [dns.message.make_query(f"pg-{n}.pg.db.svc.cluster.local.", "A").to_wire() for n in range(50)]
+        writer.write(b"".join(struct.pack("!H", len(wire)) + wire for wire in wires))
+        writer.write_eof()
+        async with asyncio.timeout(5):
+            stream = await reader.read()
+        assert len(_messages(stream)) == 50
+        writer.close()
+    finally:
+        await server.close()
+
+
+def _messages(stream: bytes) -> list[bytes]:
+    found = []
+    while stream:
+        (size,) = struct.unpack("!H", stream[:2])
+        found.append(stream[2 : 2 + size])
+        stream = stream[2 + size :]
+    return found
+
+
+async def test_closing_does_not_wait_for_idle_connections() -> None:
+    server, port = await serving()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"\0")
+    await writer.drain()
+    async with asyncio.timeout(5):
+        await server.close()
+        assert await reader.read() == b""
+    writer.close()
+
+
+async def test_dns_over_tls_says_the_same(tmp_path: Path) -> None:
+    server, _ = await serving()
+    pki = Pki(tmp_path, WallClock(), random.Random(1))
+    made = pki.server(["dns.test"])
+    (tmp_path / "both.pem").write_bytes(made.certificate + made.key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "both.pem")
+    listening = bound(socket.SOCK_STREAM)
+    port = listening.getsockname()[1]
+    await server.serve_tcp(listening, context)
+    trusting = ssl.create_default_context(cadata=pki.ca_pem.decode())
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting, server_hostname="dns.test")
+        query = dns.message.make_query("pg-0.pg.db.svc.cluster.local.", "A").to_wire()
+        writer.write(struct.pack("!H", len(query)) + query)
+        (size,) = struct.unpack("!H", await reader.readexactly(2))
+        assert await reader.readexactly(size) == await server.respond(query, True)
+        writer.close()
+        await writer.wait_closed()
     finally:
         await server.close()

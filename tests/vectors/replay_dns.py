@@ -7,11 +7,14 @@ Answers are decoded by dnspython, which shares no code with the server.
 
 import argparse
 import asyncio
+import contextlib
 import random
 import re
+import socket
+import struct
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +25,37 @@ import dns.message
 import dns.name
 import dns.rdataclass
 import dns.rdatatype
+import dns.rrset
 import dns.zone
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from homeport.dns import objects
+from homeport.dns.index import Index
 from homeport.dns.message import parse_message
 from homeport.dns.name import fold, from_text, to_text
 from homeport.dns.records import Answer, Question, Rcode
 from homeport.dns.server import DnsServer
-from homeport.dns.settings import DnsSettings, PodRecords, reverse_zone
+from homeport.dns.settings import DnsSettings, Emulation, PodRecords, reverse_zone
 from tests.vectors.load import load, topics
 
 OWN_ADDRESS = "10.244.0.53"
-NOT_SERVED_HERE = {"transfer", "cache", "cache-short", "cache-ttl0", "cache-not-zone"}
-"""Configurations this server does not offer: zone transfer, and the reference's cache."""
+SPELL_SECONDS = 0.3
+"""Between the last write of a step and its questions, when they were recorded."""
 
 
 class FixedClock:
     def now(self) -> float:
         return 1_700_000_000.0
+
+
+class Monotonic:
+    """Seconds that move when told to."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 def settings_of(corefile: str) -> tuple[DnsSettings, str]:
@@ -67,11 +81,16 @@ def settings_of(corefile: str) -> tuple[DnsSettings, str]:
             case "fallthrough":
                 values["fallthrough"] = tuple(fold(from_text(word)) for word in words) or ((),)
     forward = re.search(r"forward \. (\S+)", corefile)
+    cache = re.search(r"^  cache (\d+)", corefile, re.M)
+    uncached = re.findall(r"disable success (\S+)", corefile)
+    emulation = Emulation(int(cache[1]) if cache else 0, tuple(fold(from_text(zone)) for zone in uncached))
     settings = DnsSettings(
         zones=tuple(reverse_zone(zone) if "/" in zone else fold(from_text(zone)) for zone in named),
         own_addresses=() if "bind" in corefile else (OWN_ADDRESS,),
         unserved=Rcode.SERVFAIL if block == "." else Rcode.REFUSED,
         shuffle="loadbalance" in corefile,
+        transfer="transfer {" in corefile,
+        emulation=emulation,
         **values,
     )
     return settings, forward[1] if forward else ""
@@ -167,7 +186,8 @@ def message_of(vector: Mapping[str, Any]) -> bytes | None:
         if vector.get(flag, default):
             query.flags |= dns.flags.from_text(flag.upper())
     if "since" in vector:
-        return None
+        soa = f"{name} 0 IN SOA . . {vector['since']} 0 0 0 0"
+        query.authority.append(dns.rrset.from_text(name, 0, "IN", "SOA", soa.split(" SOA ")[1]))
     opt = vector.get("opt")
     if opt is not None:
         options = [dns.edns.GenericOption(code, bytes.fromhex(text)) for code, text in opt.get("options", ())]
@@ -186,6 +206,11 @@ def lines(section: list[Any]) -> list[str]:
                 text = text.replace(f" {rdata.serial} ", " SERIAL ")
             out.append(text)
     return sorted(out)
+
+
+def unsorted(wire: bytes) -> list[str]:
+    message = dns.message.from_wire(wire, one_rr_per_rrset=True)
+    return [line for rrset in message.answer for line in lines([rrset])]
 
 
 def seen(wire: bytes, query: bytes) -> dict[str, Any]:
@@ -224,11 +249,15 @@ async def check(server: DnsServer, vector: Mapping[str, Any]) -> str | None:
             if not re.fullmatch(pattern, got):
                 return f"{transport}: wanted {want} got {got}"
         return None
-    if "stream" in vector or "transfer" in vector or "since" in vector:
-        return "not replayed"
+    if "stream" in vector:
+        return await check_stream(server, vector)
+    if vector.get("since") == "current":
+        vector = {**vector, "since": server.index.serial}
     query = message_of(vector)
     if query is None:
         return None if "unsendable" in vector else "not replayed"
+    if "transfer" in vector:
+        return check_transfer(await server.respond_stream(query), query, vector)
     reply = await server.respond(query, bool(vector.get("tcp")))
     if "order" in vector:
         return None if reply is not None else "no answer"
@@ -251,20 +280,74 @@ async def check(server: DnsServer, vector: Mapping[str, Any]) -> str | None:
     return None
 
 
+def check_transfer(messages: Sequence[bytes], query: bytes, vector: Mapping[str, Any]) -> str | None:
+    """Compare a zone transfer: first and last record in place, the rest as a set."""
+    found = [seen(message, query) for message in messages]
+    records = [line for message in messages for line in unsorted(message)]
+    got = {key: found[0][key] for key in ("rcode", "flags")}
+    got["messages"] = len(messages)
+    got["transfer"] = [*records[:1], *sorted(records[1:-1]), *records[1:][-1:]]
+    want = {key: vector[key] for key in ("rcode", "flags", "messages", "transfer")}
+    return None if got == want else f"\n    wanted {want}\n    got    {got}"
+
+
+async def check_stream(server: DnsServer, vector: Mapping[str, Any]) -> str | None:
+    """Write pieces to a real connection; compare the answers, and whether it is then left open."""
+    with contextlib.closing(socket.socket()) as listening:
+        listening.bind(("127.0.0.1", 0))
+        await server.serve_tcp(listening)
+        reader, writer = await asyncio.open_connection(*listening.getsockname())
+        answers: list[str] = []
+        try:
+            for piece in vector["sent"]:
+                if piece == "shutdown":
+                    writer.write_eof()
+                else:
+                    writer.write(bytes.fromhex(piece))
+                await writer.drain()
+            with contextlib.suppress(TimeoutError, asyncio.IncompleteReadError):
+                while True:
+                    async with asyncio.timeout(0.2):
+                        (size,) = struct.unpack("!H", await reader.readexactly(2))
+                        message = dns.message.from_wire(await reader.readexactly(size), ignore_trailing=True)
+                    answers.append(f"id {message.id} {dns.rcode.to_text(message.rcode())}")
+            state = "closed" if reader.at_eof() else "open"
+        finally:
+            writer.close()
+            await server.close()
+    got, want = (answers, state), (vector["answers"], vector["connection-after-1s"])
+    return None if got == want else f"wanted {want} got {got}"
+
+
+def served(document: Mapping[str, Any], case: Mapping[str, Any], config: str, time: Monotonic) -> DnsServer:
+    settings, forward = settings_of(document["configs"][config])
+    upstream = RecordedUpstream(document.get("upstream", {}), forward)
+    server = DnsServer(settings, FixedClock(), random.Random(1), upstream.ask, time)
+    if not case["id"].startswith("unsynced/never"):
+        server.synced()
+    return server
+
+
 def cases(topic: str) -> Iterator[tuple[str, DnsServer, Mapping[str, Any]]]:
+    """Give every vector with a server in the state it was asked in.
+
+    States follow each other in one server where it may remember the last one; else each has a server of its own.
+    """
     document = load("dns", topic)
     for case in document["cases"]:
+        kept: dict[str, tuple[DnsServer, Monotonic]] = {}
         for step in case["steps"]:
             for config, vectors in step.get("answers", {}).items():
-                if config in NOT_SERVED_HERE:
-                    continue
-                settings, forward = settings_of(document["configs"][config])
-                upstream = RecordedUpstream(document.get("upstream", {}), forward)
-                server = DnsServer(settings, FixedClock(), random.Random(1), upstream.ask)
-                if not case["id"].startswith("unsynced/never"):
-                    server.synced()
+                if config not in kept or topic != "cache":
+                    time = Monotonic()
+                    kept[config] = served(document, case, config, time), time
+                server, time = kept[config]
+                time.now += step.get("wait", 0.0) + SPELL_SECONDS
+                if server.index.synced:
+                    server.index = Index(server.index.serial)
                     fill(server, [*document["base"], *step["objects"]])
                 server.changed(())
+                server.memo.clear()
                 for vector in vectors:
                     yield f"{case['id']} [{config}]", server, vector
 

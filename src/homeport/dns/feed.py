@@ -6,6 +6,7 @@ from homeport.api.resources import find
 from homeport.client.contract import Object
 from homeport.client.informer import Informer, InformerFactory
 from homeport.dns import objects
+from homeport.dns.lag import Lag
 from homeport.dns.objects import Part
 from homeport.dns.server import DnsServer
 from homeport.dns.settings import PodRecords
@@ -22,11 +23,14 @@ class Feed:
     def __init__(self, factory: InformerFactory, server: DnsServer) -> None:
         self._server = server
         self._use_pod_names = server.settings.endpoint_pod_names
+        self._lag = Lag(server.settings.emulation.lag)
         self._informers = [
             self._follow(factory.informer(find("Namespace")), self._put_namespace, self._drop_namespace),
             self._follow(factory.informer(find("Service")), self._put_service, self._drop_service),
             self._follow(
-                factory.informer(find("EndpointSlice", "discovery.k8s.io")), self._put_slice, self._drop_slice
+                factory.informer(find("EndpointSlice", "discovery.k8s.io")),
+                self._late(self._put_slice),
+                self._late(self._drop_slice),
             ),
         ]
         if server.settings.pods is PodRecords.VERIFIED:
@@ -42,6 +46,17 @@ class Feed:
     def _follow(informer: Informer, put: Callable[[Object], None], drop: Callable[[Object], None]) -> Informer:
         informer.add_handler(add=put, update=lambda _, new: put(new), delete=drop)
         return informer
+
+    def _late(self, apply: Callable[[Object], None]) -> Callable[[Object], None]:
+        """Return the same call, made after the emulated lag once the first lists are in."""
+
+        def call(tree: Object) -> None:
+            if self._server.index.synced:
+                self._lag.call(lambda: apply(tree))
+            else:
+                apply(tree)
+
+        return call
 
     def _changed(self, names: Iterable[Part]) -> None:
         touched = list(names)

@@ -7,9 +7,10 @@ handed to the loop, which makes the reply by the parsed path, sends it and lets 
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 from homeport.dns.memo import Memo
@@ -18,6 +19,9 @@ __all__ = ["TcpListener", "UdpListener"]
 
 Respond: TypeAlias = Callable[[bytes, bool], Awaitable[bytes | None]]
 """(message, over TCP) → reply, or None for silence."""
+
+RespondStream: TypeAlias = Callable[[bytes], Awaitable[Sequence[bytes]]]
+"""message → the replies to it: none for silence, several for a whole zone."""
 
 IDLE_SECONDS: Final = 10.0
 MAX_PENDING: Final = 128
@@ -89,41 +93,65 @@ class UdpListener:
 
 
 class TcpListener:
-    """Serves one bound TCP socket: messages on one connection are answered as they get ready (RFC 7766)."""
+    """Serves one bound TCP socket: messages on one connection are answered as they get ready (RFC 7766).
 
-    def __init__(self, respond: Respond) -> None:
+    With a TLS context it speaks DNS over TLS (RFC 7858), which differs in nothing else.
+    """
+
+    def __init__(self, respond: RespondStream) -> None:
         self._respond = respond
         self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
 
-    async def start(self, sock: socket.socket) -> None:
-        self._server = await asyncio.start_server(self._serve, sock=sock)
+    async def start(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        self._server = await asyncio.start_server(self._accept, sock=sock, ssl=tls)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            await self._serve(reader, writer)
+        except asyncio.CancelledError:
+            pass  # the server closes
+        finally:
+            self._connections.discard(task)
+            writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection; whoever stops writing still gets what was asked."""
         pending = asyncio.Semaphore(MAX_PENDING)
 
         async def answer(message: bytes) -> None:
             try:
-                reply = await self._respond(message, True)
-                if reply is not None and not writer.is_closing():
+                for reply in await self._respond(message):
+                    if writer.is_closing():
+                        return
                     writer.write(struct.pack("!H", len(reply)) + reply)
                     await writer.drain()
             finally:
                 pending.release()
 
-        try:
+        with contextlib.suppress(ExceptionGroup, ConnectionError):  # the asker is gone: nobody to tell
             async with asyncio.TaskGroup() as group:
-                while True:
-                    async with asyncio.timeout(IDLE_SECONDS):
-                        (size,) = struct.unpack("!H", await reader.readexactly(2))
-                        message = await reader.readexactly(size)
+                while (message := await _next(reader)) is not None:
                     await pending.acquire()
                     group.create_task(answer(message))
-        except* (TimeoutError, asyncio.IncompleteReadError, ConnectionError):
-            pass  # idle, done, or gone: all end the connection the same way
-        finally:
-            writer.close()
 
     async def close(self) -> None:
         if self._server is not None:
             self._server.close()
+            for task in self._connections:
+                task.cancel()
+            await asyncio.gather(*self._connections, return_exceptions=True)
             await self._server.wait_closed()
+
+
+async def _next(reader: asyncio.StreamReader) -> bytes | None:
+    """Return the next message; None when the asker is done, gone, or idle for too long."""
+    try:
+        async with asyncio.timeout(IDLE_SECONDS):
+            (size,) = struct.unpack("!H", await reader.readexactly(2))
+            return await reader.readexactly(size)
+    except (TimeoutError, asyncio.IncompleteReadError, ConnectionError):
+        return None

@@ -87,7 +87,7 @@ class Opt:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A message asking one question."""
+    """A message asking one question. `serial` is that of the SOA which an IXFR comes with."""
 
     id: int
     opcode: int
@@ -95,6 +95,7 @@ class Query:
     recursion_desired: bool
     checking_disabled: bool
     opt: Opt | None = None
+    serial: int | None = None
 
 
 def peek_header(data: bytes) -> Header | None:
@@ -191,6 +192,13 @@ def _read_opt(record: Record) -> Opt:
     return Opt(record.klass, (record.ttl >> 16) & 0xFF, bool(record.ttl & 0x8000), tuple(options))
 
 
+def _read_serial(soa: Record) -> int:
+    numbers = soa.data[-1]
+    if not isinstance(numbers, bytes) or len(numbers) != 20:
+        raise FormatError("SOA cut off")
+    return int.from_bytes(numbers[:4], "big")
+
+
 def parse_query(data: bytes) -> Query:
     """Read a query with exactly one question.
 
@@ -207,7 +215,8 @@ def parse_query(data: bytes) -> Query:
     at += 4
     flags = header.flags
     query = Query(header.id, header.opcode, Question(name, kind, klass), bool(flags & _RD), bool(flags & _CD))
-    opt = None
+    opt: Opt | None = None
+    serial: int | None = None
     try:
         for _ in range(sum(header.counts[1:])):
             if at >= len(data):
@@ -215,9 +224,11 @@ def parse_query(data: bytes) -> Query:
             record, at = _read_record(data, at)
             if record.type == RRType.OPT:
                 opt = _read_opt(record)
+            elif record.type == RRType.SOA and kind == RRType.IXFR:
+                serial = _read_serial(record)
     except FormatError as error:
         raise FormatError(str(error), query) from error
-    return replace(query, opt=opt)
+    return replace(query, opt=opt, serial=serial)
 
 
 def parse_message(data: bytes) -> tuple[Header, Answer]:

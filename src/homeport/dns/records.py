@@ -39,6 +39,7 @@ class Rcode(IntEnum):
     NXDOMAIN = 3
     NOTIMP = 4
     REFUSED = 5
+    NOTAUTH = 9
     BADVERS = 16
 
 
@@ -71,7 +72,11 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A reply without its envelope. `names` are the parts of Services it was made from (`objects.Part`)."""
+    """A reply without its envelope.
+
+    names    the parts of Services it was made from (`objects.Part`)
+    lasting  it holds until one of those changes; not so what was true once and is told from memory
+    """
 
     rcode: int = Rcode.NOERROR
     answer: tuple[Record, ...] = ()
@@ -82,6 +87,7 @@ class Answer:
     truncated: bool = False
     authentic: bool = False
     names: frozenset[tuple[str, ...]] = field(default=frozenset())
+    lasting: bool = True
 
 
 def address_record(owner: Name, address: IPv4Address | IPv6Address, ttl: int) -> Record:

@@ -9,12 +9,13 @@ from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
+from homeport.dns import front
+from homeport.dns.answercache import AnswerCache
 from homeport.dns.index import Index
 from homeport.dns.message import FormatError, Opt, Query, bare_reply, encode, parse_query, peek_header
 from homeport.dns.objects import Part
 from homeport.dns.records import IN, Answer, Question, Rcode, Record, RRType
 from homeport.dns.settings import DnsSettings
-from homeport.dns.zone import resolve
 
 __all__ = ["MAX_TCP", "MIN_UDP", "Reply", "ReplySteps", "respond"]
 
@@ -45,7 +46,15 @@ class Reply:
 ReplySteps: TypeAlias = Generator[Question, "Answer | None", "Reply | None"]
 
 
-def respond(data: bytes, index: Index, settings: DnsSettings, rng: random.Random, *, tcp: bool) -> ReplySteps:
+def respond(
+    data: bytes,
+    index: Index,
+    settings: DnsSettings,
+    rng: random.Random,
+    *,
+    tcp: bool,
+    cache: AnswerCache | None = None,
+) -> ReplySteps:
     """Answer one message; returns None when silence is the answer. Yields as `zone.resolve` does; never raises."""
     header = peek_header(data)
     if header is None or header.is_response:
@@ -64,7 +73,8 @@ def respond(data: bytes, index: Index, settings: DnsSettings, rng: random.Random
     limit = MAX_TCP if tcp else max(MIN_UDP, query.opt.payload if query.opt else 0)
     opt = Opt(query.opt.payload, dnssec_ok=query.opt.dnssec_ok) if query.opt else None
     if query.opt is not None and query.opt.version != 0:
-        return Reply((encode(query, Answer(Rcode.BADVERS, authoritative=False), limit=limit, opt=opt),))
+        bare = Opt(0, dnssec_ok=query.opt.dnssec_ok)  # of the asker's version nothing is known, its size included
+        return Reply((encode(query, Answer(Rcode.BADVERS, authoritative=False), limit=limit, opt=bare),))
     if query.question.klass != IN:
         return Reply((encode(query, Answer(Rcode.REFUSED, authoritative=False), limit=limit, opt=opt),))
     question = replace(
@@ -72,7 +82,7 @@ def respond(data: bytes, index: Index, settings: DnsSettings, rng: random.Random
         dnssec_ok=query.opt is not None and query.opt.dnssec_ok,
         checking_disabled=query.checking_disabled,
     )
-    steps = resolve(question, index, settings)
+    steps = front.answer(question, index, settings, cache)
     local = True
     upstream: Answer | None = None
     while True:
@@ -84,7 +94,7 @@ def respond(data: bytes, index: Index, settings: DnsSettings, rng: random.Random
         local = False
         upstream = yield onward
     orders = _orders(query, answer, settings, rng, limit, opt)
-    return Reply(orders, answer.names, local, absent=bool(answer.authority) or not answer.names)
+    return Reply(orders, answer.names, local and answer.lasting, absent=bool(answer.authority) or not answer.names)
 
 
 def _orders(

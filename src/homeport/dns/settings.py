@@ -4,10 +4,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
+from homeport.dns.hosts import HostTable
 from homeport.dns.name import Name, below, fold, from_text
 from homeport.dns.records import Rcode
+from homeport.dns.rewrite import Rewrite
 
-__all__ = ["DnsSettings", "PodRecords", "reverse_zone"]
+__all__ = ["DnsSettings", "Emulation", "PodRecords", "reverse_zone"]
 
 REVERSE_ROOTS = (from_text("in-addr.arpa"), from_text("ip6.arpa"))
 
@@ -21,6 +23,20 @@ class PodRecords(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Emulation:
+    """What makes real clusters late, for whoever wants to see an application live with it. All off by default.
+
+    cache      seconds for which answers are kept at most, as `cache 30` does; 0 is off
+    uncached   zones whose answers are not kept all the same
+    lag        seconds before a change of endpoints is seen
+    """
+
+    cache: int = 0
+    uncached: tuple[Name, ...] = ()
+    lag: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class DnsSettings:
     """The served zones and the habits of their answers.
 
@@ -31,6 +47,9 @@ class DnsSettings:
     own_addresses       where this server is reached, for NS and `ns.dns` when no Service stands before it
     unserved            the code for names outside every zone when there is no upstream
     shuffle             give the addresses of one answer in changing order
+    hosts               static names, answered before any zone
+    rewrites            the first rule that concerns a name decides which name is meant
+    transfer            give whole zones to whoever asks over TCP
     """
 
     zones: tuple[Name, ...] = (from_text("cluster.local"), *REVERSE_ROOTS)
@@ -44,6 +63,10 @@ class DnsSettings:
     unserved: Rcode = Rcode.REFUSED
     shuffle: bool = True
     negative_ttl_limit: int = field(default=300)
+    hosts: HostTable = field(default_factory=HostTable)
+    rewrites: tuple[Rewrite, ...] = ()
+    transfer: bool = False
+    emulation: Emulation = Emulation()
 
     @property
     def primary(self) -> Name:

@@ -16,7 +16,7 @@ from homeport.dns.objects import Address, Part, Port, Service, ServiceKey
 from homeport.dns.records import Answer, Question, Rcode, Record, RRType, address_record
 from homeport.dns.settings import REVERSE_ROOTS, DnsSettings, PodRecords
 
-__all__ = ["Steps", "resolve"]
+__all__ = ["Lookup", "Steps", "resolve"]
 
 Steps: TypeAlias = Generator[Question, "Answer | None", Answer]
 
@@ -54,12 +54,12 @@ def resolve(question: Question, index: Index, settings: DnsSettings) -> Steps:
     """Answer one question of class IN."""
     folded = fold(question.name)
     zone = settings.zone_of(folded)
+    if question.type in (RRType.AXFR, RRType.IXFR):
+        return Answer(settings.unserved if zone is None else Rcode.REFUSED, authoritative=False)
     if zone is None:
         return (yield from _elsewhere(question, settings))
-    if question.type in (RRType.AXFR, RRType.IXFR):
-        return Answer(Rcode.REFUSED, authoritative=False)
     asked_zone = question.name[len(question.name) - len(zone) :]
-    lookup = _Lookup(index, settings, zone, asked_zone)
+    lookup = Lookup(index, settings, zone, asked_zone)
     try:
         answer = yield from lookup.answer(question, folded)
     except _Absent:
@@ -80,7 +80,7 @@ def _elsewhere(question: Question, settings: DnsSettings) -> Steps:
     return reply
 
 
-class _Lookup:
+class Lookup:
     """One zone's view of the index, for the length of one question."""
 
     def __init__(self, index: Index, settings: DnsSettings, zone: Name, asked_zone: Name) -> None:
@@ -183,6 +183,13 @@ class _Lookup:
         address = _reverse_address(folded)
         if address is None:
             return Answer(names=self.find(folded).names)
+        records = self.found_pointers(question, address)
+        if not records:
+            raise _Absent
+        return Answer(answer=records)
+
+    def found_pointers(self, question: Question, address: Address) -> tuple[Record, ...]:
+        """Return the PTR records of an address; none when nothing has it."""
         suffix = (b"svc", *self.settings.primary)
         service = self.index.service_at(address)
         targets: list[Name] = []
@@ -193,11 +200,8 @@ class _Lookup:
                 if self.settings.namespaces and not self.exposed(key[0]):
                     continue
                 targets.append((endpoint.label.encode(), part.service.encode(), part.namespace.encode(), *suffix))
-        if not targets:
-            raise _Absent
         ttl = self.settings.ttl
-        records = (Record(question.name, RRType.PTR, ttl, (target,)) for target in dict.fromkeys(targets))
-        return Answer(answer=tuple(records))
+        return tuple(Record(question.name, RRType.PTR, ttl, (target,)) for target in dict.fromkeys(targets))
 
     def text(self, question: Question, folded: Name) -> Answer:
         head = folded[: len(folded) - len(self.zone)]
@@ -276,13 +280,13 @@ class _Lookup:
         if service.external:
             if endpoint or port or service.alias is None:
                 raise _Absent
-            return _Found([_Target(self._owner(service), None, service.alias)], names)
+            return _Found([_Target(self.owner(service), None, service.alias)], names)
         if service.headless or endpoint:
             targets = self._endpoint_targets(service, endpoint, port)
         else:
             if self.settings.ignore_empty and not any(part.endpoints for part in self.index.slices(key)):
                 raise _Absent
-            owner = self._owner(service)
+            owner = self.owner(service)
             targets = [
                 _Target(owner, address, port=candidate.number)
                 for candidate in _matching(service.ports, port)
@@ -293,7 +297,7 @@ class _Lookup:
         return _Found(targets, names)
 
     def _endpoint_targets(self, service: Service, label: str, port: tuple[str, str] | None) -> list[_Target]:
-        base, key = self._owner(service), service.key
+        base, key = self.owner(service), service.key
         if label:
             chosen = self.index.labelled(key, label)
         else:
@@ -304,7 +308,7 @@ class _Lookup:
             for candidate in _matching(part.ports, port)
         ]
 
-    def _owner(self, service: Service) -> Name:
+    def owner(self, service: Service) -> Name:
         return (service.name.encode(), service.namespace.encode(), b"svc", *self.asked_zone)
 
     def pod_address(self, label: str, namespace: str) -> _Found:
