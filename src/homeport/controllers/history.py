@@ -17,6 +17,7 @@ __all__ = [
     "Revision",
     "canonical",
     "choose",
+    "decode",
     "hash_of",
     "revision_name",
     "sort_key",
@@ -56,6 +57,21 @@ class NewRevision:
     """The template was never seen: store it under `number`."""
 
     number: int
+
+
+def decode(revision: Mapping[str, Any]) -> Revision:
+    """Return what a ControllerRevision object holds; notes of other encoders, such as null times, do not count."""
+    metadata = revision["metadata"]
+    template = ((revision.get("data") or {}).get("spec") or {}).get("template") or {}
+    bare = {name: value for name, value in template.items() if name != "$patch"}
+    return Revision(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        number=revision.get("revision", 0),
+        created=metadata.get("creationTimestamp") or "",
+        data=canonical(template_data(bare)),
+        template=bare,
+    )
 
 
 def canonical(document: Mapping[str, Any]) -> bytes:

@@ -9,12 +9,12 @@ from homeport.client.contract import Object
 from homeport.controllers import history
 from homeport.controllers.daemonset.model import DaemonSet, Node, Pod, Status
 from homeport.controllers.daemonset.placement import affinity_to, target_of, tolerations_of
+from homeport.controllers.pod_template import pod_metadata
 
 __all__ = [
     "HASH_LABEL",
     "decode_node",
     "decode_pod",
-    "decode_revision",
     "decode_set",
     "encode_status",
     "new_pod",
@@ -71,37 +71,15 @@ def decode_node(node: Object) -> Node:
     return Node(metadata["name"], metadata.get("labels") or {}, tuple((node.get("spec") or {}).get("taints") or ()))
 
 
-def decode_revision(revision: Object) -> history.Revision:
-    """Return a stored template; `name` is the hash its pods carry."""
-    metadata = revision["metadata"]
-    template = ((revision.get("data") or {}).get("spec") or {}).get("template") or {}
-    bare = {name: value for name, value in template.items() if name != "$patch"}
-    return history.Revision(
-        name=metadata["name"],
-        uid=metadata["uid"],
-        number=revision.get("revision", 0),
-        created=metadata.get("creationTimestamp") or "",
-        data=history.canonical(history.template_data(bare)),
-        template=bare,
-    )
-
-
 def new_pod(owner: Object, node: str, digest: str, template_generation: str) -> dict[str, Any]:
     """Return the pod for a node: the scheduler puts it there, because its affinity names no other."""
-    template = owner["spec"]["template"]
-    given, spec = template.get("metadata") or {}, template["spec"]
-    labels = {**(given.get("labels") or {}), HASH_LABEL: digest}
+    template, about = owner["spec"]["template"], owner["metadata"]
+    spec = template["spec"]
+    labels = {HASH_LABEL: digest}
     if template_generation:
         labels[GENERATION_LABEL] = template_generation
-    metadata: dict[str, Any] = {
-        "generateName": owner["metadata"]["name"] + "-",
-        "namespace": owner["metadata"]["namespace"],
-        "labels": labels,
-        "ownerReferences": [controller_reference(owner).as_json()],
-    }
-    for copied in ("annotations", "finalizers"):
-        if given.get(copied):
-            metadata[copied] = given[copied]
+    metadata = pod_metadata(template, about["namespace"], controller_reference(owner), labels)
+    metadata["generateName"] = about["name"] + "-"
     placed = {
         **spec,
         "affinity": affinity_to(spec.get("affinity"), node),

@@ -17,7 +17,6 @@ from homeport.controllers.daemonset.codec import (
     HASH_LABEL,
     decode_node,
     decode_pod,
-    decode_revision,
     decode_set,
     encode_status,
     new_pod,
@@ -120,13 +119,13 @@ class DaemonSetController:
         found = [each for each in children.candidates(self._revisions, obj) if selection.matches(each)]
         owned = await self._claim(key, obj, REVISIONS, found, selection)
         data = history.canonical(history.template_data(desired.template))
-        present = [each for each in owned if decode_revision(each).data == data]
-        former = [each for each in owned if decode_revision(each).data != data]
+        present = [each for each in owned if history.decode(each).data == data]
+        former = [each for each in owned if history.decode(each).data != data]
         number = max((each.get("revision", 0) for each in former), default=0) + 1
         if not present:
             digest, desired = await self._store(key, obj, desired, number, data)
             return digest, desired, former
-        newest = max(present, key=lambda each: history.sort_key(decode_revision(each)))
+        newest = max(present, key=lambda each: history.sort_key(history.decode(each)))
         if newest.get("revision", 0) < number:
             patch = {"metadata": {"uid": newest["metadata"]["uid"]}, "revision": number}
             written = await self._client.patch(REVISIONS, key[0], newest["metadata"]["name"], patch)
@@ -143,7 +142,7 @@ class DaemonSetController:
             written = await self._client.create(REVISIONS, body)
         except AlreadyExists:
             taken = await self._client.get(REVISIONS, key[0], body["metadata"]["name"])
-            if decode_revision(taken).data == data:
+            if history.decode(taken).data == data:
                 return digest, desired
             status = replace(desired.status, collision_count=(desired.status.collision_count or 0) + 1)
             update = {**obj, "status": encode_status(status)}
@@ -224,7 +223,7 @@ class DaemonSetController:
         """Delete the oldest former templates beyond the limit that no pod is made from."""
         live = {pod.digest for pod in pods}
         surplus = len(former) - desired.history_limit
-        for each in sorted(former, key=lambda each: history.sort_key(decode_revision(each))):
+        for each in sorted(former, key=lambda each: history.sort_key(history.decode(each))):
             if surplus <= 0:
                 return
             if (each["metadata"].get("labels") or {}).get(HASH_LABEL) in live:

@@ -67,11 +67,6 @@ class DeploymentController:
         for cache in (self._deployments, self._sets):
             self._writes.watch(cache)
 
-    @property
-    def idle(self) -> bool:
-        """Nothing waits to be looked at; retries and timers do not count."""
-        return self._queue.idle
-
     async def run(self) -> None:
         """Work until cancelled; the informers are run by whoever owns the factory."""
         for cache in (self._deployments, self._sets, self._pods):

@@ -7,6 +7,7 @@ from homeport.api import pods as pod_rules
 from homeport.api.owners import controller_reference
 from homeport.client.contract import Object
 from homeport.clock import parse_time
+from homeport.controllers.pod_template import pod_metadata
 from homeport.controllers.replicaset.model import Condition, Pod, ReplicaSet, Status
 
 __all__ = ["decode_pod", "decode_set", "new_pod"]
@@ -58,16 +59,9 @@ def decode_pod(pod: Object, min_ready_seconds: int) -> Pod:
 
 def new_pod(owner: Object) -> dict[str, Any]:
     """Return the next pod of a ReplicaSet, its name left to the server."""
-    template = owner["spec"]["template"]
-    given = template.get("metadata") or {}
-    metadata: dict[str, Any] = {
-        "generateName": owner["metadata"]["name"] + "-",
-        "namespace": owner["metadata"]["namespace"],
-        "ownerReferences": [controller_reference(owner).as_json()],
-    }
-    for copied in ("labels", "annotations", "finalizers"):
-        if given.get(copied):
-            metadata[copied] = given[copied]
+    template, about = owner["spec"]["template"], owner["metadata"]
+    metadata = pod_metadata(template, about["namespace"], controller_reference(owner))
+    metadata["generateName"] = about["name"] + "-"
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
 

@@ -62,11 +62,6 @@ class ReplicaSetController:
         for cache in (self._sets, self._pods):
             self._writes.watch(cache)
 
-    @property
-    def idle(self) -> bool:
-        """Nothing waits to be looked at; retries and timers do not count."""
-        return self._queue.idle
-
     async def run(self) -> None:
         """Work until cancelled; the informers are run by whoever owns the factory."""
         await self._sets.synced.wait()

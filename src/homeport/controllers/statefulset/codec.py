@@ -6,11 +6,10 @@ from typing import Any
 from homeport.api import pods as pod_rules
 from homeport.api.owners import owners_of
 from homeport.client.contract import Object
-from homeport.controllers import history
 from homeport.controllers.statefulset import identity
 from homeport.controllers.statefulset.model import Claim, ClaimTemplate, Pod, Retention, StatefulSet, Status
 
-__all__ = ["decode_claim", "decode_pod", "decode_revision", "decode_set"]
+__all__ = ["decode_claim", "decode_pod", "decode_set"]
 
 
 def decode_set(obj: Object) -> StatefulSet:
@@ -68,20 +67,6 @@ def decode_pod(pod: Object, min_ready_seconds: int) -> Pod:
 def decode_claim(claim: Object) -> Claim:
     metadata = claim["metadata"]
     return Claim(metadata["name"], metadata["uid"], "deletionTimestamp" in metadata, tuple(owners_of(claim)))
-
-
-def decode_revision(revision: Object) -> history.Revision:
-    metadata = revision["metadata"]
-    template = ((revision.get("data") or {}).get("spec") or {}).get("template") or {}
-    bare = {name: value for name, value in template.items() if name != "$patch"}
-    return history.Revision(
-        name=metadata["name"],
-        uid=metadata["uid"],
-        number=revision.get("revision", 0),
-        created=metadata.get("creationTimestamp") or "",
-        data=history.canonical(history.template_data(bare)),
-        template=bare,
-    )
 
 
 def _claim_template(template: Mapping[str, Any], selector: Mapping[str, Any]) -> ClaimTemplate:

@@ -22,7 +22,7 @@ from homeport.controllers.own_writes import OwnWrites
 from homeport.controllers.selection import Selection, selection_of
 from homeport.controllers.statefulset import identity
 from homeport.controllers.statefulset.claims import claim_name
-from homeport.controllers.statefulset.codec import decode_claim, decode_pod, decode_revision, decode_set
+from homeport.controllers.statefulset.codec import decode_claim, decode_pod, decode_set
 from homeport.controllers.statefulset.model import Claim, Pass, Pod, StatefulSet, Status
 from homeport.controllers.statefulset.perform import CLAIMS, FAILURES, PODS, Performer
 from homeport.controllers.statefulset.reconcile import reconcile
@@ -62,11 +62,6 @@ class StatefulSetController:
             self._writes.watch(cache)
         self._keeper = RevisionKeeper(client, self._revisions, self._writes)
 
-    @property
-    def idle(self) -> bool:
-        """Nothing waits to be looked at; retries and timers do not count."""
-        return self._queue.idle
-
     async def run(self) -> None:
         """Work until cancelled; the informers are run by whoever owns the factory."""
         for cache in self._caches:
@@ -88,7 +83,7 @@ class StatefulSetController:
             _log.error("StatefulSet %s/%s has a selector that cannot be read", *key)
             return
         desired = decode_set(obj)
-        known = sorted(map(decode_revision, await self._claim_revisions(key, obj, selection)), key=history.sort_key)
+        known = sorted(map(history.decode, await self._claim_revisions(key, obj, selection)), key=history.sort_key)
         pods = [self._decoded.of(pod, desired.min_ready_seconds) for pod in await self._claim_pods(key, obj, selection)]
         chosen = await self._keeper.choose(key, obj, desired, known)
         now = self._clock.now()

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from homeport.controllers.history import Revision
+from homeport.controllers.pod_template import pod_metadata
 from homeport.controllers.statefulset.claims import claim_name
 from homeport.controllers.statefulset.model import Pod, StatefulSet
 
@@ -90,23 +91,10 @@ def _stays_on_current(desired: StatefulSet, ordinal: int) -> bool:
 
 
 def _tree(desired: StatefulSet, ordinal: int, revision: Revision, claims: Mapping[str, str]) -> dict[str, Any]:
-    template = revision.template
-    given = template.get("metadata") or {}
-    name = pod_name(desired, ordinal)
-    metadata: dict[str, Any] = {
-        "name": name,
-        "generateName": f"{desired.name}-",
-        "namespace": desired.namespace,
-        "labels": {
-            **(given.get("labels") or {}),
-            **identity_labels(desired, ordinal),
-            REVISION_LABEL: revision.name,
-        },
-        "ownerReferences": [desired.owner.as_json()],
-    }
-    for copied in ("annotations", "finalizers"):
-        if given.get(copied):
-            metadata[copied] = given[copied]
+    template, name = revision.template, pod_name(desired, ordinal)
+    labels = {**identity_labels(desired, ordinal), REVISION_LABEL: revision.name}
+    metadata = pod_metadata(template, desired.namespace, desired.owner, labels)
+    metadata |= {"name": name, "generateName": f"{desired.name}-"}
     spec = {**template["spec"], "hostname": name, "subdomain": desired.service}
     if not desired.service:
         del spec["subdomain"]

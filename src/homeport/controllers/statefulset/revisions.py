@@ -14,7 +14,6 @@ from homeport.client.informer import Informer
 from homeport.controllers import history
 from homeport.controllers.history import HASH_LABEL, ApplyNumber, NewRevision, Revision
 from homeport.controllers.own_writes import OwnWrites
-from homeport.controllers.statefulset.codec import decode_revision
 from homeport.controllers.statefulset.model import Pod, StatefulSet
 from homeport.errors import AlreadyExists, NotFound
 
@@ -78,7 +77,7 @@ class RevisionKeeper:
             {"metadata": {"uid": revision.uid}, "revision": number},
         )
         self._writes.wrote(key, self._cache, written)
-        return decode_revision(written)
+        return history.decode(written)
 
     async def _create(
         self, key: Key, obj: Object, desired: StatefulSet, data: bytes, number: int, collisions: int
@@ -90,13 +89,13 @@ class RevisionKeeper:
                 written = await self._client.create(CONTROLLER_REVISIONS, body)
             except AlreadyExists:
                 taken = await self._client.get(CONTROLLER_REVISIONS, desired.namespace, body["metadata"]["name"])
-                revision = decode_revision(taken)
+                revision = history.decode(taken)
                 if revision.data == data:
                     return revision, collisions
                 collisions += 1
                 continue
             self._writes.wrote(key, self._cache, written)
-            return decode_revision(written), collisions
+            return history.decode(written), collisions
 
 
 def _body(obj: Object, desired: StatefulSet, number: int, digest: str) -> dict[str, Any]:
