@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from homeport.node.runtime.cgroups import Cgroups, find_cgroups, settings_v1, settings_v2
+from homeport.node.runtime.cgroups import Cgroups, clear_cgroups, find_cgroups, record_cgroups, settings_v1, settings_v2
 from homeport.node.runtime.contract import Limits
 
 FULL = Limits(cpu_shares=1024, cpu_quota_microseconds=50_000, memory_bytes=1 << 20, pids=10)
@@ -77,3 +77,16 @@ def test_without_any_limits_are_ignored(tmp_path: Path) -> None:
     assert groups.create("c", FULL) == []
     assert groups.oom_kills("c") == 0
     groups.remove("c")
+
+
+def test_groups_are_cleared_by_whoever_ends_the_engine(tmp_path: Path) -> None:
+    for container in ("ended", "running"):
+        (tmp_path / "cpu/cluster" / container).mkdir(parents=True)
+    (tmp_path / "cpu/cluster/running/child").mkdir()  # not empty, as a group with processes is not to be removed
+    clear_cgroups(tmp_path, ["ended"])
+    record_cgroups(Cgroups({"cpu": tmp_path / "cpu/cluster"}), tmp_path)
+    clear_cgroups(tmp_path, ["ended", "running", "absent"])
+    assert [path.name for path in (tmp_path / "cpu/cluster").iterdir()] == ["running"]
+    (tmp_path / "cpu/cluster/running/child").rmdir()
+    clear_cgroups(tmp_path, ["running"])
+    assert not (tmp_path / "cpu/cluster").exists()

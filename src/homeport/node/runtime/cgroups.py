@@ -5,8 +5,9 @@ Version 2 is used where it is the only one; version 1 and hybrid layouts go cont
 """
 
 import errno
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,10 @@ from typing import Final
 
 from homeport.node.runtime.contract import Limits
 
-__all__ = ["Cgroups", "find_cgroups", "settings_v1", "settings_v2"]
+__all__ = ["Cgroups", "clear_cgroups", "find_cgroups", "record_cgroups", "settings_v1", "settings_v2"]
 
 _CONTROLLERS: Final = ("memory", "cpu", "pids")
+_RECORD: Final = "cgroups.json"
 _PERIOD: Final = 100_000
 
 
@@ -107,6 +109,26 @@ def find_cgroups(
         if _delegate(version_2) and (base.is_dir() or _made(base)) and _delegate(base):
             return Cgroups({"": base})
     return Cgroups({})
+
+
+def record_cgroups(cgroups: Cgroups, run: Path) -> None:
+    """Note in `<run>/cgroups.json` where the groups are: whoever clears them may live in another group itself."""
+    places = {controller: str(base) for controller, base in cgroups.hierarchies.items()}
+    (run / _RECORD).write_text(json.dumps(places), encoding="utf-8")
+
+
+def clear_cgroups(run: Path, container_ids: Iterable[str]) -> None:
+    """Drop the groups of containers that have ended together with their engine. Groups still in use stay."""
+    try:
+        places = json.loads((run / _RECORD).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    cgroups = Cgroups({controller: Path(base) for controller, base in places.items()})
+    for container_id in container_ids:
+        cgroups.remove(container_id)
+    for base in cgroups.hierarchies.values():
+        with suppress(OSError):
+            base.rmdir()
 
 
 def settings_v1(controller: str, limits: Limits) -> Sequence[tuple[str, str]]:

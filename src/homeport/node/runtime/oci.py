@@ -23,7 +23,7 @@ from homeport.node.images.store import ImageStore
 from homeport.node.launching import Launch, LaunchFailed
 from homeport.node.namespaces import find_holder, wait_for_end
 from homeport.node.runtime.attaching import AttachedSession
-from homeport.node.runtime.cgroups import find_cgroups
+from homeport.node.runtime.cgroups import find_cgroups, record_cgroups
 from homeport.node.runtime.contract import (
     Container,
     ContainerSpec,
@@ -91,10 +91,12 @@ class OciRuntime:
         roots = RootFilesystems(ImageStore(data / "images").layer_directories, shared, rootless=rootless)
         tool = await choose_tool(run, roots, tools)
         group = f"homeport-{cluster}"
+        cgroups = find_cgroups(group, from_top=tool.wants_cgroup)
+        record_cgroups(cgroups, run)
         launcher = Launcher(
             tool=tool,
             roots=roots,
-            cgroups=find_cgroups(group, from_top=tool.wants_cgroup),
+            cgroups=cgroups,
             cgroup=group,
             ids=IdMap.of_this_process(),
             state=run / "oci",
