@@ -6,7 +6,7 @@ procedure of its own (`stopping`).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from homeport.node.backoff import Backoff, go_duration
@@ -295,11 +295,3 @@ class _Steps:
 
     def _wake(self, at: float) -> None:
         self.wake_at = at if self.wake_at is None else min(self.wake_at, at)
-
-
-def begin_attempt(container: ContainerDef, state: ContainerState, now: float) -> ContainerState:
-    """Return the state as a new instance of the container is about to be made."""
-    backoff = state.backoff
-    if state.ended is not None:
-        backoff = backoff.next(state.ended.finished_at, now, container.backoff_key)
-    return replace(state, busy=True, retry_at=None, backoff=backoff)

@@ -15,7 +15,6 @@ from homeport.node.records import ContainerRecords
 
 __all__ = ["Probing"]
 
-OLDER_SECONDS: Final = 10.0
 STATE_WORDS: Final = {ProbeKind.STARTUP: "unknown", ProbeKind.LIVENESS: "success", ProbeKind.READINESS: "failure"}
 
 

@@ -48,10 +48,7 @@ class SpdyStream:
         await self._received.put(data)
 
     def over(self) -> None:
-        """The peer's half has ended; never waits."""
-        self._closed_by_peer()
-
-    def _closed_by_peer(self) -> None:
+        """The peer's half has ended; never waits, so the last data of a stream that is full gives way."""
         if self._received.full():
             self._received.get_nowait()
         self._received.put_nowait(b"")

@@ -7,6 +7,7 @@ no window is granted or waited for. Source: SPDY protocol draft 3.1; `api-machin
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Final, TypeAlias
 
 __all__ = [
@@ -24,12 +25,22 @@ __all__ = [
 ]
 
 VERSION: Final = 3
-SYN_STREAM, SYN_REPLY, RST_STREAM, SETTINGS, PING, GOAWAY, HEADERS, WINDOW_UPDATE = 1, 2, 3, 4, 6, 7, 8, 9
 FIN: Final = 0x01
 FRAME_LIMIT: Final = 1 << 20
 HEADER_LIMIT: Final = 64 * 1024
 PIECE_BYTES: Final = 32 * 1024
-PROTOCOL_ERROR, CANCEL = 1, 5
+CANCEL: Final = 5
+
+
+class Frame(IntEnum):
+    """Control frames that mean something here; others (SETTINGS, WINDOW_UPDATE) are passed over."""
+
+    SYN_STREAM = 1
+    SYN_REPLY = 2
+    RST_STREAM = 3
+    PING = 6
+    GOAWAY = 7
+    HEADERS = 8
 
 
 def _dictionary() -> bytes:
@@ -154,21 +165,21 @@ class SpdyConnection:
         if version != VERSION:
             raise SpdyError(f"version {version}")
         match kind:
-            case 1:  # SYN_STREAM
+            case Frame.SYN_STREAM:
                 stream = _number(payload, 0)
                 headers = self._headers(payload[10:], len(payload) < 10)
                 return [Opened(stream, headers, bool(flags & FIN))]
-            case 2:  # SYN_REPLY
+            case Frame.SYN_REPLY:
                 stream = _number(payload, 0)
                 events: list[Event] = [Replied(stream, self._headers(payload[4:], len(payload) < 4))]
                 return [*events, Finished(stream)] if flags & FIN else events
-            case 3:  # RST_STREAM
+            case Frame.RST_STREAM:
                 return [Reset(_number(payload, 0), _number(payload, 4))]
-            case 6:  # PING
+            case Frame.PING:
                 return [Ping(_number(payload, 0, whole=True))]
-            case 7:  # GOAWAY
+            case Frame.GOAWAY:
                 return [GoAway()]
-            case 8:  # HEADERS: nobody sends any, but the shared compressor must see them
+            case Frame.HEADERS:  # nobody sends any, but the shared compressor must see them
                 self._headers(payload[4:], len(payload) < 4)
                 return [Finished(_number(payload, 0))] if flags & FIN else []
         return []  # SETTINGS, WINDOW_UPDATE and what may come: nothing to do
@@ -190,11 +201,11 @@ class SpdyConnection:
         """Open a stream (clients only: odd numbers)."""
         block = self._block(headers.items())
         payload = stream.to_bytes(4, "big") + bytes(6) + block
-        return _frame(SYN_STREAM, FIN if finished else 0, payload)
+        return _frame(Frame.SYN_STREAM, FIN if finished else 0, payload)
 
     def reply(self, stream: int, headers: Mapping[str, str] | None = None) -> bytes:
         """Accept a stream."""
-        return _frame(SYN_REPLY, 0, stream.to_bytes(4, "big") + self._block((headers or {}).items()))
+        return _frame(Frame.SYN_REPLY, 0, stream.to_bytes(4, "big") + self._block((headers or {}).items()))
 
     @staticmethod
     def send(stream: int, data: bytes, *, finished: bool = False) -> bytes:
@@ -210,15 +221,11 @@ class SpdyConnection:
 
     @staticmethod
     def reset(stream: int, status: int = CANCEL) -> bytes:
-        return _frame(RST_STREAM, 0, stream.to_bytes(4, "big") + status.to_bytes(4, "big"))
+        return _frame(Frame.RST_STREAM, 0, stream.to_bytes(4, "big") + status.to_bytes(4, "big"))
 
     @staticmethod
     def ping(id: int) -> bytes:
-        return _frame(PING, 0, id.to_bytes(4, "big"))
-
-    @staticmethod
-    def go_away(last_stream: int) -> bytes:
-        return _frame(GOAWAY, 0, last_stream.to_bytes(4, "big") + bytes(4))
+        return _frame(Frame.PING, 0, id.to_bytes(4, "big"))
 
     def _block(self, pairs: Iterable[tuple[str, str]]) -> bytes:
         entries = [(name.lower().encode(), value.encode()) for name, value in pairs]
