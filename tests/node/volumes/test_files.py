@@ -47,6 +47,10 @@ def test_items_select_rename_and_set_modes() -> None:
             {"secret": {"secretName": "one", "items": [{"key": "z", "path": "z"}]}},
             "references non-existent secret key: z",
         ),
+        (
+            {"projected": {"sources": [{"clusterTrustBundle": {"name": "ca", "path": "ca"}}]}},
+            "projected source clusterTrustBundle is not supported by this node",
+        ),
         ({"configMap": {"name": "one", "items": [{"key": "a", "path": "../a"}]}}, "invalid path: ../a"),
         ({"configMap": {"name": "one", "items": [{"key": "a", "path": "x/../../a"}]}}, "invalid path: x/../../a"),
         ({"configMap": {"name": "one", "items": [{"key": "a", "path": "/a"}]}}, "invalid path: /a"),

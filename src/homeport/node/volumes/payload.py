@@ -88,6 +88,8 @@ def _projected(
         elif (token := source.get("serviceAccountToken")) is not None:
             request = TokenRequest(token.get("audience") or "", int(token.get("expirationSeconds") or TOKEN_SECONDS))
             files[token["path"]] = File(tokens[request].encode(), _token_mode(pod, mode))
+        elif not any((part or {}).get("optional") for part in source.values()):
+            raise VolumeFailure(f"projected source {', '.join(source)} is not supported by this node")
     return files
 
 

@@ -130,6 +130,8 @@ class PodVolumes:
         name = volume["name"]
         group = self._fs_group(pod)
         if (empty := volume.get("emptyDir")) is not None:
+            if str(empty.get("medium") or "").startswith("HugePages"):
+                raise VolumeFailure("huge pages are not supported by this node")
             path = self._directory("kubernetes.io~empty-dir", name)
             if empty.get("medium") == "Memory":
                 self._mounts.tmpfs(path, _bytes(empty.get("sizeLimit")), 0o777)
@@ -145,7 +147,7 @@ class PodVolumes:
             return await self._claimed(pod, volume, claim, group)
         kind = next((kind for kind in ATOMIC if volume.get(kind) is not None), None)
         if kind is None:
-            raise VolumeFailure("no volume plugin matched")
+            raise VolumeFailure(f"no volume plugin matched {', '.join(key for key in volume if key != 'name')}")
         path = self._directory(ATOMIC[kind], name)
         if kind in IN_MEMORY:
             self._mounts.tmpfs(path, ATOMIC_BYTES, 0o755)
