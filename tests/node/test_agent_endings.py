@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from homeport.node.runtime.simulated import Script, by_container
+from homeport.node.reach import HttpAnswer
+from homeport.node.runtime.contract import ContainerSpec, ExecSpec
+from homeport.node.runtime.simulated import Script, SimulatedExec, by_container
 from tests.node.world import PODS, condition, main_status, phase, ready, running_id, world
 
 
@@ -56,6 +58,47 @@ async def test_a_shorter_deletion_takes_effect_at_once(tmp_path: Path) -> None:
         await w.client.delete(PODS, "default", "web", grace_seconds=14)
         await w.until_gone("web")
         assert w.now - began <= 14.5
+
+
+@pytest.mark.virtual
+@pytest.mark.parametrize(("stop_after", "seconds"), [(None, 7.0), (0.5, 5.5)])
+async def test_a_hook_longer_than_the_grace_leaves_two_seconds(
+    tmp_path: Path, stop_after: float | None, seconds: float
+) -> None:
+    async with world(tmp_path) as w:
+        w.runtime.script = lambda spec: Script(stop_after=stop_after)
+
+        async def long(spec: ContainerSpec, command: ExecSpec, streams: SimulatedExec) -> int:
+            await asyncio.sleep(100)
+            return 0
+
+        w.runtime.handler = long
+        hook = {"preStop": {"exec": {"command": ["long"]}}}
+        await w.pod("web", {"name": "main", "lifecycle": hook}, terminationGracePeriodSeconds=5)
+        await w.until("web", ready)
+        began = w.now
+        await w.client.delete(PODS, "default", "web")
+        await w.until_gone("web")
+        assert w.now - began == pytest.approx(seconds, abs=0.1)
+
+
+@pytest.mark.virtual
+async def test_readiness_goes_on_while_a_pod_ends(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        answer = HttpAnswer(200)
+        w.reach.answers = lambda address, port, path: answer
+        w.runtime.script = lambda spec: Script(stop_after=20.0)
+        probe = {"httpGet": {"path": "/", "port": 80}, "periodSeconds": 1, "failureThreshold": 1}
+        await w.pod("web", {"name": "main", "readinessProbe": probe, "livenessProbe": probe})
+        await w.until("web", ready)
+        await w.client.delete(PODS, "default", "web")
+        await asyncio.sleep(5)
+        assert ready(await w.get("web"))
+        answer = HttpAnswer(503)
+        pod = await w.until("web", lambda pod: not ready(pod))
+        assert phase(pod) == "Running"
+        await w.until_gone("web")
+        assert not [event for event in await w.events("web") if "Liveness" in event[2]]
 
 
 @pytest.mark.virtual
