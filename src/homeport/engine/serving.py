@@ -76,6 +76,7 @@ def _server_settings(directory: DataDirectory, settings: ClusterSettings) -> Set
         service_cidr=IPv4Network(settings.service_network),
         advertise=settings.api_address_inside,
         cluster_domain=settings.domain,
+        authorization="RBAC",
         disabled_admission=frozenset(settings.disabled_admission),
         node_socket=str(directory.node_socket) if settings.runs("node") else "",
     )
