@@ -1,6 +1,8 @@
 """Programs written for Kubernetes: the official Python client and lightkube, with a running cluster."""
 
+import gc
 import socket
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,9 +23,6 @@ from tests.e2e.cluster import Cluster, Make
 from tests.e2e.conftest import needs
 from tests.e2e.observe import ECHO, until
 
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-"""The official client leaves its streams' sockets to the garbage collector."""
-
 SLEEP = ["sh", "-c", "trap 'exit 0' TERM; sleep 3600 & wait"]
 
 
@@ -35,10 +34,25 @@ def cluster(make_cluster: Make) -> Cluster:
     return cluster
 
 
+def _collect() -> None:
+    """Let go of sockets which the official client leaves to the garbage collector, before another test is blamed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    yield
+    _collect()
+
+
 @pytest.fixture(scope="module")
 def official(cluster: Cluster) -> Iterator[Any]:
     with kubernetes.config.new_client_from_config(str(cluster.data / "kubeconfig")) as client:
         yield client
+        client.rest_client.pool_manager.clear()
+    _collect()
 
 
 @pytest.fixture(scope="module")
@@ -151,9 +165,11 @@ class TestOfficial:
 
 
 @pytest.fixture(scope="module")
-def light(cluster: Cluster) -> lightkube.Client:
+def light(cluster: Cluster) -> Iterator[lightkube.Client]:
     config = lightkube.KubeConfig.from_file(cluster.data / "kubeconfig")
-    return lightkube.Client(config=config, namespace="default", field_manager="test")
+    client = lightkube.Client(config=config, namespace="default", field_manager="test")
+    yield client
+    client._client.close()  # there is no public way
 
 
 class TestLightkube:

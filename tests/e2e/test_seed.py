@@ -97,7 +97,7 @@ def test_every_replica_has_a_claim_of_its_own(cluster: Cluster) -> None:
 def test_storage_outlives_the_pod(cluster: Cluster) -> None:
     cluster.homeport("exec", "my-statefulset-2", "--", "sh", "-c", "echo kept > /data/note")
     uid = cluster.pod("my-statefulset-2")["metadata"]["uid"]
-    cluster.homeport("delete", "pod", "my-statefulset-2")
+    cluster.kubectl("delete", "pod", "my-statefulset-2", "--grace-period=1")
     cluster.homeport("up", "-f", str(SEED))
     assert cluster.pod("my-statefulset-2")["metadata"]["uid"] != uid
     assert cluster.homeport("exec", "my-statefulset-2", "--", "cat", "/data/note") == "kept\n"

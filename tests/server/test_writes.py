@@ -54,6 +54,16 @@ async def test_of_creations_of_one_name_one_succeeds() -> None:
         assert sorted(answer.status for answer in answers) == [201, 409, 409, 409, 409]
 
 
+async def test_who_is_told_that_a_name_is_taken_can_read_its_holder() -> None:
+    async with running() as ask:
+
+        async def create_or_read() -> int:
+            answer = await ask("POST", CONFIG_MAPS, config_map("raced"))
+            return answer.status if answer.status == 201 else (await ask("GET", f"{CONFIG_MAPS}/raced")).status
+
+        assert sorted(await asyncio.gather(*(create_or_read() for _ in range(5)))) == [200, 200, 200, 200, 201]
+
+
 async def test_generated_names_do_not_collide() -> None:
     async with running() as ask:
         bodies = [{"metadata": {"generateName": "g-"}} for _ in range(50)]

@@ -183,6 +183,6 @@ class DataDirectory:
         try:
             tree = json.loads((self.run / f"{name}.process").read_text(encoding="utf-8"))
             record = ProcessRecord(tree["name"], tree["pid"], tree["start"], tree["details"])
-        except (FileNotFoundError, ValueError, KeyError):
+        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError):
             return None
         return record if record.alive else None

@@ -119,6 +119,8 @@ class Writer:
                     stored = await services.storage.insert(codec, key, tree)
                 except Mismatch as error:
                     held = _holder(error)
+                    if held is not None:  # whoever is told of the holder may read it next
+                        await services.storage.catch_up(held.revision)
                 else:
                     return Outcome(stored=stored, created=True)
             if not generated or attempt == _NAME_ATTEMPTS - 1:
