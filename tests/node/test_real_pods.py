@@ -75,8 +75,8 @@ def cluster() -> Iterator[Cluster]:
         pytest.fail("kubectl is needed")
     state = Path(tempfile.mkdtemp(prefix="hp-real-"))
     made = Cluster(state)
-    made.homeport("up")
     try:
+        made.homeport("up")
         yield made
     finally:
         made.homeport("down")
