@@ -2,28 +2,36 @@
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from homeport.cli.readiness import Verdict
 
 if TYPE_CHECKING:
+    from rich.live import Live
     from rich.table import Table
 
 __all__ = ["Progress"]
 
 
 class Progress:
-    """Shows verdicts as they change."""
+    """Shows verdicts as they change, for as long as it is entered."""
 
     def __init__(self) -> None:
         self._said: dict[str, Verdict] = {}
-        self._live = None
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.live import Live
 
             self._live = Live(console=Console(stderr=True), transient=True, refresh_per_second=10)
             self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
 
     def show(self, verdicts: Mapping[str, Verdict]) -> None:
         if self._live is not None:
@@ -46,7 +54,3 @@ class Progress:
                 mark, Text(name), Text(one.progress), Text(one.waits_for, "dim", overflow="ellipsis", no_wrap=True)
             )
         return table
-
-    def close(self) -> None:
-        if self._live is not None:
-            self._live.stop()

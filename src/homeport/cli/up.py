@@ -9,10 +9,11 @@ import click
 from homeport.cli.cluster import cluster_option, connected, directory_of, fail, run_async
 from homeport.cli.manifests import Manifest, ManifestError, read_manifests
 from homeport.cli.output import output_option, print_json
-from homeport.cli.waiting import ExpectedNode
+from homeport.cli.waiting import ExpectedNode, Target, wait_until_ready
 from homeport.engine.settings import PARTS
 
 DEFAULT_TIMEOUT = 180.0
+NODE_SECONDS = 15.0
 
 
 def _parts(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...] | None:
@@ -110,26 +111,18 @@ async def _up(
     settings: Any,
 ) -> None:
     from homeport.cli.overview import overview, print_overview
-    from homeport.cli.waiting import Target, wait_until_ready
-    from homeport.errors import ApiError
+    from homeport.cli.progress import Progress
 
     async with connected(cluster) as client:
-        targets: list[Target] = []
-        failed = False
-        for manifest in sorted(manifests, key=lambda one: one.resource.kind != "Namespace"):
-            try:
-                outcome = await _apply(client, manifest, namespace)
-            except ApiError as error:
-                failed = True
-                click.echo(f"Error: {manifest.source}: {error.message}", err=True)
-                continue
-            click.echo(f"{manifest.resource.singular}/{manifest.name} {outcome}", err=True)
-            targets.append(Target(manifest.resource, manifest.namespace(namespace), manifest.name))
-        if failed:
-            raise click.exceptions.Exit(1)
-        late: list[str] = []
-        if timeout is not None:
-            late = await wait_until_ready(client, targets, timeout, node=_node(cluster, settings))
+        with Progress() as progress:
+            node = _node(cluster, settings)
+            if timeout is not None and manifests:
+                # Pods made before there is a node would carry a warning about it for ever.
+                await wait_until_ready(client, [], min(timeout, NODE_SECONDS), node=node, progress=progress)
+            targets = await _apply_all(client, manifests, namespace)
+            late: list[str] = []
+            if timeout is not None:
+                late = await wait_until_ready(client, targets, timeout, node=node, progress=progress)
         seen = await overview(client, domain, {t.namespace for t in targets if t.namespace} or {namespace})
         if output == "json":
             print_json({"ready": not late, "waiting": late, **seen})
@@ -141,16 +134,31 @@ async def _up(
             raise click.exceptions.Exit(1)
 
 
+async def _apply_all(client: Any, manifests: list[Manifest], namespace: str) -> list[Target]:
+    """Apply in order, namespaces first; every failure is told before the command ends with one."""
+    from homeport.client.apply import apply
+    from homeport.errors import ApiError
+
+    targets: list[Target] = []
+    failed = False
+    for manifest in sorted(manifests, key=lambda one: one.resource.kind != "Namespace"):
+        where = manifest.namespace(namespace)
+        try:
+            outcome, _ = await apply(client, manifest.resource, manifest.tree, where)
+        except ApiError as error:
+            failed = True
+            click.echo(f"Error: {manifest.source}: {error.message}", err=True)
+            continue
+        click.echo(f"{manifest.resource.singular}/{manifest.name} {outcome.value}", err=True)
+        targets.append(Target(manifest.resource, where, manifest.name))
+    if failed:
+        raise click.exceptions.Exit(1)
+    return targets
+
+
 def _node(cluster: str, settings: Any) -> ExpectedNode | None:
     """Return the node to wait for: it must have looked at its pods in this life of the engine."""
     control = directory_of(cluster).process("control")
     if control is None or not settings.runs("node"):
         return None
     return ExpectedNode(settings.node_name, control.details.get("started", 0.0))
-
-
-async def _apply(client: Any, manifest: Manifest, namespace: str) -> str:
-    from homeport.client.apply import apply
-
-    outcome, _ = await apply(client, manifest.resource, manifest.tree, manifest.namespace(namespace))
-    return str(outcome.value)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from homeport.api.resources import Resource, find
+from homeport.cli.progress import Progress
 from homeport.cli.readiness import Verdict, verdict
 from homeport.client.informer import Informer, InformerFactory
 from homeport.clock import parse_time
@@ -93,14 +94,11 @@ def _owner(obj: Any) -> str:
 
 
 async def wait_until_ready(
-    client: Any, targets: Sequence[Target], timeout: float, *, node: ExpectedNode | None
+    client: Any, targets: Sequence[Target], timeout: float, *, node: ExpectedNode | None, progress: Progress
 ) -> list[str]:
     """Return [] once everything is ready, else one line for each that is not when `timeout` seconds are over."""
-    from homeport.cli.progress import Progress
-
     world = _World(client, targets, node)
     feeding = asyncio.create_task(world.factory.run())
-    progress = Progress()
     verdicts: dict[str, Verdict] = {}
     try:
         async with asyncio.timeout(timeout):
@@ -117,6 +115,5 @@ async def wait_until_ready(
             "the API gave no complete list"
         ]
     finally:
-        progress.close()
         feeding.cancel()
         await asyncio.gather(feeding, return_exceptions=True)
