@@ -28,7 +28,9 @@ def verdict(obj: Object, pods: Iterable[Object] = ()) -> Verdict:
             return _replicated(obj, sorted(pods, key=_ordinal), ("readyReplicas", "updatedReplicas"))
         case "Deployment":
             return _replicated(obj, pods, ("availableReplicas", "updatedReplicas"))
-        case "ReplicaSet":
+        case "DaemonSet":
+            return _daemons(obj, pods)
+        case "ReplicaSet" | "ReplicationController":
             return _replicated(obj, pods, ("readyReplicas",))
         case "Pod":
             trouble = pod_trouble(obj)
@@ -68,6 +70,21 @@ def _replicated(obj: Object, pods: Iterable[Object], counts: tuple[str, ...]) ->
         if trouble:
             return Verdict(False, f"pod {name}: {trouble}", progress)
     return Verdict(False, f"{wanted - have} more ready pods" if have < wanted else "old pods to go", progress)
+
+
+def _daemons(obj: Object, pods: Iterable[Object]) -> Verdict:
+    status = obj.get("status", {})
+    wanted, have = status.get("desiredNumberScheduled", 0), status.get("numberAvailable", 0)
+    progress = f"{have}/{wanted}"
+    if status.get("observedGeneration", 0) < obj["metadata"].get("generation", 0):
+        return Verdict(False, "its controller to look at it", progress)
+    on_delete = obj["spec"].get("updateStrategy", {}).get("type") == "OnDelete"
+    if have >= wanted and (on_delete or status.get("updatedNumberScheduled", 0) >= wanted):
+        return Verdict(True, "", progress)
+    for pod in pods:
+        if trouble := pod_trouble(pod):
+            return Verdict(False, f"pod {pod['metadata']['name']}: {trouble}", progress)
+    return Verdict(False, "a pod on every node it belongs to", progress)
 
 
 def pod_trouble(pod: Object) -> str:

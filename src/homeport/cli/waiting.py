@@ -14,7 +14,7 @@ from homeport.clock import parse_time
 
 __all__ = ["ExpectedNode", "Target", "wait_until_ready"]
 
-_OWNERS: Final = {"StatefulSet", "Deployment", "ReplicaSet"}
+_OWNERS: Final = {"StatefulSet", "Deployment", "DaemonSet", "ReplicaSet", "ReplicationController"}
 
 
 @dataclass(frozen=True, slots=True)
