@@ -276,3 +276,21 @@ def test_a_write_whose_client_leaves_is_done_or_not_but_never_half(address: Addr
             ask = b"GET /api/v1/namespaces/default/pods/left HTTP/1.1\r\nhost: x\r\n\r\n"
             while b"deletionTimestamp" in exchange(connection, ask, b"}\n"):
                 pass  # marked, and gone a commit later: never only marked
+
+
+def test_an_upgrade_while_the_node_is_away_is_refused_with_its_reason(tmp_path: Path) -> None:
+    with listening(tmp_path / "server", str(tmp_path / "absent.sock")) as address, plain(address) as connection:
+        pod = json.dumps(
+            {"metadata": {"name": "p"}, "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]}}
+        ).encode()
+        create = b"POST /api/v1/namespaces/default/pods HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(pod)
+        exchange(connection, create + pod, b"}\n")
+        request = (
+            b"POST /api/v1/namespaces/default/pods/p/exec?command=ls&stdout=true HTTP/1.1\r\nhost: x\r\n"
+            b"connection: upgrade\r\nupgrade: SPDY/3.1\r\n\r\n"
+        )
+        answer = exchange(connection, request, b"}\n")
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    status = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert status["reason"] == "ServiceUnavailable"
+    assert "the node does not answer now" in status["message"]

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping
+from pathlib import Path
 from types import coroutine
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
@@ -15,7 +16,11 @@ from urllib.parse import parse_qsl, unquote
 import httptools
 
 from homeport.api.exchange import Handler, Request, Response, User
+from homeport.errors import ServiceUnavailable
+from homeport.server import answers
+from homeport.server.negotiation import Representation
 from homeport.server.nodeproxy import Tunnel
+from homeport.unix_sockets import connected
 
 __all__ = ["HttpProtocol", "Identify"]
 
@@ -236,7 +241,7 @@ class HttpProtocol(asyncio.Protocol):
     async def _finish(self, incoming: _Incoming, answer: Any) -> None:
         response = await answer
         if isinstance(response, Tunnel):
-            await self._open_tunnel(response)
+            await self._open_tunnel(incoming, response)
             return
         await self._stream_and_next(incoming, response)
 
@@ -325,12 +330,14 @@ class HttpProtocol(asyncio.Protocol):
 
     # -- tunnels
 
-    async def _open_tunnel(self, tunnel: Tunnel) -> None:
+    async def _open_tunnel(self, incoming: _Incoming, tunnel: Tunnel) -> None:
         try:
-            _, end = await self._loop.create_unix_connection(lambda: _TunnelEnd(self), tunnel.socket_path)
-        except OSError:
-            self.transport.write(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-            self.transport.close()
+            dialled = connected(Path(tunnel.socket_path))
+            _, end = await self._loop.create_unix_connection(lambda: _TunnelEnd(self), sock=dialled)
+        except OSError as error:
+            refused = ServiceUnavailable(f"the node does not answer now ({error.strerror}); try again in a moment")
+            self._write(incoming, answers.failure(refused, Representation()))
+            self._next(incoming)
             return
         if self._closing:  # the client went meanwhile
             end.transport.close()
