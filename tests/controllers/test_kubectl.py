@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from homeport.api.resources import find
 from homeport.client.informer import InformerFactory
 from homeport.client.inprocess import InProcessTransport
 from homeport.client.rest import RestClient
@@ -37,6 +38,8 @@ spec:
     metadata: {{labels: {{app: web}}}}
     spec: {{containers: [{{name: main, image: "app:1", resources: {{limits: {{cpu: "0.5"}}}}}}]}}
 """
+
+NODES = find("Node")
 
 Run = Callable[..., Awaitable[str]]
 
@@ -71,6 +74,7 @@ async def kubectl(binary: str, home: Path) -> AsyncIterator[Run]:
         runners = [informers, *everything(lambda name: RestClient(transport, name), clock, informers), kubelet]
         tasks = [asyncio.create_task(runner.run()) for runner in runners]
         await informers.synced()
+        await make_node(RestClient(transport, "test"))
         try:
             yield run
         finally:
@@ -79,6 +83,13 @@ async def kubectl(binary: str, home: Path) -> AsyncIterator[Run]:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.gather(*tasks)
             await listener.close()
+
+
+async def make_node(client: RestClient) -> None:
+    """Make the node the fake kubelet plays, ready from the start."""
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"}}
+    await client.create(NODES, node)
+    await client.patch(NODES, None, "node-1", {"spec": {"taints": None}})
 
 
 @pytest.mark.parametrize("age", BINARIES)
@@ -105,6 +116,22 @@ async def test_rollouts_are_followed_undone_and_listed(age, kind, tmp_path):
         await run("scale", name, "--replicas=0")
         await run("delete", name)
         assert await run("get", "replicasets,controllerrevisions", "-o", "name") == ""
+
+
+@pytest.mark.parametrize("age", BINARIES)
+async def test_rollouts_of_daemon_sets_too(age, tmp_path):
+    if shutil.which(BINARIES[age]) is None:
+        pytest.skip(f"{BINARIES[age]} is not installed")
+    async with kubectl(BINARIES[age], tmp_path) as run:
+        await run("apply", "-f", "-", stdin=MANIFEST.format(kind="DaemonSet").replace("  replicas: 3\n", ""))
+        for image in ("app:2", "app:3"):
+            await run("set", "image", "ds/web", f"main={image}")
+            await run("rollout", "status", "ds/web", "--timeout=30s")
+            assert await images(run) == {image}
+        await run("rollout", "undo", "ds/web")
+        await run("rollout", "status", "ds/web", "--timeout=30s")
+        assert await images(run) == {"app:2"}
+        assert revisions(await run("rollout", "history", "ds/web")) == [1, 3, 4]
 
 
 async def images(run: Run) -> set[str]:
