@@ -7,7 +7,7 @@ from homeport.api.validation import addresses, names
 from homeport.api.validation.differences import difference
 from homeport.api.validation.errors import FieldError, GoStruct, forbidden, refused
 from homeport.api.validation.metadata import validate_metadata, validate_metadata_update
-from homeport.api.validation.pods import pod_only, validate_pod_spec
+from homeport.api.validation.pods import pod_only, validate_deletion_cost, validate_pod_spec
 
 __all__ = [
     "validate_ephemeral_update",
@@ -32,6 +32,7 @@ def validate_pod_update(new: Tree, old: Tree) -> list[FieldError]:
     after, before = new["spec"], old["spec"]
     errors = validate_metadata_update(new["metadata"], old["metadata"])
     errors += validate_metadata(new["metadata"], name_rule=names.dns1123_subdomain)
+    errors += validate_deletion_cost(new["metadata"])
     errors += validate_pod_spec(after, "spec") + pod_only(after)
     for group in ("containers", "initContainers"):
         if len(after.get(group) or ()) != len(before.get(group) or ()):
