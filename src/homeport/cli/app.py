@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "kubeconfig": "kubeconfig",
     "run": "run",
     "dig": "dig",
+    "dns": "dns",
     "get": "objects",
     "apply": "objects",
     "delete": "objects",

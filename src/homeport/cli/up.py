@@ -35,6 +35,13 @@ def _parts(_: click.Context, __: click.Parameter, value: str | None) -> tuple[st
 @click.option("--without", callback=_parts, metavar="PART,…", help=f"Leave parts out: {', '.join(PARTS)}.")
 @click.option("--api-port", type=click.IntRange(0, 65535), help="Port of the API on 127.0.0.1; 0 chooses one.")
 @click.option("--dns-port", type=click.IntRange(0, 65535), help="Port of the DNS on 127.0.0.1; 0 chooses one.")
+@click.option(
+    "--dns",
+    "dns_options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set the DNS server: cache=30, lag=2, stub=corp.example=10.0.0.53, … (kept; `homeport dns -h` lists them).",
+)
 @click.option("--token-file", "tokens", type=click.Path(exists=True, dir_okay=False), help="Static tokens (CSV).")
 @click.option("--disable-admission", callback=_parts, metavar="PLUGIN,…", help="Leave admission plugins out.")
 @click.option("-n", "--namespace", default="default", show_default=True, help="For objects that name none.")
@@ -48,6 +55,7 @@ def up(
     without: tuple[str, ...] | None,
     api_port: int | None,
     dns_port: int | None,
+    dns_options: tuple[str, ...],
     tokens: str | None,
     disable_admission: tuple[str, ...] | None,
     namespace: str,
@@ -70,6 +78,7 @@ def up(
             without=without,
             api_port=api_port,
             dns_port=dns_port,
+            dns_options=_dns_options(dns_options),
             tokens=str(Path(tokens).absolute()) if tokens else None,
             disabled_admission=disable_admission,
         )
@@ -92,6 +101,18 @@ def _look_at_host(settings: Any) -> None:
     if missing:
         lines = [f"  {one.what}: {one.found}; mend it: {one.remedy}" for one in missing]
         raise fail("\n".join(["this host lacks what the cluster needs (`homeport doctor` tells all):", *lines]))
+
+
+def _dns_options(words: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return the words checked; None when there are none: the kept ones stay."""
+    from homeport.dns.options import OptionError, parse_options
+    from homeport.engine.settings import SettingsError
+
+    try:
+        parse_options(words)
+    except OptionError as error:
+        raise SettingsError(str(error)) from error
+    return words or None
 
 
 def _alias(data: Path, images: Sequence[str]) -> None:

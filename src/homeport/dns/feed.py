@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from homeport.api.resources import find
+from homeport.api.resources import Resource, find
 from homeport.client.contract import Object
 from homeport.client.informer import Informer, InformerFactory
 from homeport.dns import objects
@@ -24,28 +24,29 @@ class Feed:
         self._server = server
         self._use_pod_names = server.settings.endpoint_pod_names
         self._lag = Lag(server.settings.emulation.lag)
-        self._informers = [
-            self._follow(factory.informer(find("Namespace")), self._put_namespace, self._drop_namespace),
-            self._follow(factory.informer(find("Service")), self._put_service, self._drop_service),
-            self._follow(
-                factory.informer(find("EndpointSlice", "discovery.k8s.io")),
-                self._late(self._put_slice),
-                self._late(self._drop_slice),
-            ),
-        ]
+        self._informers: dict[str, Informer] = {}
+        self._follow(factory, find("Namespace"), self._put_namespace, self._drop_namespace)
+        self._follow(factory, find("Service"), self._put_service, self._drop_service)
+        slices = find("EndpointSlice", "discovery.k8s.io")
+        self._follow(factory, slices, self._late(self._put_slice), self._late(self._drop_slice))
         if server.settings.pods is PodRecords.VERIFIED:
-            self._informers.append(self._follow(factory.informer(find("Pod")), self._put_pod, self._drop_pod))
+            self._follow(factory, find("Pod"), self._put_pod, self._drop_pod)
+
+    def missing(self) -> list[str]:
+        """Return the collections whose first list is not in yet."""
+        return [plural for plural, informer in self._informers.items() if not informer.synced.is_set()]
 
     async def run(self) -> None:
         """Declare the server in sync once every first list is in, then stay; ends by cancellation only."""
-        for informer in self._informers:
+        for informer in self._informers.values():
             await informer.synced.wait()
         self._server.synced()
 
-    @staticmethod
-    def _follow(informer: Informer, put: Callable[[Object], None], drop: Callable[[Object], None]) -> Informer:
+    def _follow(
+        self, factory: InformerFactory, kind: Resource, put: Callable[[Object], None], drop: Callable[[Object], None]
+    ) -> None:
+        informer = self._informers[kind.plural] = factory.informer(kind)
         informer.add_handler(add=put, update=lambda _, new: put(new), delete=drop)
-        return informer
 
     def _late(self, apply: Callable[[Object], None]) -> Callable[[Object], None]:
         """Return the same call, made after the emulated lag once the first lists are in."""

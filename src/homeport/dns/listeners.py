@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 
 from homeport.dns.memo import Memo
 
-__all__ = ["TcpListener", "UdpListener"]
+__all__ = ["LogAnswer", "TcpListener", "UdpListener"]
 
 Respond: TypeAlias = Callable[[bytes, bool], Awaitable[bytes | None]]
 """(message, over TCP) → reply, or None for silence."""
@@ -23,16 +23,20 @@ Respond: TypeAlias = Callable[[bytes, bool], Awaitable[bytes | None]]
 RespondStream: TypeAlias = Callable[[bytes], Awaitable[Sequence[bytes]]]
 """message → the replies to it: none for silence, several for a whole zone."""
 
+LogAnswer: TypeAlias = Callable[[Any, str, bytes, bytes | None, float], None]
+"""(peer, transport, message, reply, seconds) → nothing."""
+
 IDLE_SECONDS: Final = 10.0
 MAX_PENDING: Final = 128
 RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 
 
 class UdpListener:
-    """Serves one bound UDP socket until closed. Owns the socket."""
+    """Serves one bound UDP socket until closed. Owns the socket. `given` counts the replies that were kept."""
 
-    def __init__(self, sock: socket.socket, memo: Memo, respond: Respond) -> None:
-        self._sock, self._memo, self._respond = sock, memo, respond
+    def __init__(self, sock: socket.socket, memo: Memo, respond: Respond, log: LogAnswer | None = None) -> None:
+        self.given = 0
+        self._sock, self._memo, self._respond, self._log = sock, memo, respond, log
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -51,6 +55,7 @@ class UdpListener:
                 known = table.get(key) or memo.absent.get(key)
                 if known is not None:
                     send(data[:2] + known(), peer)
+                    self.given += 1
                     continue
             except ConnectionError:
                 continue  # an ICMP error about an earlier reply
@@ -70,7 +75,10 @@ class UdpListener:
         task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, data: bytes, peer: Any) -> None:
+        started = self._loop.time()
         reply = await self._respond(data, False)
+        if self._log is not None:
+            self._log(peer, "udp", data, reply, self._loop.time() - started)
         if reply is not None:
             with contextlib.suppress(OSError):  # the asker is gone, or not reachable: nobody to tell
                 self._sock.sendto(reply, peer)
@@ -98,8 +106,8 @@ class TcpListener:
     With a TLS context it speaks DNS over TLS (RFC 7858), which differs in nothing else.
     """
 
-    def __init__(self, respond: RespondStream) -> None:
-        self._respond = respond
+    def __init__(self, respond: RespondStream, log: LogAnswer | None = None) -> None:
+        self._respond, self._log = respond, log
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -121,10 +129,15 @@ class TcpListener:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection; whoever stops writing still gets what was asked."""
         pending = asyncio.Semaphore(MAX_PENDING)
+        loop, peer = asyncio.get_running_loop(), writer.get_extra_info("peername")
 
         async def answer(message: bytes) -> None:
+            started = loop.time()
             try:
-                for reply in await self._respond(message):
+                replies = await self._respond(message)
+                if self._log is not None:
+                    self._log(peer, "tcp", message, replies[0] if replies else None, loop.time() - started)
+                for reply in replies:
                     if writer.is_closing():
                         return
                     writer.write(struct.pack("!H", len(reply)) + reply)

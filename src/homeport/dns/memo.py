@@ -26,16 +26,18 @@ class Memo:
     """`table[query[2:]]()`, else `absent[query[2:]]()`, is a reply without its id, in the next order of addresses.
 
     `table` is one object for ever; `absent` is replaced, so readers look it up anew each time.
+    Once `closed`, nothing is taken in.
     """
 
     def __init__(self) -> None:
         self.table: dict[bytes, Callable[[], bytes]] = {}
         self.absent: dict[bytes, Callable[[], bytes]] = {}
+        self.closed = False
         self._by_service: dict[ServiceKey, dict[str, set[bytes]]] = {}
 
     def keep(self, query: bytes, reply: Reply) -> None:
         """Remember a reply that depends on the index alone."""
-        if not reply.local or len(query) > MAX_QUERY_LENGTH:
+        if self.closed or not reply.local or len(query) > MAX_QUERY_LENGTH:
             return
         key = query[2:]
         made = cycle([order[2:] for order in reply.orders]).__next__

@@ -35,12 +35,14 @@ class Reply:
     names     the parts of Services it was made from: when one changes, the reply is out of date
     local     it depends on the index alone, so it may be kept until then
     absent    it says that something is not there, and carries the serial: out of date at any change
+    type      of the question; 0 where it could not be read
     """
 
     orders: tuple[bytes, ...]
     names: frozenset[Part] = frozenset()
     local: bool = False
     absent: bool = False
+    type: int = 0
 
 
 ReplySteps: TypeAlias = Generator[Question, "Answer | None", "Reply | None"]
@@ -94,7 +96,13 @@ def respond(
         local = False
         upstream = yield onward
     orders = _orders(query, answer, settings, rng, limit, opt)
-    return Reply(orders, answer.names, local and answer.lasting, absent=bool(answer.authority) or not answer.names)
+    return Reply(
+        orders,
+        answer.names,
+        local and answer.lasting,
+        absent=bool(answer.authority) or not answer.names,
+        type=question.type,
+    )
 
 
 def _orders(

@@ -10,9 +10,10 @@ from typing import Final
 from homeport.clock import Clock
 from homeport.dns.answercache import AnswerCache, Lifetimes
 from homeport.dns.index import Index
-from homeport.dns.listeners import TcpListener, UdpListener
+from homeport.dns.listeners import LogAnswer, TcpListener, UdpListener
 from homeport.dns.memo import Memo
 from homeport.dns.message import FormatError, parse_query, peek_header
+from homeport.dns.metrics import Counts
 from homeport.dns.objects import Part
 from homeport.dns.records import Answer, Question
 from homeport.dns.reply import respond
@@ -48,10 +49,13 @@ class DnsServer:
         rng: random.Random,
         ask: Callable[[Question], Awaitable[Answer | None]],
         monotonic: Callable[[], float] = _loop_time,
+        log: LogAnswer | None = None,
     ) -> None:
         self.settings, self.index, self.memo = settings, Index(int(clock.now()), synced=False), Memo()
+        self.memo.closed = log is not None
+        self.counts = Counts()
         self.cache = _emulated_cache(settings.emulation, monotonic)
-        self._clock, self._rng, self._ask = clock, rng, ask
+        self._clock, self._rng, self._ask, self._log = clock, rng, ask, log
         self._listeners: list[UdpListener | TcpListener] = []
 
     def now(self) -> float:
@@ -59,6 +63,7 @@ class DnsServer:
 
     def changed(self, names: Iterable[Part]) -> None:
         """Move the serial and forget the replies made from these parts of Services."""
+        self.counts.changes += 1
         self.index.touch(self._clock.now())
         self.memo.drop(names)
 
@@ -69,6 +74,8 @@ class DnsServer:
 
     async def respond(self, message: bytes, tcp: bool) -> bytes | None:
         """Return the reply to one message, asking upstream where the answer lies outside."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         steps = respond(message, self.index, self.settings, self._rng, tcp=tcp, cache=self.cache)
         upstream: Answer | None = None
         while True:
@@ -78,11 +85,14 @@ class DnsServer:
                 reply = stop.value
                 break
             upstream = await self._ask(question)
+        self.counts.seconds += loop.time() - started
         if reply is None:
             return None
         if not tcp:
             self.memo.keep(message, reply)
-        return bytes(reply.orders[0])
+        wire: bytes = reply.orders[0]
+        self.counts.made["tcp" if tcp else "udp", reply.type, wire[3] & 0xF] += 1
+        return wire
 
     async def respond_stream(self, message: bytes) -> Sequence[bytes]:
         """Return all replies to a message that came over TCP; whole zones take several."""
@@ -95,12 +105,16 @@ class DnsServer:
         reply = await self.respond(message, True)
         return () if reply is None else (reply,)
 
+    def given(self) -> int:
+        """Return how many kept replies the UDP listeners gave."""
+        return sum(one.given for one in self._listeners if isinstance(one, UdpListener))
+
     async def serve_udp(self, sock: socket.socket) -> None:
-        self._listeners.append(UdpListener(sock, self.memo, self.respond))
+        self._listeners.append(UdpListener(sock, self.memo, self.respond, self._log))
 
     async def serve_tcp(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Serve a bound socket; with a TLS context as DNS over TLS."""
-        listener = TcpListener(self.respond_stream)
+        listener = TcpListener(self.respond_stream, self._log)
         await listener.start(sock, tls)
         self._listeners.append(listener)
 

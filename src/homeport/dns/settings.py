@@ -66,7 +66,7 @@ class DnsSettings:
     hosts: HostTable = field(default_factory=HostTable)
     rewrites: tuple[Rewrite, ...] = ()
     transfer: bool = False
-    emulation: Emulation = Emulation()
+    emulation: Emulation = field(default_factory=Emulation)
 
     @property
     def primary(self) -> Name:

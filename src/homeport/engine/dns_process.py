@@ -5,16 +5,16 @@ to open the listening sockets there. Sockets stay in the namespace they were ope
 """
 
 import argparse
-import asyncio
 import json
 import logging
 import random
 import socket
+import ssl
 import threading
 from pathlib import Path
-from typing import Final
 
 from homeport.clock import WallClock
+from homeport.dns.sockets import DNS_PORT, LOOPBACK, TLS_PORT, Sockets, open_sockets, tls_context
 from homeport.engine.directory import DataDirectory, write_atomically
 from homeport.engine.node_process import run_until_told
 from homeport.engine.ports import Ports
@@ -24,50 +24,36 @@ from homeport.node.namespaces import Holder, enter, find_holder
 
 __all__ = ["main"]
 
-DNS_PORT: Final = 53
-LOOPBACK: Final = "127.0.0.1"
-IP_FREEBIND: Final = 15
-"""Bind before the address is there (ip(7)): the node may still be setting up the cluster's network."""
 
-
-def _pair(address: str, port: int, *, free: bool = False) -> tuple[socket.socket, socket.socket]:
-    """Return a UDP and a listening TCP socket on the same port; port 0 finds one that is free for both."""
-    for _ in range(50):
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if free:
-            for sock in (udp, tcp):
-                sock.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
-        try:
-            udp.bind((address, port))
-            tcp.bind((address, udp.getsockname()[1]))
-            tcp.listen(128)
-        except OSError:
-            udp.close()
-            tcp.close()
-            if port:
-                raise
-            continue
-        return udp, tcp
-    raise OSError("no port is free for both UDP and TCP")
-
-
-def _host_pair(ports: Ports, wanted: int) -> tuple[socket.socket, socket.socket]:
-    """Listen on loopback: on the wanted port, else the one used last, else any."""
+def _host_sockets(ports: Ports, wanted: int, *, tls: bool) -> Sockets:
+    """Listen on loopback: on the wanted port, else the one used last, else any; TLS always as the last two."""
+    tls_port = _free_or_last(ports.last("dns-tls")) if tls else None
     try:
-        pair = _pair(LOOPBACK, wanted or ports.last("dns"))
+        opened = open_sockets(LOOPBACK, wanted or ports.last("dns"), tls_port=tls_port)
     except OSError:
         if wanted:
             raise
-        pair = _pair(LOOPBACK, 0)
-    ports.keep("dns", pair[0].getsockname()[1])
-    return pair
+        opened = open_sockets(LOOPBACK, 0, tls_port=tls_port)
+    ports.keep("dns", opened.resolver.port)
+    if opened.tls_port:
+        ports.keep("dns-tls", opened.tls_port)
+    return opened
 
 
-def _inside(holder: Holder, address: str) -> tuple[socket.socket, socket.socket]:
+def _free_or_last(port: int) -> int:
+    """Return the port if nobody listens on it, else 0."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return 0
+    return port
+
+
+def _inside(holder: Holder, address: str, *, tls: bool) -> Sockets:
     """Open the cluster's own sockets from a thread that enters its network."""
-    opened: list[tuple[socket.socket, socket.socket]] = []
+    opened: list[Sockets] = []
     trouble: list[OSError] = []
 
     def work() -> None:
@@ -76,7 +62,7 @@ def _inside(holder: Holder, address: str) -> tuple[socket.socket, socket.socket]
             # In a network namespace without any address the kernel takes every address for a broadcast one, and a
             # socket bound to such sends from whatever address is nearest. One address, and it looks properly.
             syscalls.loopback_up()
-            opened.append(_pair(address, DNS_PORT, free=True))
+            opened.append(open_sockets(address, DNS_PORT, tls_port=TLS_PORT if tls else None, free=True))
         except OSError as error:
             trouble.append(error)
 
@@ -88,45 +74,37 @@ def _inside(holder: Holder, address: str) -> tuple[socket.socket, socket.socket]
     return opened[0]
 
 
+def _tls(directory: DataDirectory, settings: ClusterSettings) -> ssl.SSLContext:
+    """Return what DNS over TLS is served with: a certificate of the cluster's authority."""
+    from homeport.server.pki import Pki
+
+    pki = Pki(directory.pki, WallClock(), random.Random())
+    service = "kube-dns.kube-system.svc"
+    names = [service, f"{service}.{settings.domain}", "localhost", settings.dns_address, LOOPBACK]
+    pki.server(names, "dns", "kube-dns")
+    return tls_context(pki.path("dns", "crt"), pki.path("dns", "key"))
+
+
 async def serve(
-    directory: DataDirectory, settings: ClusterSettings, sockets: list[tuple[socket.socket, socket.socket]]
+    directory: DataDirectory, settings: ClusterSettings, sockets: list[Sockets], tls: ssl.SSLContext | None
 ) -> None:
     """Serve until cancelled."""
     from homeport.client.http import HttpTransport
-    from homeport.client.informer import InformerFactory
     from homeport.client.rest import RestClient
     from homeport.client.settings import unix_settings
-    from homeport.dns.feed import Feed
-    from homeport.dns.forward import Forwarder
-    from homeport.dns.hostconf import HostResolvers
-    from homeport.dns.name import fold, from_text
-    from homeport.dns.server import DnsServer
-    from homeport.dns.settings import REVERSE_ROOTS, DnsSettings
+    from homeport.dns.options import parse_options
+    from homeport.dns.service import run_service
 
-    rng = random.Random()
-    served = DnsSettings(
-        zones=(fold(from_text(settings.domain)), *REVERSE_ROOTS),
-        fallthrough=REVERSE_ROOTS,
-        own_addresses=(settings.dns_address,),
-    )
-    forwarder = Forwarder({(): HostResolvers().current}, rng, asyncio.get_running_loop().time)
-    server = DnsServer(served, WallClock(), rng, forwarder.ask)
-    factory = InformerFactory(RestClient(HttpTransport(unix_settings(str(directory.api_socket))), "homeport-dns"), rng)
-    feed = Feed(factory, server)
-    for udp, tcp in sockets:
-        await server.serve_udp(udp)
-        await server.serve_tcp(tcp)
-    try:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(factory.run())
-            group.create_task(feed.run())
-    finally:
-        await server.close()
-        await forwarder.close()
+    options = parse_options(settings.dns_options)
+    client = RestClient(HttpTransport(unix_settings(str(directory.api_socket))), "homeport-dns")
+    served = options.settings(settings.domain, (settings.dns_address,))
+    await run_service(client, served, options, sockets, WallClock(), random.Random(), tls=tls)
 
 
 def main() -> None:
     """Run the process: `python -m homeport.engine.dns_process --data DIRECTORY`."""
+    from homeport.dns.options import parse_options
+
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, required=True)
     directory = DataDirectory(parser.parse_args().data)
@@ -134,15 +112,18 @@ def main() -> None:
     settings = directory.load()
     if settings is None:
         raise SystemExit(f"{directory.path} holds no cluster")
-    host = _host_pair(Ports(directory), settings.dns_port)
+    tls = _tls(directory, settings) if parse_options(settings.dns_options).tls else None
+    host = _host_sockets(Ports(directory), settings.dns_port, tls=tls is not None)
     sockets = [host]
     holder = find_holder(directory.run)
     if holder is not None:
         enter(holder, user=True, mount=False, net=False)
-        sockets.append(_inside(holder, settings.dns_address))
-    address, port = host[0].getsockname()
-    write_atomically(directory.run / "dns.json", json.dumps({"host": address, "port": port}) + "\n")
-    run_until_told(serve(directory, settings, sockets))
+        sockets.append(_inside(holder, settings.dns_address, tls=tls is not None))
+    endpoint = {"host": LOOPBACK, "port": host.resolver.port}
+    if tls is not None:
+        endpoint["tls_port"] = host.tls_port
+    write_atomically(directory.run / "dns.json", json.dumps(endpoint) + "\n")
+    run_until_told(serve(directory, settings, sockets, tls))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ class ClusterSettings:
     without              names of `PARTS` that this engine does not run
     tokens               a file of static tokens: `token,user,uid,"group1,group2"` a line; empty for none
     disabled_admission   names of admission plugins that are left out
+    dns_options          `NAME=VALUE` words of the DNS server (homeport.dns.options)
     """
 
     name: str = "default"
@@ -43,6 +44,7 @@ class ClusterSettings:
     without: tuple[str, ...] = ()
     tokens: str = ""
     disabled_admission: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

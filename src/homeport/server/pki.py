@@ -56,15 +56,15 @@ class Pki:
     def ca_path(self) -> Path:
         return self._folder / "ca.crt"
 
-    def server(self, names: Sequence[str]) -> Credential:
-        """Return the server's credential for these names and addresses; made anew when they change."""
+    def server(self, names: Sequence[str], file: str = "apiserver", user: str = "kube-apiserver") -> Credential:
+        """Return a server's credential for these names and addresses, kept under `file`; made anew when they change."""
         wanted = "\n".join(names)
-        listed = self._folder / "apiserver.names"
-        found = self._read("apiserver")
+        listed = self._folder / f"{file}.names"
+        found = self._read(file)
         if found is not None and listed.exists() and listed.read_text() == wanted:
             return found
-        made = self._issue("kube-apiserver", (), names, ExtendedKeyUsageOID.SERVER_AUTH)
-        self._write("apiserver", made)
+        made = self._issue(user, (), names, ExtendedKeyUsageOID.SERVER_AUTH)
+        self._write(file, made)
         listed.write_text(wanted)
         return made
 
