@@ -4,6 +4,7 @@ import gc
 import socket
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import kubernetes
@@ -167,9 +168,8 @@ class TestOfficial:
 @pytest.fixture(scope="module")
 def light(cluster: Cluster) -> Iterator[lightkube.Client]:
     config = lightkube.KubeConfig.from_file(cluster.data / "kubeconfig")
-    client = lightkube.Client(config=config, namespace="default", field_manager="test")
-    yield client
-    client._client.close()  # there is no public way
+    with closing(lightkube.Client(config=config, namespace="default", field_manager="test")) as client:
+        yield client
 
 
 class TestLightkube:

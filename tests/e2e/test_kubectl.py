@@ -2,11 +2,8 @@
 
 import json
 import os
-import pty
 import re
-import select
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +14,7 @@ import pytest
 from tests.e2e.cluster import OLD_KUBECTL, Cluster, Make
 from tests.e2e.conftest import needs
 from tests.e2e.observe import until
+from tests.e2e.typist import Typist
 
 SLEEPER = Path(__file__).parent / "manifests" / "sleeper.yaml"
 SCRIPT = "trap 'exit 0' TERM; echo started; sleep 3600 & wait"
@@ -392,40 +390,11 @@ def test_exec_passes_standard_input(k: Kubectl) -> None:
     assert k("exec", "-i", "db-0", "--", "wc", "-c", stdin=text).strip() == str(len(text))
 
 
-class Typist:
-    """A person at a terminal: types, and reads what the screen shows."""
-
-    def __init__(self, command: list[str], env: dict[str, str]) -> None:
-        self.pid, self.terminal = pty.fork()
-        if self.pid == 0:
-            os.execvpe(command[0], command, env)
-        self.screen = ""
-
-    def type(self, text: str) -> None:
-        os.write(self.terminal, text.encode())
-
-    def sees(self, text: str, seconds: float = 30) -> None:
-        deadline = time.monotonic() + seconds
-        while text not in self.screen:
-            left = deadline - time.monotonic()
-            assert left > 0, f"{text!r} never appeared: {self.screen!r}"
-            if select.select([self.terminal], [], [], left)[0]:
-                try:
-                    self.screen += os.read(self.terminal, 65536).decode(errors="replace")
-                except OSError:
-                    assert text in self.screen, f"ended without {text!r}: {self.screen!r}"
-
-    def leaves(self) -> int:
-        _, status = os.waitpid(self.pid, 0)
-        os.close(self.terminal)
-        return os.waitstatus_to_exitcode(status)
-
-
 def test_exec_with_a_terminal(k: Kubectl) -> None:
     typist = Typist(k.command("exec", "-it", "db-0", "--", "sh"), k.cluster.env)
     typist.type("tty && echo a$((1 + 1))b\r")
     typist.sees("a2b")
-    assert "/dev/" in typist.screen
+    assert "/dev/" in typist.text
     typist.type("exit 5\r")
     typist.sees("exit 5")
     assert typist.leaves() == 5

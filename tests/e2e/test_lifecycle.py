@@ -69,7 +69,7 @@ def test_status_tells_what_scripts_need(running: Cluster) -> None:
     assert seen["counts"] == counts
 
 
-@pytest.mark.parametrize("part", ["node", "dns"])
+@pytest.mark.parametrize("part", ["node", "dns", "holder"])
 def test_a_killed_part_comes_back_and_pods_notice_nothing(running: Cluster, part: str) -> None:
     before, old = identity(running), pids(running)[part]
     kill([old])

@@ -38,7 +38,7 @@ def place() -> Iterator[Path]:
 def cluster(place: Path) -> Iterator[Cluster]:
     needs("nft", "ip", "setpriv", "nginx")
     state = place / "state"
-    environment = {"HOME": str(place), "USER": "", "LOGNAME": ""}
+    environment = {"HOME": str(place), "USER": "", "LOGNAME": "", "PATH": "/usr/local/bin:/usr/bin:/bin"}
     cluster = Cluster("rootless", state, environment)
     if os.geteuid() == 0:
         _copy_code(place / "code")

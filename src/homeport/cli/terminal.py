@@ -22,7 +22,7 @@ class Terminal:
     def __enter__(self) -> "Terminal":
         if self._raw:
             self._before = termios.tcgetattr(sys.stdin)
-            tty.setraw(sys.stdin)
+            tty.setraw(sys.stdin, termios.TCSADRAIN)  # what was typed ahead stays
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -47,6 +47,24 @@ class Terminal:
 
     async def read(self) -> AsyncIterator[bytes]:
         """Yield what is typed or piped in, until its end."""
-        loop = asyncio.get_running_loop()
-        while data := await loop.run_in_executor(None, os.read, sys.stdin.fileno(), 65536):
+        descriptor = sys.stdin.fileno()
+        while True:
+            await _readable(descriptor)
+            data = os.read(descriptor, 65536)
+            if not data:
+                return
             yield data
+
+
+async def _readable(descriptor: int) -> None:
+    """Wait until there is something to read, without a thread that would outlive the wish for it."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    try:
+        loop.add_reader(descriptor, ready.set)
+    except PermissionError:  # a regular file: never makes anybody wait (epoll_ctl(2))
+        return
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(descriptor)
