@@ -400,6 +400,20 @@ def test_exec_with_a_terminal(k: Kubectl) -> None:
     assert typist.leaves() == 5
 
 
+def test_run_once_and_remove(k: Kubectl) -> None:
+    words = ("--image=homeport.local/host", "--restart=Never", "--", "sh", "-c", "read -r line; echo got $line")
+    assert "got this" in k("run", "-i", "--rm", "once", *words, stdin="this\n")
+    assert "not found" in k.complaint("get", "pod", "once")
+
+
+def test_copy_there_and_back(k: Kubectl, tmp_path: Path) -> None:
+    sent = tmp_path / "sent"
+    sent.write_bytes(os.urandom(300_000))
+    k("cp", str(sent), "db-0:/tmp/copied")
+    k("cp", "db-0:/tmp/copied", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_bytes() == sent.read_bytes()
+
+
 def test_port_forward(k: Kubectl) -> None:
     serve = "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port=8000)"
     k("run", "served", "--image=homeport.local/host", "--restart=Never", "--", "python3", "-c", serve)

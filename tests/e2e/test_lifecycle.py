@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from homeport.engine.hoststate import snapshot
+from homeport.node.runtime.state import living_containers, living_sandboxes
 from tests.e2e.cluster import Cluster, Make
 from tests.e2e.conftest import needs
 from tests.e2e.observe import (
@@ -137,6 +138,30 @@ def test_a_pod_that_died_while_nobody_watched_is_started_again(running: Cluster)
     assert container != before["echo-1"][1][0][0]
     assert restarts == before["echo-1"][1][0][1] + 1
     serves(running)
+
+
+def test_after_everything_died_at_once_as_in_a_power_cut(running: Cluster) -> None:
+    running.homeport("exec", "echo-1", "--", "sh", "-c", "echo kept >/data/power; sync")
+    before = identity(running)
+    run = running.data / "run"
+    kill([*pids(running).values(), *living_containers(run), *living_sandboxes(run)])
+    running.homeport("up", "-f", str(ECHO))
+    after = identity(running)
+    assert {name: pod[0] for name, pod in after.items()} == {name: pod[0] for name, pod in before.items()}
+    assert running.homeport("exec", "echo-1", "--", "cat", "/data/power") == "kept\n"
+    serves(running)
+
+
+@pytest.mark.parametrize("place", ["deep/" + "/".join(["directory" * 4] * 6), "with space/and 'quotes'", "ümläut/日本"])
+def test_the_data_may_lie_anywhere(tmp_path: Path, place: str) -> None:
+    cluster = Cluster("anywhere", tmp_path / place)
+    try:
+        cluster.homeport("up", "-f", str(ECHO))
+        serves(cluster)
+        assert cluster.homeport("exec", "echo-0", "--", "hostname") == "echo-0\n"
+        assert cluster.kubectl("logs", "echo-0") == "listening\n"
+    finally:
+        cluster.down("--purge")
 
 
 def test_data_and_names_outlive_down(running: Cluster) -> None:
