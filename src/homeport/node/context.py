@@ -8,6 +8,7 @@ from homeport.client.contract import Client, Object
 from homeport.clock import Clock
 from homeport.node.environment import Facts
 from homeport.node.events import Recorder
+from homeport.node.handlers import Prober, probe_for_real
 from homeport.node.network.contract import Network
 from homeport.node.objects import ObjectCache
 from homeport.node.pulling import ImagePuller
@@ -46,6 +47,7 @@ class NodeContext:
     capacity: Capacity
     services: Callable[[], Sequence[Object]]
     started_at: float
+    prober: Prober = probe_for_real
 
     @property
     def host_ips(self) -> tuple[str, ...]:

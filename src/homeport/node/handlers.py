@@ -4,16 +4,16 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urljoin, urlsplit
 
 from homeport.node import grpc_health
 from homeport.node.command import expand
-from homeport.node.pod import ContainerDef, ExecAction, GrpcAction, Handler, HttpAction, SleepAction, TcpAction
+from homeport.node.pod import ContainerDef, ExecAction, GrpcAction, Handler, HttpAction, Pod, Probe, SleepAction, TcpAction
 from homeport.node.reach import HttpAnswer, Reach, go_error
 from homeport.node.runtime.contract import ExecSession, ExecSpec, Runtime, RuntimeFailure
 
-__all__ = ["HandlerError", "Outcome", "Target", "run_hook", "run_probe"]
+__all__ = ["HandlerError", "Outcome", "Prober", "Target", "probe_for_real", "run_hook", "run_probe"]
 
 OUTPUT_LIMIT: Final = 10 * 1024
 REDIRECT_LIMIT: Final = 10
@@ -43,6 +43,17 @@ class Target:
     address: str
     version: str
     environment: Mapping[str, str]
+
+
+class Prober(Protocol):
+    """Carries out one probe of a container of a pod; raises HandlerError."""
+
+    async def __call__(self, pod: Pod, probe: Probe, target: Target) -> Outcome: ...
+
+
+async def probe_for_real(pod: Pod, probe: Probe, target: Target) -> Outcome:
+    """The `Prober` of every node that is not simulated."""
+    return await run_probe(probe.handler, target, probe.timeout)
 
 
 async def run_probe(handler: Handler, target: Target, timeout: float) -> Outcome:

@@ -15,8 +15,9 @@ from homeport.client.events import EventRecorder
 from homeport.client.informer import InformerFactory
 from homeport.clock import Clock
 from homeport.node.agent import Agent
-from homeport.node.context import NodeContext
+from homeport.node.context import Capacity, NodeContext
 from homeport.node.eviction import Evictions
+from homeport.node.handlers import Prober, probe_for_real
 from homeport.node.network.contract import Network
 from homeport.node.node_object import NodeObject, machine_capacity
 from homeport.node.objects import ObjectCache
@@ -37,7 +38,12 @@ NODES: Final = find("Node")
 
 @dataclass(frozen=True, slots=True)
 class NodeParts:
-    """Everything a node is made of."""
+    """Everything a node is made of.
+
+    capacity  what the node has; None asks the machine
+    prober    carries out probes
+    listens   whether the node serves its own HTTP API
+    """
 
     settings: NodeSettings
     client: Client
@@ -48,6 +54,9 @@ class NodeParts:
     reach: Reach
     mounts: Mounts
     rng: random.Random
+    capacity: Capacity | None = None
+    prober: Prober = probe_for_real
+    listens: bool = True
 
 
 async def run_node(
@@ -69,7 +78,7 @@ async def serve_node(parts: NodeParts) -> None:
     pods = informers.informer(PODS, field_selector=f"spec.nodeName={settings.name}")
     services = informers.informer(SERVICES)
     nodes = informers.informer(NODES, field_selector=f"metadata.name={settings.name}")
-    capacity = machine_capacity(settings)
+    capacity = parts.capacity or machine_capacity(settings)
     objects = ObjectCache(client, parts.rng)
     context = NodeContext(
         settings=settings,
@@ -86,6 +95,7 @@ async def serve_node(parts: NodeParts) -> None:
         capacity=capacity,
         services=services.list,
         started_at=clock.now(),
+        prober=parts.prober,
     )
     agent = Agent(context, pods, services, nodes)
     node = NodeObject(settings, client, clock, parts.runtime, parts.images, capacity, parts.network.gateway, recorder)
@@ -95,10 +105,11 @@ async def serve_node(parts: NodeParts) -> None:
         await node.run()
 
     evictions = Evictions(lambda: agent.workers.values())
-    server = NodeServer(settings.socket, agent, parts.runtime, parts.reach, clock)
     try:
         async with asyncio.TaskGroup() as group:
-            for part in (informers.run(), recorder.run(), register(), agent.run(), server.run(), evictions.run()):
+            for part in (informers.run(), recorder.run(), register(), agent.run(), evictions.run()):
                 group.create_task(part)
+            if parts.listens:
+                group.create_task(NodeServer(settings.socket, agent, parts.runtime, parts.reach, clock).run())
     finally:
         await objects.close()

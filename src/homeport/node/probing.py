@@ -7,7 +7,7 @@ from typing import Final
 from homeport.node.context import NodeContext
 from homeport.node.environment import literal_environment
 from homeport.node.events import PodEvents
-from homeport.node.handlers import Outcome, Target, run_probe
+from homeport.node.handlers import Outcome, Target
 from homeport.node.lifecycle import Running
 from homeport.node.pod import ContainerDef, Pod, Probe, ProbeKind
 from homeport.node.probes import Instance, probe_instance
@@ -68,7 +68,7 @@ class Probing:
                 context.settings.short_version,
                 environment,
             )
-            return await run_probe(probe.handler, target, probe.timeout)
+            return await context.prober(self._pod(), probe, target)
 
         told = _Told(container, running.container_id, self._records, self._events)
         await probe_instance(instance, perform, told, context.clock, self._ending)

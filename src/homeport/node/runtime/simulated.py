@@ -34,6 +34,7 @@ class Script:
     """What a simulated program does; times in seconds.
 
     runs_for     how long until it ends by itself with `code`; None: until stopped
+    starts_in    how long the runtime takes to start it, besides its own time
     stop_after   from SIGTERM to its end with `stop_code`; None ignores the signal
     output       lines it prints when it starts
     fails        raised instead of starting
@@ -46,6 +47,7 @@ class Script:
     output: tuple[str, ...] = ()
     fails: RuntimeFailure | None = None
     oom_killed: bool = False
+    starts_in: float = 0.0
 
 
 class SimulatedExec:
@@ -133,7 +135,7 @@ class SimulatedRuntime:
         self.start_seconds = start_seconds
         self._sandboxes: dict[str, Sandbox] = {}
         self._live: dict[str, _Live] = {}
-        self._subscribers: set[asyncio.Queue[Exit]] = set()
+        self._subscribers: dict[asyncio.Queue[Exit], None] = {}  # in order: a history repeats itself
         self._next_pid = 1000
 
     def specs(self) -> Sequence[ContainerSpec]:
@@ -170,7 +172,7 @@ class SimulatedRuntime:
         if sandbox is None or not sandbox.running:
             raise RuntimeFailure("CreateContainerError", f"sandbox {spec.sandbox_id} is not running")
         script = self.script(spec)
-        await asyncio.sleep(self.start_seconds)
+        await asyncio.sleep(self.start_seconds + script.starts_in)
         if script.fails is not None:
             raise script.fails
         self._next_pid += 1
@@ -200,18 +202,18 @@ class SimulatedRuntime:
         for timer in live.timers:
             timer.cancel()
 
-    def kill(self, container_id: str, code: int = 1) -> None:
-        """Let a container end by itself now."""
-        self._end(self._live[container_id], code, 0)
+    def kill(self, container_id: str, code: int = 1, *, out_of_memory: bool = False) -> None:
+        """Let a container end by itself now, or by the hand of the kernel when its memory is used up."""
+        self._end(self._live[container_id], code, 0, out_of_memory)
 
-    def _end(self, live: _Live, code: int, number: int) -> None:
+    def _end(self, live: _Live, code: int, number: int, out_of_memory: bool = False) -> None:
         if live.container.exit is not None:
             return
         for timer in live.timers:
             timer.cancel()
         for session in live.sessions:
             session.end(128 + signal.SIGKILL)
-        exit = Exit(live.spec.id, code, self.clock.now(), number, live.script.oom_killed)
+        exit = Exit(live.spec.id, code, self.clock.now(), number, out_of_memory or live.script.oom_killed)
         live.container = replace(live.container, exit=exit)
         for queue in self._subscribers:
             queue.put_nowait(exit)
@@ -223,7 +225,7 @@ class SimulatedRuntime:
 
     def exits(self) -> AsyncIterator[Exit]:
         queue: asyncio.Queue[Exit] = asyncio.Queue()
-        self._subscribers.add(queue)
+        self._subscribers[queue] = None
         return self._drain(queue)
 
     async def _drain(self, queue: asyncio.Queue[Exit]) -> AsyncIterator[Exit]:
@@ -231,7 +233,7 @@ class SimulatedRuntime:
             while True:
                 yield await queue.get()
         finally:
-            self._subscribers.discard(queue)
+            self._subscribers.pop(queue, None)
 
     @asynccontextmanager
     async def exec(self, container_id: str, spec: ExecSpec) -> AsyncIterator[ExecSession]:
