@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from homeport.cli.cluster import cluster_option, connected, fail, run_async
-from homeport.cli.manifests import ManifestError, read_manifests, resource_of
 from homeport.cli.output import print_json, print_table, print_yaml
+from homeport.client.manifests import ManifestError, read_manifests, resource_of
 
 namespace_option = click.option("-n", "--namespace", default="default", show_default=True, help="Which namespace.")
 

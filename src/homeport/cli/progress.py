@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self
 
-from homeport.cli.readiness import Verdict
+from homeport.client.readiness import Verdict
 
 if TYPE_CHECKING:
     from rich.live import Live

@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from homeport.cli.cluster import cluster_option, connected, directory_of, fail, run_async
-from homeport.cli.manifests import Manifest, ManifestError, read_manifests
 from homeport.cli.output import output_option, print_json
 from homeport.cli.waiting import ExpectedNode, Target, wait_until_ready
+from homeport.client.manifests import Manifest, ManifestError, read_manifests
 from homeport.engine.settings import PARTS
 
 DEFAULT_TIMEOUT = 180.0

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from homeport.api.resources import Resource, find
 from homeport.cli.progress import Progress
-from homeport.cli.readiness import Verdict, verdict
 from homeport.client.informer import Informer, InformerFactory
+from homeport.client.readiness import Verdict, verdict
 from homeport.clock import parse_time
 
 __all__ = ["ExpectedNode", "Target", "wait_until_ready"]

@@ -9,7 +9,17 @@ from urllib.parse import urljoin, urlsplit
 
 from homeport.node import grpc_health
 from homeport.node.command import expand
-from homeport.node.pod import ContainerDef, ExecAction, GrpcAction, Handler, HttpAction, Pod, Probe, SleepAction, TcpAction
+from homeport.node.pod import (
+    ContainerDef,
+    ExecAction,
+    GrpcAction,
+    Handler,
+    HttpAction,
+    Pod,
+    Probe,
+    SleepAction,
+    TcpAction,
+)
 from homeport.node.reach import HttpAnswer, Reach, go_error
 from homeport.node.runtime.contract import ExecSession, ExecSpec, Runtime, RuntimeFailure
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from homeport.cli.manifests import ManifestError, read_manifests, resource_of
+from homeport.client.manifests import ManifestError, read_manifests, resource_of
 
 SERVICE = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n"
 NAMESPACE = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from homeport.cli.readiness import pod_trouble, verdict
+from homeport.client.readiness import pod_trouble, verdict
 
 
 def replicated(kind: str, *, replicas: int = 3, generation: int = 2, spec: Any = None, **status: Any) -> dict[str, Any]:
