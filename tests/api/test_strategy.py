@@ -37,6 +37,23 @@ def test_a_new_object_starts_with_the_servers_status() -> None:
     assert created(CLAIM, {**claim(), "status": {"phase": "Bound"}})["status"] == {"phase": "Pending"}
 
 
+def claim_from(**sources: object) -> dict[str, object]:
+    body = claim()
+    return {**body, "spec": {**body["spec"], **sources}}
+
+
+def test_a_claims_two_data_sources_say_the_same() -> None:
+    other = {"apiGroup": None, "kind": "PersistentVolumeClaim", "name": "x"}
+    for field in ("dataSource", "dataSourceRef"):
+        spec = created(CLAIM, claim_from(**{field: other}))["spec"]
+        assert spec["dataSource"] == spec["dataSourceRef"] == other
+    crate = {"apiGroup": "example.com", "kind": "Crate", "name": "x"}
+    assert "dataSourceRef" not in created(CLAIM, claim_from(dataSource=crate))["spec"]
+    assert created(CLAIM, claim_from(dataSourceRef=crate))["spec"]["dataSource"] == crate
+    elsewhere = created(CLAIM, claim_from(dataSourceRef={**crate, "namespace": "n"}))["spec"]
+    assert not elsewhere.keys() & {"dataSource", "dataSourceRef"}
+
+
 def test_what_clients_may_not_set_is_dropped() -> None:
     metadata = {"name": "w", "generation": 7, "selfLink": "/x", "deletionTimestamp": "2026-01-01T00:00:00Z"}
     tree = created(DEPLOYMENT, {**workload(), "metadata": metadata})

@@ -62,6 +62,8 @@ RETURNS_DELETED_OBJECT: Final[frozenset[Key]] = frozenset(
 ORPHANS_BY_DEFAULT: Final[frozenset[Key]] = frozenset({("", "ReplicationController")})
 """Kinds whose dependents stay unless the request says otherwise."""
 
+_LEGACY_SOURCES: Final = frozenset({("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSnapshot")})
+
 GRACEFUL: Final[frozenset[Key]] = frozenset({("", "Pod")})
 """Kinds that are told to go before they are gone."""
 
@@ -134,7 +136,7 @@ def prepare_for_create(gvk: Gvk, tree: Tree, *, now: float) -> None:
             if "kubernetes" not in finalizers:
                 finalizers.append("kubernetes")
         case ("", "PersistentVolumeClaim"):
-            _mirror_data_source(tree["spec"])
+            _settle_data_source(tree["spec"], {})
         case ("", "PersistentVolume"):
             tree["status"]["lastPhaseTransitionTime"] = rfc3339(now)
         case ("apps", "StatefulSet"):
@@ -209,7 +211,7 @@ def _prepare_main(key: Key, new: Tree, old: Tree) -> None:
         case ("", "Pod") if any(gate for gate in old["spec"].get("schedulingGates", ())):
             _ungate(new)
         case ("", "PersistentVolumeClaim"):
-            _mirror_data_source(new["spec"])
+            _settle_data_source(new["spec"], old["spec"])
         case ("apps", "StatefulSet"):
             _drop_max_unavailable(new, old)
         case ("apps", "DaemonSet"):
@@ -282,8 +284,14 @@ def _ungate(new: Tree) -> None:
     new["status"] = {**_without(new["status"], "conditions"), **({"conditions": kept} if kept else {})}
 
 
-def _mirror_data_source(spec: Tree) -> None:
-    """Keep `dataSource` and `dataSourceRef` the same where one may stand for the other."""
+def _settle_data_source(spec: Tree, old: Tree) -> None:
+    """Drop sources nobody can fill from, then keep `dataSource` and `dataSourceRef` the same (KEP 1495)."""
+    if (spec.get("dataSourceRef") or {}).get("namespace") and not old.get("dataSourceRef"):
+        del spec["dataSourceRef"]  # other namespaces are behind a feature gate that is off
+    if not spec.get("dataSourceRef") and not old.get("dataSource") and not old.get("dataSourceRef"):
+        source = spec.get("dataSource") or {}
+        if (source.get("apiGroup") or "", source.get("kind")) not in _LEGACY_SOURCES:
+            spec.pop("dataSource", None)
     source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
     if source and not reference:
         spec["dataSourceRef"] = dict(source)

@@ -50,6 +50,7 @@ def validate_claim_spec(spec: Tree, path: str) -> list[FieldError]:
         errors += _data_source(spec["dataSource"], f"{path}.dataSource")
     if "dataSourceRef" in spec:
         errors += _data_source(spec["dataSourceRef"], f"{path}.dataSourceRef")
+        errors += _sources_agree(spec.get("dataSource"), spec["dataSourceRef"], path)
     if name := spec.get("volumeAttributesClassName"):
         problems = names.dns1123_subdomain(name)
         errors += [refused(f"{path}.volumeAttributesClassName", name, problem) for problem in problems]
@@ -75,6 +76,21 @@ def _data_source(source: Tree, path: str) -> list[FieldError]:
         errors.append(refused(path, source.get("kind", ""), text))
     if group:
         errors += [refused(f"{path}.apiGroup", group, problem) for problem in names.dns1123_subdomain(group)]
+    return errors
+
+
+def _sources_agree(source: Tree | None, reference: Tree, path: str) -> list[FieldError]:
+    """Both may be given only when they say the same, and nothing of another namespace."""
+    errors: list[FieldError] = []
+    if namespace := reference.get("namespace"):
+        here = f"{path}.dataSourceRef.namespace"
+        errors += [refused(here, namespace, problem) for problem in names.dns1123_label(namespace)]
+        if source is not None:  # upstream shows the path it names, and a path is shown as {}
+            errors.append(refused(path, {}, "may not be specified when dataSourceRef.namespace is specified"))
+    elif source is not None and any(
+        source.get(field) != reference.get(field) for field in ("apiGroup", "kind", "name")
+    ):
+        errors.append(refused(path, {}, "must match dataSourceRef"))
     return errors
 
 

@@ -7,7 +7,12 @@ from homeport.api.validation import addresses, names
 from homeport.api.validation.differences import difference
 from homeport.api.validation.errors import FieldError, GoStruct, forbidden, refused
 from homeport.api.validation.metadata import validate_metadata, validate_metadata_update
-from homeport.api.validation.pods import pod_only, validate_deletion_cost, validate_pod_spec
+from homeport.api.validation.pod_annotations import (
+    MIRROR,
+    validate_pod_annotations,
+    validate_pod_annotations_update,
+)
+from homeport.api.validation.pods import pod_only, validate_pod_spec
 
 __all__ = [
     "validate_ephemeral_update",
@@ -32,8 +37,10 @@ def validate_pod_update(new: Tree, old: Tree) -> list[FieldError]:
     after, before = new["spec"], old["spec"]
     errors = validate_metadata_update(new["metadata"], old["metadata"])
     errors += validate_metadata(new["metadata"], name_rule=names.dns1123_subdomain)
-    errors += validate_deletion_cost(new["metadata"])
+    annotations, had = new["metadata"].get("annotations", {}), old["metadata"].get("annotations", {})
+    errors += validate_pod_annotations(annotations, after, "metadata.annotations")
     errors += validate_pod_spec(after, "spec") + pod_only(after)
+    errors += validate_pod_annotations_update(annotations, had, after)
     for group in ("containers", "initContainers"):
         if len(after.get(group) or ()) != len(before.get(group) or ()):
             errors.append(forbidden(f"spec.{group}", "pod updates may not add or remove containers"))
@@ -173,7 +180,7 @@ def validate_ephemeral_update(new: Tree, old: Tree) -> list[FieldError]:
     errors = validate_metadata_update(new["metadata"], old["metadata"])
     errors += validate_pod_spec(new["spec"], "spec") + pod_only(new["spec"])
     path = "spec.ephemeralContainers"
-    if "kubernetes.io/config.mirror" in old["metadata"].get("annotations", {}):
+    if MIRROR in old["metadata"].get("annotations", {}):
         return [forbidden("", "static pods do not support ephemeral containers")]
     now = {container.get("name", ""): container for container in new["spec"].get("ephemeralContainers", ())}
     for container in old["spec"].get("ephemeralContainers", ()):

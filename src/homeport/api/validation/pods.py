@@ -14,6 +14,7 @@ from homeport.api.validation.containers import (
 )
 from homeport.api.validation.errors import FieldError, forbidden, not_supported, refused, required, too_long
 from homeport.api.validation.metadata import validate_labels, validate_metadata
+from homeport.api.validation.pod_annotations import validate_pod_annotations
 from homeport.api.validation.resources import non_negative, validate_resources
 from homeport.api.validation.scheduling import (
     gates_forbid_node,
@@ -26,13 +27,11 @@ from homeport.api.validation.scheduling import (
 from homeport.api.validation.security import app_armor_profile, seccomp_profile
 from homeport.api.validation.volumes import validate_volumes
 
-__all__ = ["pod_only", "validate_deletion_cost", "validate_pod", "validate_pod_spec"]
+__all__ = ["pod_only", "validate_pod", "validate_pod_spec"]
 
 Tree = dict[str, Any]
 
 RESTART_POLICIES: Final = ("Always", "OnFailure", "Never")
-DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
-_PLAIN_INTEGER: Final = re.compile("0|-?[1-9][0-9]*")
 DNS_POLICIES: Final = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
 _SYSCTL: Final = re.compile(r"([a-z0-9]([-_a-z0-9]*[a-z0-9])?[./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?")
 _SYSCTL_TEXT: Final = (
@@ -64,7 +63,8 @@ def validate_pod(tree: Tree) -> list[FieldError]:
     """Check a pod on create."""
     spec = tree["spec"]
     errors = validate_metadata(tree["metadata"], name_rule=names.dns1123_subdomain)
-    errors += validate_deletion_cost(tree["metadata"])
+    if annotations := tree["metadata"].get("annotations"):
+        errors += validate_pod_annotations(annotations, spec, "metadata.annotations")
     errors += validate_pod_spec(spec, "spec")
     errors += pod_only(spec)
     if "ephemeralContainers" in spec:
@@ -72,16 +72,6 @@ def validate_pod(tree: Tree) -> list[FieldError]:
     if "schedulingGates" in spec and spec.get("nodeName"):
         errors.append(gates_forbid_node("spec"))
     return errors
-
-
-def validate_deletion_cost(metadata: Tree) -> list[FieldError]:
-    """Check the annotation that ranks a ReplicaSet's pods: a 32-bit number in its plainest form (workloads 8.3)."""
-    cost = metadata.get("annotations", {}).get(DELETION_COST)
-    if cost is None:
-        return []
-    if _PLAIN_INTEGER.fullmatch(cost) and -(2**31) <= int(cost) < 2**31:
-        return []
-    return [refused(f"metadata.annotations[{DELETION_COST}]", cost, "must be a 32bit integer")]
 
 
 def pod_only(spec: Tree) -> list[FieldError]:

@@ -26,6 +26,7 @@ DISTRIBUTIONS: Final = ("PreferClose", "PreferSameZone", "PreferSameNode")
 AFFINITY_LIMIT_SECONDS: Final = 86400
 _HINTS: Final = "service.kubernetes.io/topology-aware-hints"
 _MODE: Final = "service.kubernetes.io/topology-mode"
+_RANGES: Final = "service.beta.kubernetes.io/load-balancer-source-ranges"
 _BALANCER_ONLY: Final = "may only be used when `type` is 'LoadBalancer'"
 _SET_ONCE: Final = "may not change once set"
 
@@ -63,7 +64,8 @@ def validate_service(tree: Tree, old: Tree | None = None) -> list[FieldError]:
     if kind not in TYPES:
         errors.append(not_supported("spec.type", kind, TYPES) if kind else required("spec.type"))
     errors += _node_ports(ports, kind)
-    errors += _balancer(spec, kind, before)
+    errors += _source_ranges(tree, old)
+    errors += _balancer(spec, kind)
     errors += _policies(spec)
     return errors
 
@@ -207,18 +209,36 @@ def _cluster_ips(ips: list[str], families: list[str], known: list[str]) -> list[
     return errors
 
 
-def _balancer(spec: Tree, kind: str, before: Tree) -> list[FieldError]:
+def _source_ranges(tree: Tree, old: Tree | None) -> list[FieldError]:
+    """Check who may reach a load balancer; the annotation of old counts only where the field is empty."""
     errors: list[FieldError] = []
-    path = "spec.LoadBalancerSourceRanges"  # capital, as upstream has it
-    ranges = spec.get("loadBalancerSourceRanges", ())
-    if ranges and kind != "LoadBalancer":
-        errors.append(forbidden(path, _BALANCER_ONLY))
-    elif ranges != before.get("loadBalancerSourceRanges"):
-        for index, network in enumerate(ranges):
-            errors += [refused(f"{path}[{index}]", network, problem) for problem in addresses.cidr(network.strip())]
-    for field in ("allocateLoadBalancerNodePorts", "loadBalancerClass"):
-        if spec.get(field) is not None and kind != "LoadBalancer":
-            errors.append(forbidden(f"spec.{field}", _BALANCER_ONLY))
+    foreign = tree["spec"].get("type") != "LoadBalancer"
+    if ranges := tree["spec"].get("loadBalancerSourceRanges"):
+        path = "spec.LoadBalancerSourceRanges"  # capital, as upstream has it
+        if foreign:
+            errors.append(forbidden(path, _BALANCER_ONLY))
+        known = [network.strip() for network in (old or {}).get("spec", {}).get("loadBalancerSourceRanges", ())]
+        for index, network in enumerate(map(str.strip, ranges)):
+            if network not in known:
+                errors += [refused(f"{path}[{index}]", network, problem) for problem in addresses.cidr(network)]
+        return errors
+    listed = tree["metadata"].get("annotations", {}).get(_RANGES)
+    if listed is not None:
+        path = f"metadata.annotations[{_RANGES}]"
+        if foreign:
+            errors.append(forbidden(path, _BALANCER_ONLY))
+        if listed.strip() and listed != (old or {}).get("metadata", {}).get("annotations", {}).get(_RANGES):
+            for network in map(str.strip, listed.split(",")):
+                errors += [refused(path, network, problem) for problem in addresses.cidr(network)]
+    return errors
+
+
+def _balancer(spec: Tree, kind: str) -> list[FieldError]:
+    errors = [
+        forbidden(f"spec.{field}", _BALANCER_ONLY)
+        for field in ("allocateLoadBalancerNodePorts", "loadBalancerClass")
+        if spec.get(field) is not None and kind != "LoadBalancer"
+    ]
     if (name := spec.get("loadBalancerClass")) is not None and kind == "LoadBalancer":
         errors += [refused("spec.loadBalancerClass", name, problem) for problem in names.qualified_name(name)]
     return errors

@@ -14,6 +14,7 @@ from homeport.api.validation.metadata import (
     validate_metadata,
     validate_metadata_update,
 )
+from homeport.api.validation.pod_annotations import validate_pod_annotations
 from homeport.api.validation.pods import validate_pod_spec
 from homeport.api.validation.selectors import validate_label_selector
 from homeport.errors import BadRequest
@@ -85,7 +86,9 @@ def _mismatch(spec: Tree) -> list[FieldError]:
 def _template_metadata(spec: Tree) -> list[FieldError]:
     metadata = spec["template"].get("metadata") or {}
     errors = validate_labels(metadata.get("labels", {}), "spec.template.labels")
-    return errors + validate_annotations(metadata.get("annotations", {}), "spec.template.annotations")
+    annotations, path = metadata.get("annotations", {}), "spec.template.annotations"
+    errors += validate_annotations(annotations, path)
+    return errors + validate_pod_annotations(annotations, spec["template"].get("spec") or {}, path)
 
 
 def _template(spec: Tree, pod_spec: Tree) -> list[FieldError]:
