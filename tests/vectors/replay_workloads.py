@@ -458,8 +458,14 @@ def in_order(rows: Sequence[Row]) -> list[str]:
         for row in rows
         if not (row["kind"] in COLLECTED and row["op"] in ("terminating", "gone"))
         and not (row["kind"] == "PersistentVolumeClaim" and row["op"] == "modify")
+        and not is_adoption(row)
         and row["kind"] not in ("Endpoints", "EndpointSlice")
     ]
+
+
+def is_adoption(row: Row) -> bool:
+    """Whether a pod changed hands: a controller goes through its cache in no order to speak of."""
+    return row["kind"] == "Pod" and row["op"] == "modify" and row.keys() == {"op", "kind", "name", "owners"}
 
 
 def by_object(rows: Sequence[Row]) -> list[tuple[str, list[str]]]:

@@ -49,7 +49,7 @@ class OwnWrites(Generic[K]):
     def __init__(self, queue: WorkQueue[K]) -> None:
         self._queue = queue
         self._pending: dict[Informer, dict[K, _Pending]] = {}
-        self._waiting: set[K] = set()
+        self._waiting: dict[K, None] = {}
 
     def watch(self, cache: Informer) -> None:
         """Follow one cache; once per cache, before anything is noted for it."""
@@ -61,7 +61,7 @@ class OwnWrites(Generic[K]):
                 return
             for key in [key for key in self._waiting if key in pending]:
                 if not self._late(key):
-                    self._waiting.discard(key)
+                    self._waiting.pop(key, None)
                     self._queue.add(key)
 
         cache.on_change(settle)
@@ -78,15 +78,15 @@ class OwnWrites(Generic[K]):
     def behind(self, key: K) -> bool:
         """Whether some cache does not show all our writes for `key` yet; then `key` is queued again when all do."""
         if self._late(key):
-            self._waiting.add(key)
+            self._waiting[key] = None
             self._queue.add_after(key, LAST_RESORT_SECONDS)
             return True
-        self._waiting.discard(key)
+        self._waiting.pop(key, None)
         return False
 
     def forget(self, key: K) -> None:
         """The key is gone: nothing more is expected of it."""
-        self._waiting.discard(key)
+        self._waiting.pop(key, None)
         for pending in self._pending.values():
             pending.pop(key, None)
 
