@@ -82,7 +82,8 @@ class _World:
             if condition["type"] == "Ready":
                 if parse_time(condition["lastHeartbeatTime"]) < int(expected.since):
                     return Verdict(False, "the node agent to look after its pods")
-                return Verdict(condition["status"] == "True", condition.get("message", ""))
+                ready = condition["status"] == "True"
+                return Verdict(ready, "" if ready else condition.get("message", ""))
         return Verdict(False, "the node agent to report")
 
 
