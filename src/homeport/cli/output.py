@@ -1,7 +1,6 @@
 """What people see: plain tables, JSON where they script, colour and progress only on a terminal."""
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,7 +40,3 @@ def table_text(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     click.echo(table_text(headers, rows))
-
-
-def on_terminal() -> bool:
-    return sys.stderr.isatty()

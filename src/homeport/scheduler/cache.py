@@ -48,9 +48,6 @@ class ClusterCache:
         self._assumed.add(pod.uid)
         self._place(pod, node)
 
-    def is_assumed(self, uid: str) -> bool:
-        return uid in self._assumed
-
     def drop_pod(self, uid: str) -> bool:
         """Forget a pod that is gone, has ended, or was not bound after all; tell whether that freed anything."""
         self._assumed.discard(uid)
