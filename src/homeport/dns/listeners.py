@@ -14,17 +14,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 from homeport.dns.memo import Memo
+from homeport.dns.querylog import QueryLog
 
-__all__ = ["LogAnswer", "TcpListener", "UdpListener"]
+__all__ = ["TcpListener", "UdpListener"]
 
 Respond: TypeAlias = Callable[[bytes, bool], Awaitable[bytes | None]]
 """(message, over TCP) → reply, or None for silence."""
 
 RespondStream: TypeAlias = Callable[[bytes], Awaitable[Sequence[bytes]]]
 """message → the replies to it: none for silence, several for a whole zone."""
-
-LogAnswer: TypeAlias = Callable[[Any, str, bytes, bytes | None, float], None]
-"""(peer, transport, message, reply, seconds) → nothing."""
 
 IDLE_SECONDS: Final = 10.0
 MAX_PENDING: Final = 128
@@ -34,7 +32,7 @@ RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 class UdpListener:
     """Serves one bound UDP socket until closed. Owns the socket. `given` counts the replies that were kept."""
 
-    def __init__(self, sock: socket.socket, memo: Memo, respond: Respond, log: LogAnswer | None = None) -> None:
+    def __init__(self, sock: socket.socket, memo: Memo, respond: Respond, log: QueryLog | None = None) -> None:
         self.given = 0
         self._sock, self._memo, self._respond, self._log = sock, memo, respond, log
         self._loop = asyncio.get_running_loop()
@@ -75,10 +73,10 @@ class UdpListener:
         task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, data: bytes, peer: Any) -> None:
-        started = self._loop.time()
+        started = self._log.now() if self._log is not None else 0.0
         reply = await self._respond(data, False)
         if self._log is not None:
-            self._log(peer, "udp", data, reply, self._loop.time() - started)
+            self._log.answered(peer, "udp", data, reply, started)
         if reply is not None:
             with contextlib.suppress(OSError):  # the asker is gone, or not reachable: nobody to tell
                 self._sock.sendto(reply, peer)
@@ -106,7 +104,7 @@ class TcpListener:
     With a TLS context it speaks DNS over TLS (RFC 7858), which differs in nothing else.
     """
 
-    def __init__(self, respond: RespondStream, log: LogAnswer | None = None) -> None:
+    def __init__(self, respond: RespondStream, log: QueryLog | None = None) -> None:
         self._respond, self._log = respond, log
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
@@ -129,14 +127,14 @@ class TcpListener:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection; whoever stops writing still gets what was asked."""
         pending = asyncio.Semaphore(MAX_PENDING)
-        loop, peer = asyncio.get_running_loop(), writer.get_extra_info("peername")
+        peer = writer.get_extra_info("peername")
 
         async def answer(message: bytes) -> None:
-            started = loop.time()
+            started = self._log.now() if self._log is not None else 0.0
             try:
                 replies = await self._respond(message)
                 if self._log is not None:
-                    self._log(peer, "tcp", message, replies[0] if replies else None, loop.time() - started)
+                    self._log.answered(peer, "tcp", message, replies[0] if replies else None, started)
                 for reply in replies:
                     if writer.is_closing():
                         return

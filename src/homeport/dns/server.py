@@ -10,11 +10,12 @@ from typing import Final
 from homeport.clock import Clock
 from homeport.dns.answercache import AnswerCache, Lifetimes
 from homeport.dns.index import Index
-from homeport.dns.listeners import LogAnswer, TcpListener, UdpListener
+from homeport.dns.listeners import TcpListener, UdpListener
 from homeport.dns.memo import Memo
 from homeport.dns.message import FormatError, parse_query, peek_header
 from homeport.dns.metrics import Counts
 from homeport.dns.objects import Part
+from homeport.dns.querylog import QueryLog
 from homeport.dns.records import Answer, Question
 from homeport.dns.reply import respond
 from homeport.dns.settings import DnsSettings, Emulation
@@ -49,7 +50,7 @@ class DnsServer:
         rng: random.Random,
         ask: Callable[[Question], Awaitable[Answer | None]],
         monotonic: Callable[[], float] = _loop_time,
-        log: LogAnswer | None = None,
+        log: QueryLog | None = None,
     ) -> None:
         self.settings, self.index, self.memo = settings, Index(int(clock.now()), synced=False), Memo()
         self.memo.closed = log is not None
@@ -74,8 +75,7 @@ class DnsServer:
 
     async def respond(self, message: bytes, tcp: bool) -> bytes | None:
         """Return the reply to one message, asking upstream where the answer lies outside."""
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        started = self._clock.now()
         steps = respond(message, self.index, self.settings, self._rng, tcp=tcp, cache=self.cache)
         upstream: Answer | None = None
         while True:
@@ -85,7 +85,7 @@ class DnsServer:
                 reply = stop.value
                 break
             upstream = await self._ask(question)
-        self.counts.seconds += loop.time() - started
+        self.counts.seconds += self._clock.now() - started
         if reply is None:
             return None
         if not tcp:

@@ -14,7 +14,7 @@ from homeport.dns.forward import Forwarder
 from homeport.dns.metrics import Sample, render
 from homeport.dns.options import DnsOptions
 from homeport.dns.presentation import type_text
-from homeport.dns.querylog import log_answer
+from homeport.dns.querylog import QueryLog
 from homeport.dns.records import Rcode
 from homeport.dns.server import DnsServer
 from homeport.dns.settings import DnsSettings
@@ -39,7 +39,7 @@ async def run_service(
     port is taken; `on_status` is told which port it is."""
     own = [one.resolver for one in sockets]
     forwarder = Forwarder(options.sources(own), rng, asyncio.get_running_loop().time)
-    server = DnsServer(settings, clock, rng, forwarder.ask, log=log_answer if options.log else None)
+    server = DnsServer(settings, clock, rng, forwarder.ask, log=QueryLog(clock) if options.log else None)
     factory = InformerFactory(client, rng)
     feed = Feed(factory, server)
     status = StatusListener(feed.missing, lambda: render(samples(server, forwarder)))
