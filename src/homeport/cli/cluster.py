@@ -1,8 +1,9 @@
 """Which cluster a command means, and a client for it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+import signal
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,11 +44,26 @@ def directory_of(cluster: str) -> DataDirectory:
 
 
 def run_async(main: Coroutine[Any, Any, T]) -> T:
-    """Run a command's coroutine; Ctrl-C ends it with exit code 130."""
+    """Run a command's coroutine; Ctrl-C, at whatever moment, ends it with exit code 130."""
     try:
-        return asyncio.run(main)
+        with _later_interrupt():
+            runner = asyncio.Runner()
+            runner.get_loop()
+        with runner:
+            return runner.run(main)
     except KeyboardInterrupt:
+        main.close()
         raise click.exceptions.Exit(130) from None
+
+
+@contextmanager
+def _later_interrupt() -> Iterator[None]:
+    """Hold a Ctrl-C back until the block is done: an event loop must not be left half made."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @asynccontextmanager
