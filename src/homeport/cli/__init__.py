@@ -1,10 +1,15 @@
 """The command line."""
 
+import sys
+
 __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the `homeport` command."""
-    from homeport.cli.app import app
+    """Run the `homeport` command; Ctrl-C ends it quietly, even while it is still loading."""
+    try:
+        from homeport.cli.app import app
 
-    app()
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
