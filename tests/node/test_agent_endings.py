@@ -33,6 +33,30 @@ async def test_deletion_stops_publishes_and_removes(tmp_path: Path) -> None:
 
 
 @pytest.mark.virtual
+@pytest.mark.parametrize(("departs_after", "told_after"), [(0.4, 0.4), (1e6, 1.0)])
+async def test_a_deleted_pod_is_told_when_nobody_is_led_to_it(
+    tmp_path: Path, departs_after: float, told_after: float
+) -> None:
+    asked: list[str] = []
+
+    async def departed(uid: str) -> None:
+        asked.append(uid)
+        await asyncio.sleep(departs_after)
+
+    async with world(tmp_path, start=False) as w:
+        w.departed = departed
+        w.start_node()
+        w.runtime.script = lambda spec: Script(stop_after=0.0, stop_code=0)
+        await w.pod("web")
+        pod = await w.until("web", ready)
+        began = w.now
+        await w.client.delete(PODS, "default", "web")
+        await w.until("web", lambda pod: phase(pod) == "Succeeded")
+        assert w.now - began == pytest.approx(told_after, abs=0.1)
+        assert asked == [pod["metadata"]["uid"]]
+
+
+@pytest.mark.virtual
 async def test_a_program_that_ignores_the_signal_is_killed_after_its_grace(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         w.runtime.script = lambda spec: Script(stop_after=None)

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from homeport.client.inprocess import InProcessTransport
 from homeport.client.rest import RestClient
 from homeport.clock import Clock
 from homeport.errors import NotFound
-from homeport.node.main import NodeParts, serve_node
+from homeport.node.main import NodeParts, at_once, serve_node
 from homeport.node.network.simulated import SimulatedNetwork, SimulatedReach
 from homeport.node.runtime.simulated import SimulatedImages, SimulatedRuntime
 from homeport.node.settings import NodeSettings
@@ -47,6 +47,7 @@ class World:
         self.images = SimulatedImages()
         self.network = SimulatedNetwork()
         self.reach = SimulatedReach()
+        self.departed: Callable[[str], Awaitable[None]] = at_once
         self.parts: NodeParts | None = None
         self._node: asyncio.Task[None] | None = None
 
@@ -56,7 +57,7 @@ class World:
 
     def start_node(self) -> None:
         self.parts = NodeParts(self.settings, self.client, self.clock, self.runtime, self.images, self.network,
-                               self.reach, PlainMounts(), self.rng)  # fmt: skip
+                               self.reach, PlainMounts(), self.rng, departed=self.departed)  # fmt: skip
         self._node = asyncio.create_task(serve_node(self.parts))
 
     async def kill_node(self) -> None:

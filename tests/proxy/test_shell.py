@@ -219,3 +219,40 @@ async def test_a_machine_without_nftables_is_told_what_to_install() -> None:
     informers = InformerFactory(Api())  # type: ignore[arg-type]
     with pytest.raises(NftablesMissing, match="nftables"):
         await Proxy(informers, VirtualClock(), SETTINGS, kernel=missing).run()
+
+
+@pytest.mark.virtual
+async def test_a_pod_has_departed_when_the_kernel_knows_it_terminates() -> None:
+    def slice_(terminating: bool) -> None:
+        endpoints = [
+            {
+                "addresses": [f"10.244.0.{number}"],
+                "conditions": {"ready": not leaving, "serving": True, "terminating": leaving},
+                "targetRef": {"kind": "Pod", "name": f"web-{number}", "uid": f"uid-{number}"},
+            }
+            for number, leaving in ((2, False), (3, terminating))
+        ]
+        body = {"addressType": "IPv4", "ports": [{"name": "", "port": 8080}], "endpoints": endpoints}
+        api.put("endpointslices", "web-abc", body, {"kubernetes.io/service-name": "web"})
+
+    api = Api()
+    api.service("web", "10.96.1.1")
+    slice_(terminating=False)
+
+    async def scenario(rig: Rig) -> None:
+        await rig.settle()
+        await asyncio.wait_for(rig.proxy.departed("uid of a pod no slice names"), 0.01)
+        waiting = asyncio.create_task(rig.proxy.departed("uid-3"))
+        await asyncio.sleep(60)
+        assert not waiting.done()
+        assert rig.where("10.96.1.1") == "goto cluster-2"
+        slice_(terminating=True)
+        await waiting
+        assert rig.where("10.96.1.1") == "goto cluster-1"
+        other = asyncio.create_task(rig.proxy.departed("uid-2"))
+        await asyncio.sleep(1)
+        assert not other.done()
+        api.remove("endpointslices", "web-abc")
+        await other
+
+    await Rig(api, KernelModel()).run(scenario)

@@ -5,7 +5,7 @@ import asyncio
 import logging
 import random
 import signal
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, suppress
 from ipaddress import IPv4Address, IPv4Network
@@ -45,6 +45,7 @@ async def serve(directory: DataDirectory, settings: ClusterSettings, ending: End
     from homeport.client.rest import RestClient
     from homeport.client.settings import unix_settings
     from homeport.node import sockets
+    from homeport.node.main import at_once
     from homeport.node.network.bridge import BridgeNetwork
     from homeport.node.network.settings import NetworkSettings
 
@@ -66,15 +67,19 @@ async def serve(directory: DataDirectory, settings: ClusterSettings, ending: End
         stack.push_async_callback(transport.close)
         async with asyncio.TaskGroup() as group:
             group.create_task(sockets.offer(directory.listener_socket, {"api": inside}))
+            departed = at_once
             if settings.runs("proxy"):
                 informers = InformerFactory(RestClient(transport, "homeport-proxy"), random.Random())
-                group.create_task(_proxy(informers, clock, settings))
+                proxy = _proxy(informers, clock, settings)
+                departed = proxy.departed
+                group.create_task(informers.run())
+                group.create_task(proxy.run())
             if settings.runs("node"):
                 client = RestClient(transport, "kubelet")
-                group.create_task(_node(directory, settings, client, clock, network, ending, outside))
+                group.create_task(_node(directory, settings, client, clock, network, ending, outside, departed))
 
 
-async def _proxy(informers: Any, clock: WallClock, settings: ClusterSettings) -> None:
+def _proxy(informers: Any, clock: Clock, settings: ClusterSettings) -> Any:
     from homeport.proxy.model import ProxySettings
     from homeport.proxy.shell import Proxy
 
@@ -85,10 +90,7 @@ async def _proxy(informers: Any, clock: WallClock, settings: ClusterSettings) ->
         real_addresses=(IPv4Address(settings.dns_address),),
         node=settings.node_name,
     )
-    proxy = Proxy(informers, clock, served)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(informers.run())
-        group.create_task(proxy.run())
+    return Proxy(informers, clock, served)
 
 
 async def _node(
@@ -99,6 +101,7 @@ async def _node(
     network: Any,
     ending: Ending,
     outside: Executor,
+    departed: Callable[[str], Awaitable[None]],
 ) -> None:
     from homeport.node.images.aliases import AliasTable
     from homeport.node.images.local import LocalImages
@@ -119,6 +122,7 @@ async def _node(
             runtime,
             LocalImages(store, AliasTable(images), RegistryPuller(store, outside)),
             network,
+            departed,
         )
     finally:
         if ending.stop_pods:

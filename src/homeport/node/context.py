@@ -1,7 +1,7 @@
 """What the parts of one node share: settled once by `main`, handed to every pod's worker."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from homeport.client.contract import Client, Object
@@ -31,7 +31,10 @@ class Capacity:
 
 @dataclass(frozen=True, slots=True)
 class NodeContext:
-    """`services` returns every Service known now; `started_at` is when this agent began, epoch seconds."""
+    """`services` returns every Service known now; `started_at` is when this agent began, epoch seconds.
+
+    departed  returns once no new connection is led to a deleted pod (by uid) any more
+    """
 
     settings: NodeSettings
     client: Client
@@ -47,6 +50,7 @@ class NodeContext:
     capacity: Capacity
     services: Callable[[], Sequence[Object]]
     started_at: float
+    departed: Callable[[str], Awaitable[None]]
     prober: Prober = probe_for_real
 
     @property

@@ -3,6 +3,8 @@
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
 
 from homeport.node.context import NodeContext
 from homeport.node.events import PodEvents
@@ -12,6 +14,9 @@ from homeport.node.records import ContainerRecords, Live
 from homeport.node.stopping import Deadline, stop_container, stop_signal
 
 __all__ = ["Ending"]
+
+DEPARTURE_SECONDS: Final = 1.0
+"""How long a container is spared until new connections are led elsewhere; milliseconds unless the API is away."""
 
 
 class Ending:
@@ -40,13 +45,28 @@ class Ending:
         await self._stop(live, message, float(self._pod().grace if grace is None else grace), None)
 
     async def stop_all(self, grace: float) -> None:
-        """Stop everything: regular containers side by side, then sidecars in reverse, all within the grace."""
+        """Stop everything: regular containers side by side, then sidecars in reverse, all within the grace.
+
+        A deleted pod is told to end when no new connection is led to it (`services-dns` 18.4). Hooks run meanwhile.
+        """
         running = self.running()
         order = [container.name for container in self._pod().init if container.kind is Kind.SIDECAR]
-        async with asyncio.TaskGroup() as group:
-            for live in running:
-                turn = self._turn(live, running, order) if live.container.kind is Kind.SIDECAR else None
-                group.create_task(self._stop(live, f"Stopping container {live.container.name}", grace, turn))
+        departure = asyncio.ensure_future(self._departure())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for live in running:
+                    sidecar = live.container.kind is Kind.SIDECAR
+                    turn = self._turn(live, running, order) if sidecar else lambda: asyncio.wait((departure,))
+                    group.create_task(self._stop(live, f"Stopping container {live.container.name}", grace, turn))
+        finally:
+            departure.cancel()
+
+    async def _departure(self) -> None:
+        pod = self._pod()
+        if pod.deleting:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DEPARTURE_SECONDS):
+                    await self._context.departed(pod.uid)
 
     async def kill_all(self) -> None:
         """Kill everything at once: no hooks, no grace."""
@@ -72,7 +92,7 @@ class Ending:
 
         return wait
 
-    async def _stop(self, live: Live, message: str, grace: float, turn: Callable[[], Awaitable[None]] | None) -> None:
+    async def _stop(self, live: Live, message: str, grace: float, turn: Callable[[], Awaitable[object]] | None) -> None:
         self._events.normal("Killing", message, live.container)
         deadline = Deadline(grace)
         self._deadlines.add(deadline)

@@ -6,6 +6,7 @@ what the engine runs in the node process.
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,12 +29,16 @@ from homeport.node.server import NodeServer
 from homeport.node.settings import NodeSettings
 from homeport.node.volumes.mounts import KernelMounts, Mounts
 
-__all__ = ["NodeParts", "run_node", "serve_node"]
+__all__ = ["NodeParts", "at_once", "run_node", "serve_node"]
 
 COMPONENT: Final = "kubelet"
 PODS: Final = find("Pod")
 SERVICES: Final = find("Service")
 NODES: Final = find("Node")
+
+
+async def at_once(_: str) -> None:
+    """Wait for nobody: no balancer leads to the pods of this node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,7 @@ class NodeParts:
     capacity  what the node has; None asks the machine
     prober    carries out probes
     listens   whether the node serves its own HTTP API
+    departed  returns once nothing leads new connections to a deleted pod (by uid); where nothing ever does, at once
     """
 
     settings: NodeSettings
@@ -57,16 +63,24 @@ class NodeParts:
     capacity: Capacity | None = None
     prober: Prober = probe_for_real
     listens: bool = True
+    departed: Callable[[str], Awaitable[None]] = at_once
 
 
 async def run_node(
-    settings: NodeSettings, client: Client, clock: Clock, runtime: Runtime, images: Images, network: Network
+    settings: NodeSettings,
+    client: Client,
+    clock: Clock,
+    runtime: Runtime,
+    images: Images,
+    network: Network,
+    departed: Callable[[str], Awaitable[None]] = at_once,
 ) -> None:
     """Serve the node this process is in; ends by cancellation only, and leaves pods running."""
-    parts = NodeParts(
-        settings, client, clock, runtime, images, network, SocketReach(), KernelMounts(), random.SystemRandom()
+    rng = random.SystemRandom()
+    reach, mounts = SocketReach(), KernelMounts()
+    await serve_node(
+        NodeParts(settings, client, clock, runtime, images, network, reach, mounts, rng, departed=departed)
     )
-    await serve_node(parts)
 
 
 async def serve_node(parts: NodeParts) -> None:
@@ -96,6 +110,7 @@ async def serve_node(parts: NodeParts) -> None:
         services=services.list,
         started_at=clock.now(),
         prober=parts.prober,
+        departed=parts.departed,
     )
     agent = Agent(context, pods, services, nodes)
     node = NodeObject(settings, client, clock, parts.runtime, parts.images, capacity, parts.network.gateway, recorder)

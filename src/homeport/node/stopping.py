@@ -74,13 +74,14 @@ async def stop_container(
     deadline: Deadline,
     ended: asyncio.Event,
     pre_stop: Callable[[], Awaitable[None]] | None,
-    turn: Callable[[], Awaitable[None]] | None = None,
+    turn: Callable[[], Awaitable[object]] | None = None,
 ) -> None:
     """Return once the container has ended.
 
     number    the signal that asks it to
     pre_stop  run first, within the grace; a container whose grace is zero gets none
-    turn      returns when its predecessors in the stop order are gone; not waited for beyond the grace
+    turn      returns when it may be told: predecessors in the stop order are gone, no new connection is led to it; not
+              waited for beyond the grace
     """
     if pre_stop is not None and deadline.left > 0:
         await _within(deadline, ended, pre_stop)
@@ -95,7 +96,7 @@ async def stop_container(
     await ended.wait()
 
 
-async def _within(deadline: Deadline, ended: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:
+async def _within(deadline: Deadline, ended: asyncio.Event, work: Callable[[], Awaitable[object]]) -> None:
     """Await `work`, but no longer than the grace or the container's life."""
     done = asyncio.Event()
 

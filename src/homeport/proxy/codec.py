@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from homeport.proxy.model import Endpoint, Key, Service, ServicePort, Target
 
-__all__ = ["SERVICE_NAME_LABEL", "endpoints", "service", "slice_service"]
+__all__ = ["SERVICE_NAME_LABEL", "endpoints", "leaves", "pods", "service", "slice_service"]
 
 Object = Mapping[str, Any]
 
@@ -147,3 +147,22 @@ def _slice_endpoints(obj: Object, port: ServicePort) -> Iterator[Endpoint]:
 def _condition(conditions: Object, name: str, default: bool) -> bool:
     value = conditions.get(name)
     return default if value is None else bool(value)
+
+
+def pods(obj: Object) -> list[str]:
+    """Return the uids of the pods an EndpointSlice names."""
+    return [uid for entry in obj.get("endpoints") or () if (uid := _pod(entry))]
+
+
+def leaves(obj: Object, uid: str) -> bool:
+    """Tell whether an EndpointSlice shows a pod as terminating wherever it names it."""
+    return all(
+        _condition(entry.get("conditions") or {}, "terminating", False)
+        for entry in obj.get("endpoints") or ()
+        if _pod(entry) == uid
+    )
+
+
+def _pod(entry: Object) -> str:
+    reference = entry.get("targetRef") or {}
+    return (reference.get("uid") or "") if reference.get("kind") == "Pod" else ""

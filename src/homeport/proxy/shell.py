@@ -25,6 +25,7 @@ from homeport.proxy.table import Table
 __all__ = ["Proxy", "ProxyStatus"]
 
 _INDEX: Final = "proxy-service"
+_PODS: Final = "proxy-pod"
 RETRY_FIRST_SECONDS: Final = 0.5
 RETRY_LIMIT_SECONDS: Final = 30.0
 
@@ -68,7 +69,9 @@ class Proxy:
         self._clock, self._settings = clock, settings
         self._open, self._forget = kernel, forget_flows
         self._services = informers.informer(find("Service"))
-        self._slices = informers.informer(find("EndpointSlice", "discovery.k8s.io"), indexers={_INDEX: _slice_index})
+        self._slices = informers.informer(
+            find("EndpointSlice", "discovery.k8s.io"), indexers={_INDEX: _slice_index, _PODS: codec.pods}
+        )
         self._services.on_change(
             lambda obj: self._touch((obj["metadata"].get("namespace", ""), obj["metadata"]["name"]))
         )
@@ -107,6 +110,20 @@ class Proxy:
         """Return once all that the informers know by now is in the kernel."""
         async with self._changed:
             await self._changed.wait_for(lambda: not self._touched and self._settled)
+
+    async def departed(self, uid: str) -> None:
+        """Return once the kernel knows that a pod terminates: no new connection is led to it while others are ready.
+
+        For a pod no slice names it is at once; while the API does not tell, it is never.
+        """
+        async with self._changed:
+            await self._changed.wait_for(
+                lambda: (
+                    not self._touched
+                    and self._settled
+                    and all(codec.leaves(obj, uid) for obj in self._slices.by_index(_PODS, uid))
+                )
+            )
 
     async def _follow(self, table: Table) -> None:
         pause = RETRY_FIRST_SECONDS
