@@ -107,14 +107,14 @@ def test_volumes_are_what_they_say(cluster: Cluster) -> None:
         {"name": "settings", "configMap": {"name": "settings"}},
     ]
     mounts = [
-        {"name": "work", "mountPath": "/work"},
+        {"name": "work", "mountPath": "/area"},
         {"name": "work", "mountPath": "/part", "subPath": "deep/er"},
         {"name": "memory", "mountPath": "/memory"},
         {"name": "settings", "mountPath": "/settings"},
         {"name": "settings", "mountPath": "/one", "subPath": "mode"},
     ]
     cluster.pod("volumes", FOREVER, volumes=volumes, container={"volumeMounts": mounts})
-    assert cluster.sh("volumes", "echo x > /part/file; cat /work/deep/er/file; stat -c %a /work").split() == [
+    assert cluster.sh("volumes", "echo x > /part/file; cat /area/deep/er/file; stat -c %a /area").split() == [
         "x",
         "777",
     ]
