@@ -4,6 +4,7 @@ import asyncio
 import random
 
 import dns.message
+import dns.rrset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -79,3 +80,50 @@ def test_a_pointer_loop_is_an_error() -> None:
     except FormatError:
         return
     raise AssertionError("the loop was followed")
+
+
+def _sample_reply() -> bytes:
+    query = dns.message.make_query("www.example.net.", "MX", use_edns=0)
+    reply = dns.message.make_response(query)
+    for text in ("MX 10 mail.example.net.", "RP a.example.net. b.example.net.", "AFSDB 1 afs.example.net.", "TXT hi"):
+        kind, data = text.split(" ", 1)
+        reply.answer.append(dns.rrset.from_text("www.example.net.", 60, "IN", kind, data))
+    soa = "ns.example.net. root.example.net. 1 2 3 4 5"
+    reply.authority.append(dns.rrset.from_text("example.net.", 60, "IN", "SOA", soa))
+    reply.additional.append(dns.rrset.from_text("mail.example.net.", 60, "IN", "A", "192.0.2.1"))
+    return bytes(reply.to_wire())
+
+
+REPLY = _sample_reply()
+
+
+def test_the_names_in_all_old_types_are_decompressed() -> None:
+    answer = parse_message(REPLY)[1]
+    query = Query(1, 0, Question((b"www", b"example", b"net"), RRType.MX), True, False)
+    again = dns.message.from_wire(encode(query, answer, limit=65535))
+    assert [str(rrset) for rrset in again.answer] == [str(rrset) for rrset in dns.message.from_wire(REPLY).answer]
+
+
+@given(st.lists(st.tuples(st.integers(0, len(REPLY) - 1), st.integers(0, 255)), max_size=4), st.integers(0, len(REPLY)))
+@settings(max_examples=1000)
+def test_a_damaged_reply_is_refused_or_can_be_told_on(damage: list[tuple[int, int]], end: int) -> None:
+    wire = bytearray(REPLY)
+    for place, octet in damage:
+        wire[place] = octet
+    query = Query(1, 0, Question((b"www", b"example", b"net"), RRType.MX), True, False)
+    for message in (bytes(wire), bytes(wire[:end])):
+        try:
+            answer = parse_message(message)[1]
+        except FormatError:
+            continue
+        assert parse_message(encode(query, answer, limit=65535))[1].answer == answer.answer
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=1000)
+def test_noise_is_no_reply(noise: bytes) -> None:
+    for message in (noise, REPLY[:12] + noise):
+        try:
+            parse_message(message)
+        except FormatError:
+            continue
