@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -70,19 +70,24 @@ def run_inside(
         raise InsideError("no command given")
     sys.stdout.flush()
     sys.stderr.flush()
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    with _files(resolver_text(dns_address, search), _nsswitch()) as files:
-        pid = os.fork()
-        if pid == 0:
-            _become(holder, argv, files, privileged, writer)
-        os.close(writer)
-        with open(reader, encoding="utf-8") as trouble:
-            said = trouble.read()  # ends when the program starts: the pipe closes on exec
-    if said:
-        os.waitpid(pid, 0)
-        raise InsideError(json.loads(said))
-    with _signals_passed_on(pid):
-        return _wait(pid)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, (*_FORWARDED, *_FROM_TERMINAL))  # until we can pass them on
+    try:
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        with _files(resolver_text(dns_address, search), _nsswitch()) as files:
+            pid = os.fork()
+            if pid == 0:
+                _become(holder, argv, files, privileged, mask, writer)
+            os.close(writer)
+            with open(reader, encoding="utf-8") as trouble:
+                said = trouble.read()  # ends when the program starts: the pipe closes on exec
+        if said:
+            os.waitpid(pid, 0)
+            raise InsideError(json.loads(said))
+        with _signals_passed_on(pid):
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            return _wait(pid)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _nsswitch() -> str | None:
@@ -107,7 +112,12 @@ def _files(resolver: str, nsswitch: str | None) -> Iterator[list[tuple[Path, Pat
 
 
 def _become(
-    holder: Holder, argv: Sequence[str], files: Sequence[tuple[Path, Path]], privileged: bool, writer: int
+    holder: Holder,
+    argv: Sequence[str],
+    files: Sequence[tuple[Path, Path]],
+    privileged: bool,
+    mask: Iterable[int],
+    writer: int,
 ) -> None:
     """Turn this fresh child into the program, or report on `writer` and end with 127. Never returns."""
     step = "start"
@@ -131,6 +141,7 @@ def _become(
         step = f"run {argv[0]}"
         for number in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)  # Python ignores them; programs expect them
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.execvp(argv[0], list(argv))
     except BaseException as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
