@@ -10,7 +10,7 @@ import yaml
 
 from homeport.api.resources import BY_GVK, RESOURCES, Gvk, Resource
 
-__all__ = ["Manifest", "ManifestError", "read_manifests", "resource_of"]
+__all__ = ["Manifest", "ManifestError", "manifests_of", "parse_manifests", "read_manifests", "resource_of"]
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -51,6 +51,16 @@ def read_manifests(sources: Sequence[str]) -> list[Manifest]:
     if not found:
         raise ManifestError(f"{', '.join(sources)}: no objects found; expected YAML or JSON manifests ({_suffixes()})")
     return found
+
+
+def parse_manifests(label: str, text: str) -> list[Manifest]:
+    """Read every object of a text; `label` names it in errors. Raises ManifestError."""
+    return [one for place, tree in _documents(label, text) for one in _objects(place, tree)]
+
+
+def manifests_of(label: str, tree: Any) -> list[Manifest]:
+    """Read one object, or every object of a List. Raises ManifestError."""
+    return list(_objects(label, tree))
 
 
 def _suffixes() -> str:

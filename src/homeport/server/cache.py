@@ -60,7 +60,7 @@ class ResourceCache:
         self.entries: SortedDict[str, Stored] = SortedDict()
         self.floor = 0
         self.changed = 0  # revision of the last change
-        self.observers: set[Observer] = set()
+        self.observers: dict[Observer, None] = {}  # in order: whoever asked first is told first
         self._window: deque[Change] = deque()
         self._memo: dict[tuple[str, Hashable], Any] = {}
 

@@ -206,7 +206,7 @@ class Watches:
 
     def forget(self, stream: WatchStream) -> None:
         """Stop telling a stream about changes."""
-        self._hub.cache(stream.scope.codec).observers.discard(stream)
+        self._hub.cache(stream.scope.codec).observers.pop(stream, None)
         self._open.discard(stream)
 
     async def open(
@@ -242,7 +242,7 @@ class Watches:
             except TooOld as error:
                 stream.fail(Expired(f"too old resource version: {wanted} ({error.floor})"))
                 return stream
-        cache.observers.add(stream)
+        cache.observers[stream] = None
         self._open.add(stream)
         seconds = options.timeout_seconds or self._rng.uniform(*_DEFAULT_SECONDS)
         stream.schedule(seconds, self._bookmark_seconds if options.bookmarks else None)

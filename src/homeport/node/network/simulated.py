@@ -17,7 +17,7 @@ class SimulatedNetwork:
 
     def __init__(self, gateway: str = "10.244.0.1") -> None:
         self._gateway = gateway
-        self._next = IPv4Address(gateway)
+        self.given = 0  # how many addresses were handed out
         self.attached: dict[str, Attachment] = {}
         self.failing: list[str] = []
 
@@ -30,8 +30,9 @@ class SimulatedNetwork:
         if known is None:
             if self.failing:
                 raise NetworkFailure(self.failing.pop(0))
-            self._next += 1
-            known = self.attached[sandbox_id] = Attachment(sandbox_id, str(self._next), self._gateway)
+            self.given += 1
+            address = IPv4Address(self._gateway) + self.given
+            known = self.attached[sandbox_id] = Attachment(sandbox_id, str(address), self._gateway)
         return known
 
     async def detach(self, sandbox_id: str) -> None:

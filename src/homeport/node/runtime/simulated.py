@@ -26,7 +26,15 @@ from homeport.node.runtime.contract import (
     SandboxSpec,
 )
 
-__all__ = ["ExecHandler", "Script", "SimulatedExec", "SimulatedImages", "SimulatedRuntime", "by_container"]
+__all__ = [
+    "ExecHandler",
+    "SavedRuntime",
+    "Script",
+    "SimulatedExec",
+    "SimulatedImages",
+    "SimulatedRuntime",
+    "by_container",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +117,36 @@ async def succeed(container: ContainerSpec, spec: ExecSpec, streams: SimulatedEx
     return 0
 
 
+@dataclass(frozen=True, slots=True)
+class SavedContainer:
+    """A container at one moment; `ends` holds how many seconds later it ends, and with which code."""
+
+    spec: ContainerSpec
+    container: Container
+    script: Script
+    ends: tuple[tuple[float, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SavedRuntime:
+    """All a runtime holds at one moment, to be continued by another one."""
+
+    sandboxes: tuple[Sandbox, ...]
+    containers: tuple[SavedContainer, ...]
+    next_pid: int
+
+
 class _Live:
-    """A container with its timers."""
+    """A container with its timers, each with the code it ends with."""
 
     def __init__(self, spec: ContainerSpec, container: Container, script: Script) -> None:
         self.spec, self.container, self.script = spec, container, script
-        self.timers: list[asyncio.TimerHandle] = []
-        self.sessions: set[SimulatedExec] = set()
+        self.timers: list[tuple[asyncio.TimerHandle, int]] = []
+        self.sessions: dict[SimulatedExec, None] = {}
+
+    def save(self, now: float) -> SavedContainer:
+        ends = tuple((timer.when() - now, code) for timer, code in self.timers if not timer.cancelled())
+        return SavedContainer(self.spec, self.container, self.script, ends)
 
 
 class SimulatedRuntime:
@@ -141,6 +172,11 @@ class SimulatedRuntime:
     def specs(self) -> Sequence[ContainerSpec]:
         """Return the spec of every container not removed, oldest first."""
         return [live.spec for live in self._live.values()]
+
+    def is_running(self, container_id: str) -> bool:
+        """Whether a container has been started and has not ended."""
+        live = self._live.get(container_id)
+        return live is not None and live.container.exit is None
 
     async def sandboxes(self) -> Sequence[Sandbox]:
         return list(self._sandboxes.values())
@@ -180,8 +216,7 @@ class SimulatedRuntime:
         live = self._live[spec.id] = _Live(spec, container, script)
         _print(spec.log_path, script.output, self.clock.now())
         if script.runs_for is not None:
-            code = script.code
-            live.timers.append(asyncio.get_running_loop().call_later(script.runs_for, lambda: self._end(live, code, 0)))
+            self._schedule(live, script.runs_for, script.code)
         return container
 
     async def signal(self, container_id: str, number: int) -> None:
@@ -191,15 +226,31 @@ class SimulatedRuntime:
         if number == signal.SIGKILL:
             self._end(live, 128 + signal.SIGKILL, signal.SIGKILL)
         elif live.script.stop_after is not None:
-            code = live.script.stop_code
-            live.timers.append(
-                asyncio.get_running_loop().call_later(live.script.stop_after, lambda: self._end(live, code, 0))
-            )
+            self._schedule(live, live.script.stop_after, live.script.stop_code)
+
+    def _schedule(self, live: _Live, seconds: float, code: int) -> None:
+        timer = asyncio.get_running_loop().call_later(seconds, lambda: self._end(live, code, 0))
+        live.timers.append((timer, code))
+
+    def save(self) -> SavedRuntime:
+        """Return everything held now, as values."""
+        now = asyncio.get_running_loop().time()
+        containers = tuple(live.save(now) for live in self._live.values())
+        return SavedRuntime(tuple(self._sandboxes.values()), containers, self._next_pid)
+
+    def resume(self, saved: SavedRuntime) -> None:
+        """Continue where another runtime was saved; this one has held nothing yet."""
+        self._sandboxes = {sandbox.id: sandbox for sandbox in saved.sandboxes}
+        self._next_pid = saved.next_pid
+        for one in saved.containers:
+            live = self._live[one.spec.id] = _Live(one.spec, one.container, one.script)
+            for seconds, code in one.ends if one.container.exit is None else ():
+                self._schedule(live, seconds, code)
 
     def lose(self, container_id: str) -> None:
         """Let a container vanish without a word, as if the runtime's records were lost."""
         live = self._live.pop(container_id)
-        for timer in live.timers:
+        for timer, _ in live.timers:
             timer.cancel()
 
     def kill(self, container_id: str, code: int = 1, *, out_of_memory: bool = False) -> None:
@@ -209,7 +260,7 @@ class SimulatedRuntime:
     def _end(self, live: _Live, code: int, number: int, out_of_memory: bool = False) -> None:
         if live.container.exit is not None:
             return
-        for timer in live.timers:
+        for timer, _ in live.timers:
             timer.cancel()
         for session in live.sessions:
             session.end(128 + signal.SIGKILL)
@@ -264,7 +315,7 @@ class SimulatedRuntime:
         self, live: _Live, program: Callable[[SimulatedExec], Awaitable[int]]
     ) -> AsyncIterator[SimulatedExec]:
         streams = SimulatedExec()
-        live.sessions.add(streams)
+        live.sessions[streams] = None
 
         async def main() -> None:
             streams.end(await program(streams))
@@ -273,7 +324,7 @@ class SimulatedRuntime:
         try:
             yield streams
         finally:
-            live.sessions.discard(streams)
+            live.sessions.pop(streams, None)
             task.cancel()
             await asyncio.wait([task])
 

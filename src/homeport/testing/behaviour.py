@@ -1,0 +1,79 @@
+"""What simulated programs do: by pod name, so that a pod created anew behaves as the one before it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from homeport.clock import Clock
+from homeport.node.handlers import Outcome, Target
+from homeport.node.pod import ExecAction, HttpAction, Pod, Probe, ProbeKind
+from homeport.node.runtime.contract import ContainerSpec
+from homeport.node.runtime.simulated import Script
+
+__all__ = ["Behaviour", "Behaviours"]
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """How the programs of one pod fare.
+
+    failing        the kinds of probe that fail
+    slow_seconds   how long after its start a program answers probes; without probes, how long its start takes
+    script         what its containers do besides
+    """
+
+    failing: frozenset[ProbeKind] = frozenset()
+    slow_seconds: float = 0.0
+    script: Script = field(default_factory=Script)
+
+
+@dataclass(slots=True)
+class Behaviours:
+    """The behaviour of every pod, by namespace and name; those not named do as `default` says.
+
+    probed  whether a container, by namespace, pod and name, has a probe that tells when it has come up
+    """
+
+    clock: Clock
+    probed: Callable[[str, str, str], bool]
+    default: Behaviour = Behaviour()
+    by_pod: dict[tuple[str, str], Behaviour] = field(default_factory=dict)
+    started: dict[str, float] = field(default_factory=dict)
+
+    def of(self, namespace: str, name: str) -> Behaviour:
+        return self.by_pod.get((namespace, name), self.default)
+
+    def set(self, namespace: str, name: str, behaviour: Behaviour) -> None:
+        self.by_pod[namespace, name] = behaviour
+
+    def print_lines(self, namespace: str, name: str, lines: tuple[str, ...]) -> None:
+        """Let the containers of a pod print these lines from their next start on."""
+        before = self.of(namespace, name)
+        self.set(namespace, name, replace(before, script=replace(before.script, output=lines)))
+
+    def script(self, spec: ContainerSpec) -> Script:
+        """Return what a container that starts now will do."""
+        namespace, name = spec.labels["pod-namespace"], spec.labels["pod-name"]
+        behaviour = self.of(namespace, name)
+        self.started[spec.id] = self.clock.now()
+        if behaviour.slow_seconds and not self.probed(namespace, name, spec.labels["container"]):
+            return replace(behaviour.script, starts_in=behaviour.slow_seconds)
+        return behaviour.script
+
+    async def probe(self, pod: Pod, probe: Probe, target: Target) -> Outcome:
+        """Answer a probe (`handlers.Prober`)."""
+        behaviour = self.of(pod.namespace, pod.name)
+        kinds = [kind for kind, one in (target.container.probes or {}).items() if one is probe]
+        slow = self.clock.now() - self.started.get(target.container_id, 0.0) < behaviour.slow_seconds
+        if slow or any(kind in behaviour.failing for kind in kinds):
+            return Outcome(False, _complaint(probe, target))
+        return Outcome(True)
+
+
+def _complaint(probe: Probe, target: Target) -> str:
+    match probe.handler:
+        case HttpAction():
+            return "HTTP probe failed with statuscode: 503"
+        case ExecAction(command):
+            return f"{command[0]}: exit code 1"
+        case _:
+            return f"dial tcp {target.address}: connect: connection refused"

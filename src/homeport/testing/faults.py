@@ -1,0 +1,197 @@
+"""What goes wrong between a client and the server: refusals by rule, lost answers, partitions, broken watches.
+
+`FaultyTransport` stands between one party (the control plane, a node) and the server. `Faults` is the state all of
+them share; nothing in it is random unless a rule says so, and then from the generator it was given.
+"""
+
+import random
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from homeport.api.exchange import Request, Response
+from homeport.client.contract import Transport
+from homeport.errors import ApiError, Conflict, Details, Expired, InternalError, TooManyRequests
+
+__all__ = ["TROUBLES", "Faults", "FaultyTransport", "Rule"]
+
+WRITES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_encode: Final = msgspec.json.Encoder().encode
+
+TROUBLES: Final = ("conflict", "too-many-requests", "error", "time-out", "lost-answer")
+"""What a rule can do to a request. After a `time-out` nothing happened; a `lost-answer` was done all the same."""
+
+
+@dataclass(slots=True)
+class Rule:
+    """Which requests fail, and how. Empty fields match everything.
+
+    trouble    one of `TROUBLES`
+    component  beginning of the client's user agent, such as `statefulset-controller`
+    method     HTTP method; empty: every write
+    path       text the request's path contains, such as `/pods`
+    chance     how likely each matching request fails
+    left       how many more will; None: no limit
+    """
+
+    trouble: str
+    component: str = ""
+    method: str = ""
+    path: str = ""
+    chance: float = 1.0
+    left: int | None = None
+
+    def matches(self, request: Request) -> bool:
+        """Whether the rule is about this request."""
+        if self.left == 0 or (request.method != self.method if self.method else request.method not in WRITES):
+            return False
+        return self.path in request.path and request.headers.get("user-agent", "").startswith(self.component)
+
+
+class Faults:
+    """Rules, partitions and open watches of one simulated cluster."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rules: list[Rule] = []
+        self._rng = rng
+        self._cut: dict[str, None] = {}
+        self._lines: dict[_Line, None] = {}  # in order: a history repeats itself
+
+    def add(self, rule: Rule) -> None:
+        """Let requests fail by one more rule. Raises ValueError for a trouble that is not known."""
+        if rule.trouble not in TROUBLES:
+            raise ValueError(f"trouble {rule.trouble!r} is not known; one of: {', '.join(TROUBLES)}")
+        self.rules.append(rule)
+
+    def cut(self, party: str) -> None:
+        """Part a party from the server: its requests fail, and its watches break."""
+        self._cut[party] = None
+        self._end([line for line in self._lines if line.party == party], ConnectionResetError(f"{party} is cut off"))
+
+    def join(self, party: str) -> None:
+        """Let a party reach the server again."""
+        self._cut.pop(party, None)
+
+    def is_cut(self, party: str) -> bool:
+        return party in self._cut
+
+    def drop_watches(self, component: str = "") -> int:
+        """Break the open watches of a component (all of them without a name); returns how many."""
+        lines = self._of(component)
+        self._end(lines, ConnectionResetError("the connection broke"))
+        return len(lines)
+
+    def expire_watches(self, component: str = "") -> int:
+        """Tell the open watches of a component that their revision is too old (410); returns how many."""
+        lines = self._of(component)
+        self._end(lines, Expired("too old resource version: the history was compacted"))
+        return len(lines)
+
+    def clear(self) -> None:
+        """Lift every rule and every partition."""
+        self.rules.clear()
+        self._cut.clear()
+
+    def trouble_for(self, request: Request) -> str:
+        """Return what happens to a request; empty for nothing."""
+        for rule in self.rules:
+            if rule.matches(request) and (rule.chance >= 1.0 or self._rng.random() < rule.chance):
+                if rule.left is not None:
+                    rule.left -= 1
+                return rule.trouble
+        return ""
+
+    def opened(self, line: "_Line") -> None:
+        self._lines[line] = None
+
+    def closed(self, line: "_Line") -> None:
+        self._lines.pop(line, None)
+
+    def _of(self, component: str) -> "list[_Line]":
+        return [line for line in self._lines if line.component.startswith(component)]
+
+    @staticmethod
+    def _end(lines: "list[_Line]", error: OSError | ApiError) -> None:
+        for line in lines:
+            line.end(error)
+
+
+class _Line:
+    """A watch that can break: what was sent before still arrives, then the bad news."""
+
+    def __init__(self, faults: Faults, party: str, component: str, source: Any) -> None:
+        self.party, self.component = party, component
+        self._faults, self._source = faults, source
+        self._error: OSError | ApiError | None = None
+
+    def end(self, error: OSError | ApiError) -> None:
+        if self._error is None:
+            self._error = error
+            self._faults.closed(self)
+            self._source.end()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return bytes(await anext(self._source))
+        except StopAsyncIteration:
+            self._faults.closed(self)
+            error, self._error = self._error, None
+            if isinstance(error, ApiError):
+                return _encode({"type": "ERROR", "object": error.as_status()}) + b"\n"
+            if error is not None:
+                raise error from None
+            raise
+
+    async def aclose(self) -> None:
+        self._faults.closed(self)
+        await self._source.aclose()
+
+
+class FaultyTransport:
+    """The way of one party to the server. Raises OSError where a connection would break."""
+
+    def __init__(self, inner: Transport, faults: Faults, party: str) -> None:
+        self._inner, self._faults, self._party = inner, faults, party
+
+    async def send(self, request: Request) -> Response:
+        self._check()
+        match self._faults.trouble_for(request) if self._faults.rules else "":
+            case "conflict":
+                return _refusal(
+                    Conflict("the object has been modified; please apply your changes to the latest version")
+                )
+            case "too-many-requests":
+                return _refusal(
+                    TooManyRequests("too many requests, please try again later", Details(retry_after_seconds=1))
+                )
+            case "error":
+                return _refusal(InternalError("an error on the server has prevented the request from succeeding"))
+            case "time-out":
+                raise TimeoutError("the server did not answer in time")
+            case "lost-answer":
+                await self._inner.send(request)
+                raise ConnectionResetError("the connection broke before the answer came")
+        response = await self._inner.send(request)
+        self._check()  # the answer too has to get through
+        if response.stream is not None and hasattr(response.stream, "end"):
+            line = _Line(self._faults, self._party, request.headers.get("user-agent", ""), response.stream)
+            self._faults.opened(line)
+            response.stream = line
+        return response
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+    def _check(self) -> None:
+        if self._faults.is_cut(self._party):
+            raise ConnectionResetError(f"{self._party} cannot reach the server")
+
+
+def _refusal(error: ApiError) -> Response:
+    status = error.as_status()
+    return Response(error.status_code, [("content-type", "application/json")], _encode(status), document=status)

@@ -1,0 +1,245 @@
+"""What a test holds in its hands: pods, nodes and events of a simulated cluster, by name."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from homeport.api.resources import find
+from homeport.errors import NotFound
+from homeport.node.runtime.contract import ContainerSpec
+from homeport.testing.machine import Machine
+
+if TYPE_CHECKING:
+    from homeport.testing.cluster import SimulatedCluster
+
+__all__ = ["Event", "Node", "Nodes", "Pod", "Pods"]
+
+PODS: Final = find("Pod")
+NODES: Final = find("Node")
+_PROBES: Final = {"startup": "startupProbe", "readiness": "readinessProbe", "liveness": "livenessProbe"}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event as the API has it; `about` is kind, namespace and name of its object."""
+
+    type: str
+    reason: str
+    message: str
+    count: int
+    about: tuple[str, str, str]
+    version: int
+
+    @classmethod
+    def of(cls, tree: Any) -> "Event":
+        about = tree["involvedObject"]
+        return cls(
+            tree.get("type", ""), tree.get("reason", ""), tree.get("message", ""), tree.get("count") or 1,
+            (about.get("kind", ""), about.get("namespace", ""), about.get("name", "")),
+            int(tree["metadata"]["resourceVersion"]),
+        )  # fmt: skip
+
+
+class Pod:
+    """A pod by its name. It may be deleted and created anew; what is said about its programs stays."""
+
+    def __init__(self, cluster: "SimulatedCluster", namespace: str, name: str) -> None:
+        self._cluster, self.namespace, self.name = cluster, namespace, name
+
+    def __repr__(self) -> str:
+        return f"<pod {self.namespace}/{self.name}>"
+
+    @property
+    def exists(self) -> bool:
+        return self._find() is not None
+
+    @property
+    def object(self) -> Any:
+        """The object as it is now. Raises NotFound."""
+        found = self._find()
+        if found is None:
+            raise NotFound(f'pods "{self.name}" not found')
+        return found
+
+    def _find(self) -> Any | None:
+        return self._cluster.simulation.find(PODS, self.namespace, self.name)
+
+    @property
+    def uid(self) -> str:
+        return str(self.object["metadata"]["uid"])
+
+    @property
+    def images(self) -> dict[str, str]:
+        """The image of each container, by the container's name."""
+        return {one["name"]: one["image"] for one in self.object["spec"]["containers"]}
+
+    @property
+    def image(self) -> str:
+        """The image of the first container."""
+        return next(iter(self.images.values()))
+
+    @property
+    def _status(self) -> Any:
+        return self.object.get("status") or {}
+
+    @property
+    def phase(self) -> str:
+        return str(self._status.get("phase", ""))
+
+    @property
+    def ready(self) -> bool:
+        """Whether the pod exists and is ready."""
+        conditions = ((self._find() or {}).get("status") or {}).get("conditions") or ()
+        return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+    @property
+    def ip(self) -> str:
+        """Its address; empty while it has none."""
+        return str(self._status.get("podIP", ""))
+
+    @property
+    def node(self) -> str:
+        """The node it is bound to; empty while it is not."""
+        return str(self.object["spec"].get("nodeName", ""))
+
+    @property
+    def restarts(self) -> int:
+        """How often its containers were restarted."""
+        return sum(one.get("restartCount", 0) for one in self._status.get("containerStatuses") or ())
+
+    def fail_probe(self, kind: str) -> None:
+        """Let its `startup`, `readiness` or `liveness` probes fail until `recover_probe`.
+
+        Raises ValueError when it has no such probe.
+        """
+        if kind not in _PROBES:
+            raise ValueError(f"{kind!r} is no kind of probe; one of: {', '.join(_PROBES)}")
+        if not any(_PROBES[kind] in one for one in self.object["spec"]["containers"]):
+            raise ValueError(f"pod {self.name} has no {_PROBES[kind]}, so it cannot fail")
+        self._cluster.fail_probe(self.name, kind, namespace=self.namespace)
+
+    def recover_probe(self, kind: str) -> None:
+        """Let its probes of a kind succeed again."""
+        self._cluster.fail_probe(self.name, kind, namespace=self.namespace, fails=False)
+
+    def crash(self, code: int = 1, *, container: str = "") -> None:
+        """Let its containers, or one of them, end now. Raises ValueError when none runs."""
+        self._end(code, container, oom=False)
+
+    def run_out_of_memory(self, *, container: str = "") -> None:
+        """Let its containers, or one of them, be killed for want of memory."""
+        self._end(137, container, oom=True)
+
+    def _end(self, code: int, container: str, *, oom: bool) -> None:
+        simulation = self._cluster.simulation
+        crash = simulation.crash(self.namespace, self.name, code, container=container, oom=oom)
+        if not self._cluster.run(crash):
+            raise ValueError(f"no container of pod {self.name} runs")
+
+    def slow_start(self, seconds: float) -> None:
+        """Let its programs take so long to come up, from their next start on."""
+        simulation = self._cluster.simulation
+        self._cluster.act(lambda: simulation.slow_start(self.namespace, self.name, seconds))
+
+    def prints(self, *lines: str) -> None:
+        """Let its programs print these lines when they start next."""
+        simulation = self._cluster.simulation
+        self._cluster.act(lambda: simulation.behaviours.print_lines(self.namespace, self.name, lines))
+
+    def logs(self, container: str = "") -> str:
+        """Return what its containers (or one of them) have printed since their last start."""
+        return "".join(_log(spec) for spec in self._newest(container))
+
+    def _newest(self, container: str) -> Sequence[ContainerSpec]:
+        """Return the last instance of each container."""
+        machine = self._cluster.simulation.machines.get(self.node)
+        newest: dict[str, ContainerSpec] = {}
+        for spec in machine.runtime.specs() if machine is not None else ():
+            if spec.labels["pod-uid"] == self.uid and container in ("", spec.labels["container"]):
+                newest[spec.labels["container"]] = spec
+        return list(newest.values())
+
+    def delete(self, *, grace: int | None = None) -> None:
+        """Ask for its deletion."""
+        self._cluster.delete(f"pod/{self.namespace}/{self.name}", grace=grace)
+
+
+def _log(spec: ContainerSpec) -> str:
+    if not spec.log_path.exists():
+        return ""
+    return "".join(line.split(" ", 3)[3] for line in spec.log_path.read_text().splitlines(keepends=True))
+
+
+class Pods:
+    """The pods of a cluster: `pods["db-0"]`, `pods["namespace/db-0"]`; iterating gives those that exist."""
+
+    def __init__(self, cluster: "SimulatedCluster") -> None:
+        self._cluster = cluster
+
+    def __getitem__(self, name: str) -> Pod:
+        namespace, _, plain = name.rpartition("/")
+        return Pod(self._cluster, namespace or "default", plain)
+
+    def __iter__(self) -> Iterator[Pod]:
+        for tree in self._cluster.simulation.objects(PODS):
+            yield Pod(self._cluster, tree["metadata"]["namespace"], tree["metadata"]["name"])
+
+    def __contains__(self, name: str) -> bool:
+        return self[name].exists
+
+    def __len__(self) -> int:
+        return len(self._cluster.simulation.objects(PODS))
+
+
+class Node:
+    """A node by its name."""
+
+    def __init__(self, cluster: "SimulatedCluster", machine: Machine) -> None:
+        self._cluster, self._machine = cluster, machine
+        self.name = machine.name
+
+    def __repr__(self) -> str:
+        return f"<node {self.name}>"
+
+    @property
+    def ready(self) -> bool:
+        tree = self._cluster.simulation.find(NODES, None, self.name)
+        conditions = ((tree or {}).get("status") or {}).get("conditions") or ()
+        return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+    def lose(self) -> None:
+        """Take its power: the agent and all containers end at once."""
+        self._cluster.run(self._cluster.simulation.lose_node(self.name))
+
+    def kill_agent(self) -> None:
+        """End its agent; pods go on running."""
+        self._cluster.run(self._cluster.simulation.kill_agent(self.name))
+
+    def start(self) -> None:
+        """Start its agent again, after `lose` or `kill_agent`."""
+        self._cluster.act(lambda: self._cluster.simulation.return_node(self.name))
+
+    def cut(self) -> None:
+        """Part it from the API server; pods go on running."""
+        self._cluster.act(lambda: self._cluster.simulation.cut(self.name))
+
+    def join(self) -> None:
+        """Connect it again."""
+        self._cluster.act(lambda: self._cluster.simulation.join(self.name))
+
+
+class Nodes:
+    """The nodes of a cluster, by name."""
+
+    def __init__(self, cluster: "SimulatedCluster") -> None:
+        self._cluster = cluster
+
+    def __getitem__(self, name: str) -> Node:
+        machines = self._cluster.simulation.machines
+        if name not in machines:
+            raise KeyError(f"{name}; there are {', '.join(machines)}")
+        return Node(self._cluster, machines[name])
+
+    def __iter__(self) -> Iterator[Node]:
+        for machine in self._cluster.simulation.machines.values():
+            yield Node(self._cluster, machine)

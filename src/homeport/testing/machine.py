@@ -1,0 +1,107 @@
+"""One simulated node: the real agent on a simulated runtime, network and set of images."""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from homeport.client.contract import Client
+from homeport.clock import Clock
+from homeport.node.context import Capacity
+from homeport.node.main import NodeParts, serve_node
+from homeport.node.network.contract import Attachment
+from homeport.node.network.simulated import SimulatedNetwork, SimulatedReach
+from homeport.node.runtime.contract import ContainerSpec, ImageError
+from homeport.node.runtime.simulated import SavedRuntime, Script, SimulatedImages, SimulatedRuntime
+from homeport.node.settings import NodeSettings
+from homeport.node.volumes.mounts import PlainMounts
+from homeport.testing.behaviour import Behaviours
+
+__all__ = ["CAPACITY", "Machine", "SavedMachine"]
+
+_SIZE: Final = {"cpu": "64", "ephemeral-storage": "1Ti", "memory": "256Gi"}
+CAPACITY: Final = Capacity({**_SIZE, "pods": "20000"}, {**_SIZE, "pods": "20000"}, 256 << 30)
+"""What a simulated node has, the same wherever the simulation runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedMachine:
+    """A node at one moment, but for its files."""
+
+    runtime: SavedRuntime
+    attached: Mapping[str, Attachment]
+    next_address: int
+    present: frozenset[str]
+    broken_images: Mapping[str, ImageError]
+    serving: bool
+
+
+class Machine:
+    """A node that can lose its agent, its power and its connection. `party` is its name on the way to the server."""
+
+    def __init__(
+        self, number: int, data: Path, client: Client, clock: Clock, behaviours: Behaviours, rng: random.Random,
+        started: Callable[[str, ContainerSpec], None],
+    ) -> None:  # fmt: skip
+        self.name = f"node-{number}"
+        self.settings = NodeSettings(self.name, data / self.name, max_pods=20_000)
+        self._client, self._clock, self._behaviours, self._rng = client, clock, behaviours, rng
+        self._started = started
+        self.images = SimulatedImages()
+        self.network = SimulatedNetwork(f"10.244.{(number - 1) * 64}.1")
+        self.runtime = SimulatedRuntime(clock, self._script)
+        self._serving: asyncio.Task[None] | None = None
+
+    @property
+    def serving(self) -> bool:
+        return self._serving is not None
+
+    def _script(self, spec: ContainerSpec) -> Script:
+        self._started(self.name, spec)
+        return self._behaviours.script(spec)
+
+    def start(self) -> None:
+        """Start the agent; it adopts what runs. One that serves already goes on."""
+        if self._serving is None:
+            parts = NodeParts(
+                self.settings, self._client, self._clock, self.runtime, self.images, self.network, SimulatedReach(),
+                PlainMounts(), self._rng, CAPACITY, self._behaviours.probe, listens=False,
+            )  # fmt: skip
+            self._serving = asyncio.create_task(serve_node(parts), name=self.name)
+
+    async def kill(self) -> None:
+        """End the agent as a crash would; pods go on running."""
+        if self._serving is not None:
+            self._serving.cancel()
+            await asyncio.wait([self._serving])
+            if not self._serving.cancelled() and (error := self._serving.exception()) is not None:
+                raise error
+            self._serving = None
+
+    async def lose_power(self) -> None:
+        """End the agent and everything that runs here."""
+        await self.kill()
+        for sandbox in await self.runtime.sandboxes():
+            if sandbox.running:
+                self.runtime.lose_sandbox(sandbox.id)
+
+    def check(self) -> None:
+        """Raise what the agent ended with, if it did: it never should."""
+        if self._serving is not None and self._serving.done():
+            self._serving.result()
+
+    def save(self) -> SavedMachine:
+        """Return everything the node is, as values."""
+        return SavedMachine(
+            self.runtime.save(), dict(self.network.attached), self.network.given, frozenset(self.images.present),
+            dict(self.images.failing), self.serving,
+        )  # fmt: skip
+
+    def resume(self, saved: SavedMachine) -> None:
+        """Become what was saved; the agent is not started."""
+        self.runtime.resume(saved.runtime)
+        self.network.attached = dict(saved.attached)
+        self.network.given = saved.next_address
+        self.images.present, self.images.failing = set(saved.present), dict(saved.broken_images)

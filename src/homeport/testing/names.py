@@ -1,0 +1,75 @@
+"""Names and virtual addresses of a simulated cluster, decided by the real DNS and proxy rules, without sockets."""
+
+import random
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any, Final
+
+from homeport.api.resources import find
+from homeport.client.informer import InformerFactory
+from homeport.clock import Clock
+from homeport.dns.feed import Feed
+from homeport.dns.presentation import parse_type, rdata_text
+from homeport.dns.records import Answer, Question, RRType
+from homeport.dns.search import candidates
+from homeport.dns.server import DnsServer
+from homeport.dns.settings import DnsSettings
+from homeport.dns.zone import resolve
+from homeport.proxy import codec
+from homeport.proxy.model import ProxySettings, ServiceRules
+from homeport.proxy.rules import decide
+
+__all__ = ["Names"]
+
+DOMAIN: Final = "cluster.local"
+SERVICES: Final = find("Service")
+SLICES: Final = find("EndpointSlice", "discovery.k8s.io")
+
+
+class Names:
+    """Follows the cluster through `informers`, which somebody else runs; so does `feed`."""
+
+    def __init__(self, informers: InformerFactory, clock: Clock, rng: random.Random, node: str) -> None:
+        self._server = DnsServer(DnsSettings(shuffle=False), clock, rng, _nobody)
+        self.feed = Feed(informers, self._server)
+        self._services = informers.informer(SERVICES)
+        self._slices = informers.informer(SLICES)
+        self._settings = ProxySettings(
+            IPv4Network("10.244.0.0/16"), IPv4Network("10.96.0.0/16"), (IPv4Address("10.244.0.1"),), node=node
+        )
+
+    def resolve(self, name: str, kind: str = "A", namespace: str = "default") -> tuple[str, ...]:
+        """Return what a name stands for as a pod of a namespace sees it, in order; () when there is nothing.
+
+        Records other than addresses come in master-file form. Raises ValueError for what is no name or type.
+        """
+        wanted = parse_type(kind)
+        for candidate in candidates(name, namespace, DOMAIN):
+            steps = resolve(Question(candidate, wanted), self._server.index, self._server.settings)
+            try:
+                while True:
+                    next(steps)  # nobody outside answers
+            except StopIteration as stop:
+                answer: Answer = stop.value
+            found = [record for record in answer.answer if record.type == wanted or wanted == RRType.ANY]
+            if found:
+                return tuple(rdata_text(record) for record in found)
+        return ()
+
+    def rules(self, namespace: str, name: str) -> ServiceRules | None:
+        """Return what the proxy decides for a Service; None for one without a virtual address."""
+        tree = self._services.get(namespace, name)
+        service = codec.service(tree) if tree is not None else None
+        if service is None:
+            return None
+        slices: list[Any] = [one for one in self._slices.list(namespace) if codec.slice_service(one) == service.key]
+        return decide(service, {port: codec.endpoints(slices, port) for port in service.ports}, self._settings)
+
+    def endpoints(self, namespace: str, name: str) -> tuple[str, ...]:
+        """Return `address:port` of every pod a connection to a Service may reach, in order."""
+        rules = self.rules(namespace, name)
+        targets = {target for port in rules.ports for target in port.cluster or port.local} if rules is not None else ()
+        return tuple(f"{one.address}:{one.port}" for one in sorted(targets, key=lambda target: target.order))
+
+
+async def _nobody(question: Question) -> None:
+    """There is no world outside."""

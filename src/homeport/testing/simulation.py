@@ -1,0 +1,394 @@
+"""A whole cluster in one process and in virtual time: the real server, controllers, scheduler, node agents, DNS and
+proxy rules, on a store in memory and on nodes whose programs are only timers.
+
+    async def scenario() -> None:
+        async with Simulation(seed=7) as simulation:
+            await simulation.client("test").create(STATEFUL_SETS, manifest)
+            await asyncio.sleep(60)                 # a virtual minute
+
+    run_simulated(scenario)
+
+The same seed gives the same history, byte for byte. Whatever goes wrong is told with methods: `crash`, `cut`, …
+"""
+
+import asyncio
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from homeport.api.exchange import User
+from homeport.api.resources import Resource, find
+from homeport.client.informer import InformerFactory
+from homeport.client.inprocess import InProcessTransport
+from homeport.client.rest import RestClient
+from homeport.controllers.roster import Settings as ControllerSettings
+from homeport.controllers.roster import controllers
+from homeport.controllers.volumes.directories import LocalDirectories
+from homeport.controllers.volumes.provisioner import class_body
+from homeport.errors import ApiError
+from homeport.node.pod import ProbeKind
+from homeport.node.runtime.contract import ContainerSpec, ImageError
+from homeport.scheduler.controller import Scheduler
+from homeport.server.app import Server
+from homeport.server.settings import Settings
+from homeport.store.contract import Event
+from homeport.testing.behaviour import Behaviour, Behaviours
+from homeport.testing.faults import Faults, FaultyTransport
+from homeport.testing.loop import VirtualClock, VirtualLoop
+from homeport.testing.machine import Machine, SavedMachine
+from homeport.testing.names import Names
+from homeport.testing.recorded_store import RecordedStore, SavedStore, digest
+from homeport.testing.story import Moment, Story, is_heartbeat
+
+__all__ = ["ADMIN", "CONTROL", "Broken", "Simulation", "Snapshot", "run_simulated"]
+
+ADMIN: Final = User("admin", groups=("system:masters", "system:authenticated"))
+CONTROL: Final = "control"
+"""The party of controllers and scheduler; nodes are parties by their own names."""
+
+STORAGE_CLASSES: Final = find("StorageClass", "storage.k8s.io")
+NODES: Final = find("Node")
+PODS: Final = find("Pod")
+
+_decode: Final = msgspec.json.Decoder().decode
+T = TypeVar("T")
+Started = Callable[[str, ContainerSpec], None]
+
+
+class Broken(Exception):
+    """Something of the cluster ended that never should, or asks for what cannot be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A simulated cluster at one moment. Components begin anew from it, as after a restart; pods run on."""
+
+    store: SavedStore
+    machines: tuple[SavedMachine, ...]
+    behaviours: Mapping[tuple[str, str], Behaviour]
+    random_state: Any
+    now: float
+    elapsed: float
+    moments: tuple[Moment, ...]
+    files: Mapping[str, bytes | None]
+
+
+class Simulation:
+    """Starts with `async with`, on a virtual loop; everything ends with the block.
+
+    seed       where all randomness comes from
+    nodes      how many nodes there are: `node-1`, `node-2`, …
+    directory  where the nodes keep their files; a temporary one when not given
+    snapshot   what to begin from; it must come from a simulation with the same directory
+    on_change  called with every change of the store, in order
+    on_start   called with the node's name and the container whenever a container starts
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        nodes: int = 2,
+        directory: Path | None = None,
+        snapshot: Snapshot | None = None,
+        on_change: Callable[[Event], None] = lambda event: None,
+        on_start: Started = lambda node, spec: None,
+    ) -> None:
+        self.rng = random.Random(seed)
+        if snapshot is not None:
+            self.rng.setstate(snapshot.random_state)
+        self._elapsed = snapshot.elapsed if snapshot is not None else 0.0
+        self.clock = VirtualClock(snapshot.now) if snapshot is not None else VirtualClock()
+        self.story = Story(snapshot.moments if snapshot is not None else ())
+        self.faults = Faults(self.rng)
+        self.behaviours = Behaviours(
+            self.clock, self._probed, by_pod=dict(snapshot.behaviours) if snapshot is not None else {}
+        )
+        self.changed = asyncio.Event()
+        """Set with every change that is no heartbeat; whoever waits clears it."""
+        self.last_change = 0.0
+        self._on_change, self._on_start = on_change, on_start
+        self._snapshot = snapshot
+        self._temporary = directory is None
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="homeport-"))
+        self.store = RecordedStore(self._told, snapshot.store if snapshot is not None else None)
+        self.server = Server(self.store, self.clock, self.rng, Settings())
+        self._transport = InProcessTransport(self.server.handle, ADMIN)
+        self.machines = {
+            machine.name: machine
+            for machine in (
+                Machine(
+                    number, self.directory, self._party(f"node-{number}", "kubelet"), self.clock, self.behaviours,
+                    self.rng, self._on_start,
+                )
+                for number in range(1, nodes + 1)
+            )
+        }  # fmt: skip
+        self._control: list[asyncio.Task[None]] = []
+        self._watching: list[asyncio.Task[None]] = []
+
+    # The cluster itself
+
+    @property
+    def now(self) -> float:
+        """Virtual seconds since the beginning, snapshots included."""
+        return self._elapsed + asyncio.get_running_loop().time()
+
+    def client(self, user_agent: str) -> RestClient:
+        """Return a client that no fault touches."""
+        return RestClient(self._transport, user_agent)
+
+    def _party(self, party: str, user_agent: str) -> RestClient:
+        return RestClient(FaultyTransport(self._transport, self.faults, party), user_agent)
+
+    def watching(self, party: str = "watching") -> InformerFactory:
+        """Return informers of one's own, to `start`; faults of the party reach them."""
+        return InformerFactory(self._party(party, party), self.rng)
+
+    def start(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        """Run something more until the simulation ends."""
+        self._watching.append(asyncio.create_task(coroutine, name=name))
+
+    async def __aenter__(self) -> "Simulation":
+        await self.server.start()
+        admin = self.client("homeport-engine")
+        if self._snapshot is None:
+            await admin.create(STORAGE_CLASSES, class_body())
+        else:
+            write_tree(self.directory, self._snapshot.files)
+        informers = InformerFactory(admin, self.rng)
+        self.names = Names(informers, self.clock, self.rng, "node-1")
+        self.start(informers.run(), "names")
+        self.start(self.names.feed.run(), "names-feed")
+        self.start_control()
+        for number, machine in enumerate(self.machines.values()):
+            saved = self._snapshot.machines[number] if self._snapshot is not None else None
+            if saved is not None:
+                machine.resume(saved)
+            if saved is None or saved.serving:
+                machine.start()
+        await informers.synced()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            for machine in self.machines.values():
+                await machine.kill()
+            await _end(self._control)
+            await _end(self._watching)
+            await self.server.stop()
+            await self.store.close()
+        finally:
+            if self._temporary:
+                shutil.rmtree(self.directory, ignore_errors=True)
+
+    def start_control(self) -> None:
+        """Start controllers and scheduler, with nothing but what the API knows."""
+        informers = InformerFactory(self._party(CONTROL, "kube-controller-manager"), self.rng)
+        settings = ControllerSettings("ca\n", LocalDirectories(self.directory / "volumes"))
+        roster = controllers(lambda name: self._party(CONTROL, name), self.clock, informers, settings)
+        scheduler = Scheduler(self._party(CONTROL, "default-scheduler"), self.clock, informers, self.rng)
+        self._control = [
+            asyncio.create_task(part.run(), name=type(part).__name__) for part in (informers, *roster, scheduler)
+        ]
+
+    async def kill_control(self) -> None:
+        """End controllers and scheduler as a crash would, between any two steps of theirs."""
+        tasks, self._control = self._control, []
+        await _end(tasks)
+
+    def check(self) -> None:
+        """Raise what a component ended with, if one did: none ever should. Raises Broken or the component's error."""
+        for machine in self.machines.values():
+            machine.check()
+        for task in (*self._control, *self._watching):
+            if task.done():
+                task.result()
+                if task in self._control:
+                    raise Broken(f"{task.get_name()} ended")
+
+    async def rest(self, quiet: float = 60.0, limit: float = 3600.0) -> bool:
+        """Let time pass until nothing but heartbeats was written for `quiet` seconds; False when `limit` came first."""
+        until = self.now + limit
+        self.last_change = max(self.last_change, self.now - quiet + 1.0)  # what is under way has a second to show
+        while (wait := self.last_change + quiet - self.now) > 0:
+            if self.now + wait > until:
+                return False
+            await asyncio.sleep(wait)
+            self.check()
+        return True
+
+    async def snapshot(self) -> Snapshot:
+        """Return the cluster as it is now; nothing moves meanwhile."""
+        return Snapshot(
+            self.store.save(),
+            tuple(machine.save() for machine in self.machines.values()),
+            dict(self.behaviours.by_pod),
+            self.rng.getstate(),
+            self.clock.now(),
+            self.now,
+            tuple(self.story.moments),
+            read_tree(self.directory),
+        )
+
+    def digest(self) -> str:
+        """Return a hash of all that was ever written, and when: equal histories have equal ones."""
+        return digest(self.story.changes(), str(self.directory))
+
+    def objects(self, resource: Resource, namespace: str | None = None) -> list[Any]:
+        """Return the objects of a kind as they are stored now, at once, in the order of their names."""
+        group = f"{resource.group}/" if resource.group else ""
+        place = f"{namespace}/" if namespace and resource.namespaced else ""
+        entries = self.store.entries(f"/registry/{group}{resource.plural}/{place}")
+        return [with_version(_decode(entry.value), entry.revision) for entry in entries]
+
+    def find(self, resource: Resource, namespace: str | None, name: str) -> Any | None:
+        """Return one object as it is stored now, at once."""
+        group = f"{resource.group}/" if resource.group else ""
+        place = f"{namespace}/" if namespace and resource.namespaced else ""
+        entry = self.store.current(f"/registry/{group}{resource.plural}/{place}{name}")
+        return with_version(_decode(entry.value), entry.revision) if entry is not None else None
+
+    def _told(self, events: Sequence[Event]) -> None:
+        now = self.now
+        for event in events:
+            self.story.moments.append(Moment(now, event))
+            self._on_change(event)
+            if not is_heartbeat(event):
+                self.last_change = now
+                self.changed.set()
+
+    def _probed(self, namespace: str, name: str, container: str) -> bool:
+        pod = self.find(PODS, namespace, name)
+        found = [one for one in (pod or {}).get("spec", {}).get("containers", ()) if one["name"] == container]
+        return any("readinessProbe" in one or "startupProbe" in one for one in found)
+
+    # What goes wrong
+
+    def say(self, text: str) -> None:
+        """Note in the story what was done."""
+        self.story.say(self.now, text)
+
+    async def crash(self, namespace: str, pod: str, code: int = 1, *, container: str = "", oom: bool = False) -> bool:
+        """Let the containers of a pod (or one of them) end; returns whether one was running."""
+        found = False
+        for machine in self.machines.values():
+            for spec in machine.runtime.specs():
+                labels = spec.labels
+                if (labels["pod-namespace"], labels["pod-name"]) != (namespace, pod):
+                    continue
+                if container in ("", labels["container"]) and machine.runtime.is_running(spec.id):
+                    found = True
+                    machine.runtime.kill(spec.id, 137 if oom else code, out_of_memory=oom)
+        self.say(f"{pod} {'runs out of memory' if oom else f'crashes with exit code {code}'}")
+        return found
+
+    def fail_probe(self, namespace: str, pod: str, kind: ProbeKind, *, fails: bool = True) -> None:
+        """Let the probes of one kind of a pod of this name fail from now on, or succeed again."""
+        before = self.behaviours.of(namespace, pod)
+        failing = before.failing | {kind} if fails else before.failing - {kind}
+        self.behaviours.set(namespace, pod, replace(before, failing=failing))
+        self.say(f"{kind.value.lower()} probes of {pod} {'fail' if fails else 'succeed'} from now on")
+
+    def slow_start(self, namespace: str, pod: str, seconds: float) -> None:
+        """Let programs of a pod of this name take so long to come up, from their next start on."""
+        self.behaviours.set(namespace, pod, replace(self.behaviours.of(namespace, pod), slow_seconds=seconds))
+        self.say(f"{pod} takes {seconds:g} s to start from now on")
+
+    def fail_image(self, reference: str, *, fails: bool = True) -> None:
+        """Let an image be impossible to pull, or possible again."""
+        for machine in self.machines.values():
+            machine.images.failing.pop(reference, None)
+            if fails:
+                machine.images.present.discard(reference)
+                machine.images.failing[reference] = ImageError("ErrImagePull", f'"{reference}": not found')
+        self.say(f"image {reference} {'cannot' if fails else 'can'} be pulled")
+
+    async def lose_node(self, name: str) -> None:
+        """Take the power from a node: its agent and all its containers end at once."""
+        self.say(f"{name} loses power")
+        await self.machines[name].lose_power()
+
+    def return_node(self, name: str) -> None:
+        """Start a node's agent again."""
+        self.say(f"{name} starts")
+        self.machines[name].start()
+
+    async def kill_agent(self, name: str) -> None:
+        """End a node's agent; its pods go on running."""
+        self.say(f"the agent of {name} is killed")
+        await self.machines[name].kill()
+
+    def cut(self, party: str) -> None:
+        """Part a node (or `control`) from the server; its pods go on running."""
+        self.say(f"{party} is cut off")
+        self.faults.cut(party)
+
+    def join(self, party: str) -> None:
+        """Let a party reach the server again."""
+        self.say(f"{party} is connected again")
+        self.faults.join(party)
+
+    def jump(self, seconds: float) -> None:
+        """Set every clock of the cluster forward or back, as a correction of wall time does; no timer notices."""
+        self.say(f"clocks jump by {seconds:+g} s")
+        self.clock.epoch += seconds
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel tasks in order and see them out. Raises what one ended with other than its cancellation."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, ApiError):
+            raise error
+
+
+def with_version(tree: Any, revision: int) -> Any:
+    """Give a stored object the version its store gave it."""
+    tree["metadata"]["resourceVersion"] = str(revision)
+    return tree
+
+
+def read_tree(root: Path) -> dict[str, bytes | None]:
+    """Return what is below a directory: path → content, None for a directory. Links are left out."""
+    return {
+        str(path.relative_to(root)): None if path.is_dir() else path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if not path.is_symlink() and (path.is_dir() or path.is_file())
+    }
+
+
+def write_tree(root: Path, files: Mapping[str, bytes | None]) -> None:
+    """Make what is below a directory equal to what `read_tree` returned."""
+    present = read_tree(root)
+    for name, content in reversed(present.items()):
+        if name in files and (files[name] is None) == (content is None):
+            continue
+        path = root / name
+        if content is None:
+            shutil.rmtree(path)  # links and pipes inside are left out of `present`
+        else:
+            path.unlink(missing_ok=True)
+    for name, content in files.items():
+        if content is None:
+            (root / name).mkdir(parents=True, exist_ok=True)
+        elif present.get(name) != content:
+            (root / name).write_bytes(content)
+
+
+def run_simulated(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run `main()` to its end on a fresh virtual loop without threads, so that it repeats itself. Raises Deadlock."""
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(threads=False)) as runner:
+        return runner.run(main())
