@@ -191,6 +191,16 @@ def test_apply_removes_what_the_manifest_no_longer_has(k: Kubectl) -> None:
     assert k.json("get", "configmap", "three")["data"] == {"a": "1", "other": "3"}
 
 
+def test_diff_and_dry_runs_change_nothing(k: Kubectl, tmp_path: Path) -> None:
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(SLEEPER.read_text().replace("replicas: 2", "replicas: 5"))
+    assert k("diff", "-f", str(SLEEPER)) == ""
+    assert re.search(r"^-  replicas: 2\n\+  replicas: 5$", k("diff", "-f", str(changed), code=1), re.MULTILINE)
+    for where in ("server", "client"):
+        assert "statefulset.apps/db configured" in k("apply", f"--dry-run={where}", "-f", str(changed))
+    assert k.json("get", "statefulset", "db")["spec"]["replicas"] == 2
+
+
 def test_create_refuses_what_exists(k: Kubectl) -> None:
     k("create", "configmap", "once", "--from-literal=a=b")
     assert "already exists" in k.complaint("create", "configmap", "once", "--from-literal=a=b")

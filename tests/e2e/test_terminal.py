@@ -64,9 +64,12 @@ def test_a_shell_in_a_pod(cluster: Cluster) -> None:
     assert typist.leaves() == 4
 
 
+INTERRUPTIBLE = "trap 'exit 9' INT; echo re''ady; while :; do sleep 0.05; done"
+
+
 def test_ctrl_c_reaches_the_program_in_the_pod(cluster: Cluster) -> None:
     cluster.homeport("up", "-f", str(ECHO))
-    typist = at_terminal(cluster, "exec", "-it", "echo-0", "--", "sh", "-c", "trap 'exit 9' INT; echo re''ady; cat")
+    typist = at_terminal(cluster, "exec", "-it", "echo-0", "--", "sh", "-c", INTERRUPTIBLE)
     typist.sees("ready")
     typist.type("\x03")
     assert typist.leaves() == 9
@@ -78,7 +81,7 @@ def test_a_program_of_the_host_on_the_terminal(cluster: Cluster) -> None:
     typist.type("this\r")
     typist.sees("got this")
     assert typist.leaves() == 0
-    typist = at_terminal(cluster, "run", "--", "sh", "-c", "trap 'exit 9' INT; echo re''ady; read -r line")
+    typist = at_terminal(cluster, "run", "--", "sh", "-c", INTERRUPTIBLE)
     typist.sees("ready")
     typist.type("\x03")
     assert typist.leaves() == 9

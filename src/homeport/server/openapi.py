@@ -134,10 +134,32 @@ def _operations(resource: Resource) -> Tree:
 
 
 def _field(number: int, data: bytes) -> bytes:
-    assert len(data) < 128
-    return bytes([number << 3 | 2, len(data)]) + data
+    """Return a length-delimited field of the protobuf encoding; all field numbers here are below 16."""
+    length, size = len(data), b""
+    while length > 127:
+        size += bytes([length & 127 | 128])
+        length >>= 7
+    return bytes([number << 3 | 2]) + size + bytes([length]) + data
 
 
+def _message(*fields: tuple[int, bytes | str]) -> bytes:
+    return b"".join(_field(number, data.encode() if isinstance(data, str) else data) for number, data in fields)
+
+
+@cache
 def _v2_protobuf() -> bytes:
-    """A gnostic Document without paths or definitions: clients that validate by it skip the kinds they do not find."""
-    return _field(1, b"2.0") + _field(2, _field(1, b"Kubernetes") + _field(2, b"v1.36.2"))
+    """Return a gnostic `Document` (OpenAPIv2.proto) of PATCH operations without schemas.
+
+    Clients that validate by it skip the kinds they do not find; old kubectl learns here that a dry run is possible.
+    """
+    paths = [(2, _message((1, _template(resource)), (2, _v2_item(resource)))) for resource in RESOURCES]
+    return _message((1, "2.0"), (2, _message((1, "Kubernetes"), (2, "v1.36.2"))), (8, _message(*paths)))
+
+
+def _v2_item(resource: Resource) -> bytes:
+    """Return a `PathItem` with its `patch`: ParametersItem → Parameter → NonBodyParameter → QueryParameterSubSchema."""
+    gvk = f"group: {resource.group!r}\nversion: {resource.version}\nkind: {resource.kind}\n"
+    extension = _message((1, "x-kubernetes-group-version-kind"), (2, _message((2, gvk))))
+    queries = (_message((2, "query"), (4, name)) for name in _PARAMETERS)
+    parameters = [(8, _message((1, _message((2, _message((3, query))))))) for query in queries]
+    return _message((8, _message(*parameters, (13, extension))))
