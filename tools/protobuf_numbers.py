@@ -30,6 +30,8 @@ PACKAGES = {
     "authentication.v1": "api@{v}/authentication/v1",
     "authorization.v1": "api@{v}/authorization/v1",
     "rbac.v1": "api@{v}/rbac/v1",
+    "batch.v1": "api@{v}/batch/v1",
+    "scheduling.v1": "api@{v}/scheduling/v1",
 }
 SCALARS = {
     "string": "s",

@@ -174,6 +174,7 @@ RESOURCES: Final[tuple[Resource, ...]] = (
             "status",
         ),
     ),
+    _resource("", "v1", "PodTemplate", "podtemplates"),
     _resource(
         "",
         "v1",
@@ -194,11 +195,15 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     _resource("apps", "v1", "ReplicaSet", "replicasets", short=("rs",), all_category=True, subs=("scale", "status")),
     _resource("apps", "v1", "StatefulSet", "statefulsets", short=("sts",), all_category=True, subs=("scale", "status")),
     _resource("events.k8s.io", "v1", "Event", "events", short=("ev",)),
+    _resource("batch", "v1", "CronJob", "cronjobs", short=("cj",), all_category=True, subs=("status",)),
+    _resource("batch", "v1", "Job", "jobs", all_category=True, subs=("status",)),
+    _resource("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", short=("pdb",), subs=("status",)),
     _resource("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings", namespaced=False),
     _resource("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", namespaced=False),
     _resource("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"),
     _resource("rbac.authorization.k8s.io", "v1", "Role", "roles"),
     _resource("storage.k8s.io", "v1", "StorageClass", "storageclasses", namespaced=False, short=("sc",)),
+    _resource("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", namespaced=False, short=("pc",)),
     _resource("coordination.k8s.io", "v1", "Lease", "leases"),
     _resource("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"),
 )

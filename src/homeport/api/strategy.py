@@ -27,7 +27,9 @@ __all__ = [
 Tree = dict[str, Any]
 Key = tuple[str, str]
 
-UNCONDITIONAL_UPDATE_REFUSED: Final[frozenset[Key]] = frozenset({("coordination.k8s.io", "Lease")})
+UNCONDITIONAL_UPDATE_REFUSED: Final[frozenset[Key]] = frozenset(
+    {("coordination.k8s.io", "Lease"), ("policy", "PodDisruptionBudget")}
+)
 """Built-in kinds (group, kind) whose PUT must name a resourceVersion; custom resources must as well."""
 
 CREATE_ON_UPDATE: Final[frozenset[Key]] = frozenset(
@@ -48,6 +50,7 @@ CREATE_ON_UPDATE: Final[frozenset[Key]] = frozenset(
 RETURNS_DELETED_OBJECT: Final[frozenset[Key]] = frozenset(
     {
         ("", "Pod"),
+        ("", "PodTemplate"),
         ("", "Service"),
         ("", "PersistentVolumeClaim"),
         ("", "PersistentVolume"),
@@ -59,7 +62,7 @@ RETURNS_DELETED_OBJECT: Final[frozenset[Key]] = frozenset(
 )
 """Kinds whose DELETE answers with the object instead of a Status."""
 
-ORPHANS_BY_DEFAULT: Final[frozenset[Key]] = frozenset({("", "ReplicationController")})
+ORPHANS_BY_DEFAULT: Final[frozenset[Key]] = frozenset({("", "ReplicationController"), ("batch", "Job")})
 """Kinds whose dependents stay unless the request says otherwise."""
 
 _LEGACY_SOURCES: Final = frozenset({("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSnapshot")})
@@ -76,6 +79,10 @@ _GENERATION: Final[frozenset[Key]] = frozenset(
         ("apps", "Deployment"),
         ("apps", "ReplicaSet"),
         ("apps", "DaemonSet"),
+        ("batch", "CronJob"),
+        ("batch", "Job"),
+        ("policy", "PodDisruptionBudget"),
+        ("scheduling.k8s.io", "PriorityClass"),
         ("discovery.k8s.io", "EndpointSlice"),
     }
 )
@@ -91,6 +98,9 @@ _STATUS: Final[Mapping[Key, Callable[[], Tree]]] = {
     ("apps", "Deployment"): lambda: decode.empty("apps.v1.DeploymentStatus"),
     ("apps", "ReplicaSet"): lambda: decode.empty("apps.v1.ReplicaSetStatus"),
     ("apps", "DaemonSet"): lambda: decode.empty("apps.v1.DaemonSetStatus"),
+    ("batch", "CronJob"): dict,
+    ("batch", "Job"): dict,
+    ("policy", "PodDisruptionBudget"): lambda: decode.empty("policy.v1.PodDisruptionBudgetStatus"),
 }
 """The status a new object starts with. Nodes keep the status they are created with."""
 
@@ -143,6 +153,8 @@ def prepare_for_create(gvk: Gvk, tree: Tree, *, now: float) -> None:
             _drop_max_unavailable(tree, None)
         case ("apps", "DaemonSet"):
             _number_template(tree, 1)
+        case ("batch", "Job"):
+            _select_own_pods(tree)
 
 
 def prepare_for_update(gvk: Gvk, new: Tree, old: Tree, subresource: str = "", *, now: float = 0.0) -> None:
@@ -233,6 +245,23 @@ def _drop_max_unavailable(new: Tree, old: Tree | None) -> None:
             del rolling["maxUnavailable"]
 
 
+def _select_own_pods(job: Tree) -> None:
+    """Give a Job a selector nobody else has, and its pods the labels it asks for (workloads 11)."""
+    spec, metadata = job["spec"], job["metadata"]
+    labels = (spec["template"].setdefault("metadata", {})).setdefault("labels", {})
+    if not spec.get("manualSelector"):
+        for key in ("job-name", "batch.kubernetes.io/job-name"):
+            labels.setdefault(key, metadata.get("name", ""))
+        for key in ("controller-uid", "batch.kubernetes.io/controller-uid"):
+            labels.setdefault(key, metadata.get("uid", ""))
+        selected = spec.setdefault("selector", {}).setdefault("matchLabels", {})
+        selected.setdefault("batch.kubernetes.io/controller-uid", metadata.get("uid", ""))
+    if not labels:
+        del spec["template"]["metadata"]["labels"]
+    elif not metadata.get("labels"):
+        metadata["labels"] = dict(labels)
+
+
 def _prepare_status(key: Key, new: Tree, old: Tree) -> None:
     for field in old.keys() | new.keys():
         if field not in ("metadata", "status", "apiVersion", "kind"):
@@ -255,6 +284,8 @@ def _generation_moves(key: Key, new: Tree, old: Tree) -> bool:
         )
     if key == ("", "PodTemplate"):
         return bool(new.get("template") != old.get("template"))
+    if key == ("scheduling.k8s.io", "PriorityClass"):
+        return False
     if key == ("apps", "Deployment") and new["metadata"].get("annotations") != old["metadata"].get("annotations"):
         return True
     return bool(new.get("spec") != old.get("spec"))

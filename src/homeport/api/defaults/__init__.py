@@ -1,13 +1,13 @@
 """Values for what was left out, per kind: applied in place to a freshly decoded tree, never twice differently.
 
-Source: workloads 1.1, 8.1, 9.1; services-dns 1; node 19; the API reference of Kubernetes 1.36. Defaults that need
-cluster configuration (addresses, node ports, priorities, tolerations) belong to the server and its admission.
+Source: workloads 1.1, 8.1, 9.1, 10 to 13; services-dns 1; node 19; the API reference of Kubernetes 1.36. Defaults that
+need cluster configuration (addresses, node ports, priorities, tolerations) belong to the server and its admission.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from homeport.api.defaults import objects, pods, rbac, services, storage, workloads
+from homeport.api.defaults import batch, objects, pods, rbac, services, storage, workloads
 from homeport.api.resources import Gvk
 
 __all__ = ["apply_defaults"]
@@ -27,9 +27,12 @@ _BY_KIND: Final[Mapping[tuple[str, str], Callable[[dict[str, Any]], None]]] = {
     ("apps", "Deployment"): workloads.deployment,
     ("apps", "ReplicaSet"): workloads.replica_set,
     ("apps", "DaemonSet"): workloads.daemon_set,
+    ("batch", "CronJob"): batch.cron_job,
+    ("batch", "Job"): batch.job,
     ("discovery.k8s.io", "EndpointSlice"): services.endpoint_slice,
     ("rbac.authorization.k8s.io", "ClusterRoleBinding"): rbac.binding,
     ("rbac.authorization.k8s.io", "RoleBinding"): rbac.binding,
+    ("scheduling.k8s.io", "PriorityClass"): objects.priority_class,
     ("storage.k8s.io", "StorageClass"): storage.storage_class,
     ("authentication.k8s.io", "TokenRequest"): objects.token_request,
 }

@@ -1,9 +1,9 @@
-"""Defaults of the kinds that need little: namespaces, nodes, secrets, token requests."""
+"""Defaults of the kinds that need little: namespaces, nodes, secrets, priority classes, token requests."""
 
 import base64
 from typing import Any
 
-__all__ = ["namespace", "node", "secret", "token_request"]
+__all__ = ["namespace", "node", "priority_class", "secret", "token_request"]
 
 Tree = dict[str, Any]
 
@@ -31,6 +31,10 @@ def secret(tree: Tree) -> None:
         data = tree.setdefault("data", {})
         for key, text in plain.items():
             data[key] = base64.b64encode(text.encode()).decode()
+
+
+def priority_class(tree: Tree) -> None:
+    tree.setdefault("preemptionPolicy", "PreemptLowerPriority")
 
 
 def token_request(tree: Tree) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from homeport.api.resources import Gvk
-from homeport.api.tables import objects, pods, rbac, services, storage, workloads
+from homeport.api.tables import batch, objects, pods, rbac, services, storage, workloads
 from homeport.api.tables.cells import PLAIN, Printer, column
 
 __all__ = ["columns", "row"]
@@ -22,6 +22,7 @@ _PRINTERS: Final[Mapping[tuple[str, str], Printer]] = {
     ("", "PersistentVolume"): storage.VOLUME,
     ("", "PersistentVolumeClaim"): storage.CLAIM,
     ("", "Pod"): pods.POD,
+    ("", "PodTemplate"): workloads.POD_TEMPLATE,
     ("", "ReplicationController"): workloads.REPLICATION_CONTROLLER,
     ("", "Secret"): objects.SECRET,
     ("", "Service"): services.SERVICE,
@@ -32,11 +33,15 @@ _PRINTERS: Final[Mapping[tuple[str, str], Printer]] = {
     ("apps", "ReplicaSet"): workloads.REPLICA_SET,
     ("apps", "StatefulSet"): workloads.STATEFUL_SET,
     ("autoscaling", "Scale"): workloads.SCALE,
+    ("batch", "CronJob"): batch.CRON_JOB,
+    ("batch", "Job"): batch.JOB,
     ("coordination.k8s.io", "Lease"): objects.LEASE,
     ("discovery.k8s.io", "EndpointSlice"): services.ENDPOINT_SLICE,
     ("events.k8s.io", "Event"): objects.EVENT,
     ("rbac.authorization.k8s.io", "ClusterRoleBinding"): rbac.BINDING,
     ("rbac.authorization.k8s.io", "RoleBinding"): rbac.BINDING,
+    ("policy", "PodDisruptionBudget"): batch.BUDGET,
+    ("scheduling.k8s.io", "PriorityClass"): batch.PRIORITY_CLASS,
     ("storage.k8s.io", "StorageClass"): storage.STORAGE_CLASS,
 }
 

@@ -11,6 +11,7 @@ from homeport.api.tables.cells import (
     Tree,
     age,
     containers,
+    labels_text,
     narrow,
     selector_text,
     wide,
@@ -20,6 +21,7 @@ __all__ = [
     "CONTROLLER_REVISION",
     "DAEMON_SET",
     "DEPLOYMENT",
+    "POD_TEMPLATE",
     "REPLICATION_CONTROLLER",
     "REPLICA_SET",
     "SCALE",
@@ -91,6 +93,17 @@ def _daemon_set(tree: Tree, now: float) -> Cells:
     ]
 
 
+def _pod_template(tree: Tree, now: float) -> Cells:
+    template = tree["template"]
+    names, images = containers(template["spec"])
+    return [
+        tree["metadata"].get("name", ""),
+        names,
+        images,
+        labels_text((template.get("metadata") or {}).get("labels")),
+    ]
+
+
 def _controller_revision(tree: Tree, now: float) -> Cells:
     return [tree["metadata"].get("name", ""), _controller(tree), tree.get("revision", 0), age(tree, now)]
 
@@ -154,5 +167,6 @@ DAEMON_SET: Final = Printer(
     ),
     _daemon_set,
 )
+POD_TEMPLATE: Final = Printer((NAME, narrow("Containers"), narrow("Images"), narrow("Pod Labels")), _pod_template)
 CONTROLLER_REVISION: Final = Printer((NAME, narrow("Controller"), narrow("Revision"), AGE), _controller_revision)
 SCALE: Final = Printer((narrow("Name"), narrow("Desired", "integer"), narrow("Available", "integer"), AGE), _scale)

@@ -1,6 +1,6 @@
 """Whether an object keeps the rules: per kind, on create and on update, in upstream's words.
 
-Sources: workloads 1.2-1.4, 8.1, 9.1; services-dns 2 and 9; node; api-machinery 6.3, 7.
+Sources: workloads 1.2-1.4, 8.1, 9.1, 10 to 13; services-dns 2 and 9; node; api-machinery 6.3, 7.
 """
 
 from collections.abc import Callable, Mapping
@@ -8,10 +8,15 @@ from typing import Any, Final
 
 from homeport.api.resources import Gvk
 from homeport.api.validation import (
+    budgets,
     claims,
+    cronjobs,
     endpoints,
     events,
+    job_status,
+    jobs,
     objects,
+    pod_templates,
     pod_updates,
     pods,
     rbac,
@@ -47,6 +52,7 @@ _CREATE: Final[Mapping[tuple[str, str], OnCreate]] = {
     ("", "PersistentVolume"): storage.validate_volume,
     ("", "PersistentVolumeClaim"): claims.validate_claim,
     ("", "Pod"): pods.validate_pod,
+    ("", "PodTemplate"): pod_templates.validate_pod_template,
     ("", "ReplicationController"): workloads.validate_replication_controller,
     ("", "Secret"): objects.validate_secret,
     ("", "Service"): services.validate_service,
@@ -56,9 +62,13 @@ _CREATE: Final[Mapping[tuple[str, str], OnCreate]] = {
     ("apps", "ReplicaSet"): workloads.validate_replica_set,
     ("apps", "StatefulSet"): workloads.validate_stateful_set,
     ("authentication.k8s.io", "TokenRequest"): objects.validate_token_request,
+    ("batch", "CronJob"): cronjobs.validate_cron_job,
+    ("batch", "Job"): jobs.validate_job,
     ("coordination.k8s.io", "Lease"): objects.validate_lease,
     ("discovery.k8s.io", "EndpointSlice"): endpoints.validate_slice,
     ("events.k8s.io", "Event"): events.validate_new_event,
+    ("policy", "PodDisruptionBudget"): budgets.validate_budget,
+    ("scheduling.k8s.io", "PriorityClass"): budgets.validate_priority_class,
     ("rbac.authorization.k8s.io", "ClusterRole"): rbac.validate_cluster_role,
     ("rbac.authorization.k8s.io", "ClusterRoleBinding"): rbac.validate_cluster_binding,
     ("rbac.authorization.k8s.io", "Role"): rbac.validate_role,
@@ -80,6 +90,7 @@ _UPDATE: Final[Mapping[tuple[str, str, str], OnUpdate]] = {
     ("", "Pod", "status"): pod_updates.validate_pod_status,
     ("", "Pod", "ephemeralcontainers"): pod_updates.validate_ephemeral_update,
     ("", "Pod", "resize"): pod_updates.validate_resize,
+    ("", "PodTemplate", ""): pod_templates.validate_pod_template_update,
     ("", "ReplicationController", ""): workloads.validate_replication_controller_update,
     ("", "ReplicationController", "status"): workloads.validate_replica_set_status,
     ("", "Secret", ""): objects.validate_secret_update,
@@ -95,9 +106,15 @@ _UPDATE: Final[Mapping[tuple[str, str, str], OnUpdate]] = {
     ("apps", "ReplicaSet", "status"): workloads.validate_replica_set_status,
     ("apps", "StatefulSet", ""): workloads.validate_stateful_set_update,
     ("apps", "StatefulSet", "status"): workloads.validate_stateful_set_status,
+    ("batch", "CronJob", ""): cronjobs.validate_cron_job_update,
+    ("batch", "Job", ""): jobs.validate_job_update,
+    ("batch", "Job", "status"): job_status.validate_job_status,
     ("coordination.k8s.io", "Lease", ""): objects.validate_lease_update,
     ("discovery.k8s.io", "EndpointSlice", ""): endpoints.validate_slice_update,
     ("events.k8s.io", "Event", ""): events.validate_new_event_update,
+    ("policy", "PodDisruptionBudget", ""): budgets.validate_budget_update,
+    ("policy", "PodDisruptionBudget", "status"): budgets.validate_budget_status,
+    ("scheduling.k8s.io", "PriorityClass", ""): budgets.validate_priority_class_update,
     ("rbac.authorization.k8s.io", "ClusterRole", ""): rbac.validate_cluster_role_update,
     ("rbac.authorization.k8s.io", "ClusterRoleBinding", ""): rbac.validate_cluster_binding_update,
     ("rbac.authorization.k8s.io", "Role", ""): rbac.validate_role_update,

@@ -14,7 +14,7 @@ import msgspec
 
 from homeport.api import schema
 
-__all__ = ["difference"]
+__all__ = ["difference", "internal_form"]
 
 Tree = dict[str, Any]
 
@@ -29,6 +29,11 @@ def difference(type_name: str, old: Tree, new: Tree) -> str:
     """Return the unified diff between two values of an internal type, such as `PodSpec`; no file headers."""
     before, after = _lines(type_name, old), _lines(type_name, new)
     return "".join(list(difflib.unified_diff(before, after, n=3))[2:])
+
+
+def internal_form(type_name: str, tree: Tree) -> Tree:
+    """Return a value of an internal type, such as `PodSpec`, with the names and zeros it is printed with."""
+    return _struct(type_name, tree)
 
 
 def _lines(type_name: str, tree: Tree) -> list[str]:

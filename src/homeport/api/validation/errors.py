@@ -13,6 +13,7 @@ from homeport.api import schema
 from homeport.api.resources import Gvk
 
 __all__ = [
+    "OMITTED",
     "FieldError",
     "GoStruct",
     "duplicate",
@@ -46,6 +47,10 @@ _WITHOUT_VALUE: Final = frozenset(
 )
 
 
+OMITTED: Final = object()
+"""In place of a value that is not shown."""
+
+
 @dataclass(frozen=True, slots=True)
 class GoStruct:
     """A value that upstream prints in its internal form: every field, by its Go name, in declaration order."""
@@ -73,7 +78,7 @@ class FieldError:
     def body(self) -> str:
         """The text after the path: `Invalid value: "x": must be ...`."""
         parts = [_TEXT[self.reason]]
-        if self.reason not in _WITHOUT_VALUE:
+        if self.reason not in _WITHOUT_VALUE and self.value is not OMITTED:
             parts.append(_shown(self.value))
         if self.detail:
             parts.append(self.detail)

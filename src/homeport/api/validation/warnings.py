@@ -22,6 +22,16 @@ _RECYCLE: Final = (
 )
 _BETA_CLASS: Final = "volume.beta.kubernetes.io/storage-class"
 _HINTS: Final = "service.kubernetes.io/topology-aware-hints"
+_MANY_COMPLETIONS: Final = 100_000
+_MANY_AT_ONCE: Final = 10_000
+_TOO_MANY_INDEXES: Final = (
+    "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes "
+    "might not be able to track completedIndexes when a big number of indexes fail"
+)
+_ZONE_IN_SCHEDULE: Final = (
+    "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see "
+    "https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details"
+)
 _MOUNTABLE: Final = "kubernetes.io/enforce-mountable-secrets"
 
 
@@ -45,8 +55,14 @@ def warnings_for(gvk: Gvk, new: Tree, old: Tree | None = None) -> list[str]:
             found = _secret(new)
         case "", "ServiceAccount":
             found = _account(new)
-        case "apps", "StatefulSet" | "Deployment" | "ReplicaSet" | "DaemonSet":
+        case ("", "ReplicationController") | ("apps", "StatefulSet" | "DaemonSet" | "Deployment" | "ReplicaSet"):
             found = _workload(gvk.kind, new, old)
+        case "", "PodTemplate":
+            found = _template(new, old)
+        case "batch", "Job":
+            found = _job(new, old, new["spec"], "spec")
+        case "batch", "CronJob":
+            found = _cron_job(new, old)
         case "discovery.k8s.io", "EndpointSlice":
             found = _slice(new)
         case _:
@@ -58,13 +74,37 @@ def _workload(kind: str, new: Tree, old: Tree | None) -> Iterator[str]:
     spec = new["spec"]
     if old is None and kind not in ("StatefulSet", "DaemonSet"):
         yield from _name(new, "this is used in Pod names and hostnames")
-    if old is None or new["metadata"].get("generation") != old["metadata"].get("generation"):
-        template = spec["template"]
+    template = spec.get("template")
+    if template and (old is None or new["metadata"].get("generation") != old["metadata"].get("generation")):
         yield from pod_spec_warnings(template["spec"], template.get("metadata") or {}, "spec.template")
     for index, claim in enumerate(spec.get("volumeClaimTemplates", ())):
         yield from _claim_spec(claim["spec"], f"spec.volumeClaimTemplates[{index}]{'.Spec' if old else ''}")
     if kind == "StatefulSet" and spec.get("revisionHistoryLimit", 0) < 0:
         yield _NEGATIVE_HISTORY
+
+
+def _template(new: Tree, old: Tree | None) -> Iterator[str]:
+    if old is None or new["metadata"].get("generation") != old["metadata"].get("generation"):
+        template = new["template"]
+        yield from pod_spec_warnings(template["spec"], template.get("metadata") or {}, "template")
+
+
+def _job(new: Tree, old: Tree | None, spec: Tree, path: str) -> Iterator[str]:
+    if old is None:
+        yield from _name(new, "this is used in Pod names and hostnames")
+    elif new["metadata"].get("generation") == old["metadata"].get("generation"):
+        return
+    many = spec.get("completionMode") == "Indexed" and (spec.get("completions") or 0) > _MANY_COMPLETIONS
+    if many and (spec.get("parallelism") or 0) > _MANY_AT_ONCE:
+        yield f"{path}: {_TOO_MANY_INDEXES}"
+    template = spec["template"]
+    yield from pod_spec_warnings(template["spec"], template.get("metadata") or {}, f"{path}.template")
+
+
+def _cron_job(new: Tree, old: Tree | None) -> Iterator[str]:
+    yield from _job(new, old, new["spec"]["jobTemplate"]["spec"], "spec.jobTemplate.spec")
+    if old is not None and "TZ" in new["spec"].get("schedule", ""):
+        yield _ZONE_IN_SCHEDULE
 
 
 def _pod(new: Tree) -> Iterator[str]:
