@@ -21,7 +21,6 @@ _DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
 _MOUNT_PATH: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 _TOKEN_SECONDS: Final = 3607
 _TAINTS: Final = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
-_PRIORITY_CLASSES: Final = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +42,7 @@ class Admission:
         self._namespaces = services.codec(find("Namespace"))
         self._accounts = services.codec(find("ServiceAccount"))
         self._classes = services.codec(find("StorageClass", "storage.k8s.io"))
+        self._priorities = services.codec(find("PriorityClass", "scheduling.k8s.io"))
 
     async def create(self, attempt: Attempt, tree: Tree) -> None:
         """Run the plugins for a create, in place. Raises NotFound, Forbidden."""
@@ -51,6 +51,8 @@ class Admission:
             self._lifecycle(attempt, tree)
         if resource.group:
             self._no_escalation(attempt, tree)
+            if resource is self._priorities.resource and self._on("Priority"):
+                self._one_default_priority(attempt, tree)
             return
         if resource.kind == "Node" and self._on("TaintNodesByCondition"):
             _taint(tree["spec"])
@@ -58,7 +60,7 @@ class Admission:
             if self._on("ServiceAccount"):
                 self._service_account(attempt, tree)
             if self._on("Priority"):
-                _priority(attempt, tree)
+                self._priority(attempt, tree)
             if self._on("DefaultTolerationSeconds"):
                 _tolerations(tree["spec"])
         elif resource.kind == "PersistentVolumeClaim" and self._on("DefaultStorageClass"):
@@ -69,6 +71,8 @@ class Admission:
         resource = attempt.codec.resource
         if resource.group:
             self._no_escalation(attempt, new)
+            if resource is self._priorities.resource and self._on("Priority"):
+                self._one_default_priority(attempt, new)
             return
         if resource.kind == "Pod" and self._on("DefaultTolerationSeconds"):
             _tolerations(new["spec"])
@@ -122,6 +126,36 @@ class Admission:
             _mount_token(spec, self._services.rng)
         if not spec.get("imagePullSecrets") and account.tree.get("imagePullSecrets"):
             spec["imagePullSecrets"] = [dict(each) for each in account.tree["imagePullSecrets"]]
+
+    def _priority(self, attempt: Attempt, tree: Tree) -> None:
+        """Resolve the priority class, or the default one; without any the priority is 0 (21.9)."""
+        spec = tree["spec"]
+        name = spec.get("priorityClassName", "")
+        found = self._services.storage.find(self._priorities, None, name) if name else None
+        if name and found is None:
+            raise failures.forbidden(
+                attempt.codec.resource, _name(tree), f"no PriorityClass with name {name} was found"
+            )
+        chosen = found.tree if found is not None else self._default_priority()
+        if chosen is not None and not name:
+            spec["priorityClassName"] = chosen["metadata"]["name"]
+        value = 0 if chosen is None else chosen.get("value", 0)
+        policy = "PreemptLowerPriority" if chosen is None else chosen.get("preemptionPolicy", "PreemptLowerPriority")
+        _computed(attempt, tree, "integer value of priority", "priority", value)
+        _computed(attempt, tree, "string value of PreemptionPolicy", "preemptionPolicy", policy)
+
+    def _default_priority(self) -> Tree | None:
+        """Return the class of pods that name none: of several the lowest."""
+        scan = self._services.hub.cache(self._priorities).scan(self._priorities.prefix)
+        marked = [stored.tree for stored in scan if stored.tree.get("globalDefault")]
+        return min(marked, key=lambda tree: int(tree.get("value", 0)), default=None)
+
+    def _one_default_priority(self, attempt: Attempt, tree: Tree) -> None:
+        present = self._default_priority() if tree.get("globalDefault") else None
+        if present is not None and present["metadata"]["name"] != _name(tree):
+            name = present["metadata"]["name"]
+            why = f"PriorityClass {name} is already marked as default. Only one default can exist"
+            raise failures.forbidden(attempt.codec.resource, _name(tree), why)
 
     def _default_class(self, spec: Tree) -> None:
         if spec.get("storageClassName") is not None:
@@ -197,22 +231,16 @@ def _taint(spec: Tree) -> None:
         spec["taints"] = [*taints, {"key": _TAINTS[0], "effect": "NoSchedule"}]
 
 
-def _priority(attempt: Attempt, tree: Tree) -> None:
-    """Resolve the priority class; without one the priority is 0 (21.9)."""
-    spec = tree["spec"]
-    name = spec.get("priorityClassName", "")
-    if name and name not in _PRIORITY_CLASSES:
-        raise failures.forbidden(attempt.codec.resource, _name(tree), f"no PriorityClass with name {name} was found")
-    value = _PRIORITY_CLASSES.get(name, 0)
-    if spec.get("priority", value) != value:
+def _computed(attempt: Attempt, tree: Tree, what: str, field: str, value: int | str) -> None:
+    """Set a field that follows from the priority class; a client may only have written the same."""
+    given = tree["spec"].setdefault(field, value)
+    if given != value:
         raise failures.forbidden(
             attempt.codec.resource,
             _name(tree),
-            f"the integer value of priority ({spec['priority']}) must not be provided in pod spec; priority admission "
-            f"controller computed {value} from the given PriorityClass name",
+            f"the {what} ({given}) must not be provided in pod spec; priority admission controller computed {value} "
+            "from the given PriorityClass name",
         )
-    spec["priority"] = value
-    spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
 
 
 def _tolerations(spec: Tree) -> None:

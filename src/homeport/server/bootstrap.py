@@ -16,6 +16,18 @@ from homeport.server.writes import Writer, fresh
 __all__ = ["Bootstrap"]
 
 _NAMESPACES: Final = ("default", "kube-system", "kube-public", "kube-node-lease")
+_PRIORITIES: Final = (
+    (
+        "system-node-critical",
+        2_000_001_000,
+        "Used for system critical pods that must not be moved from their current node.",
+    ),
+    (
+        "system-cluster-critical",
+        2_000_000_000,
+        "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+    ),
+)
 _SYSTEM: Final = User("system:apiserver", groups=("system:masters", "system:authenticated"))
 
 
@@ -29,6 +41,9 @@ class Bootstrap:
         """Return once everything is there."""
         for name in _NAMESPACES:
             await self._ensure("Namespace", "", None, {"metadata": {"name": name}})
+        for name, value, description in _PRIORITIES:
+            tree = {"metadata": {"name": name}, "value": value, "description": description}
+            await self._ensure("PriorityClass", "scheduling.k8s.io", None, tree)
         if self._services.settings.authorization == "RBAC":
             for kind, tree in default_roles():
                 await self._ensure(kind, GROUP, None, tree)

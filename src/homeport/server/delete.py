@@ -17,7 +17,7 @@ from homeport.server.options import DeleteOptions
 from homeport.server.services import Services
 from homeport.store.contract import Mismatch
 
-__all__ = ["Deleted", "Deleter"]
+__all__ = ["Deleted", "Deleter", "check_preconditions"]
 
 _COLLECTOR_FINALIZERS: Final = ("orphan", "foregroundDeletion")
 
@@ -45,7 +45,7 @@ class Deleter:
         while True:
             old = storage.get(codec, namespace, name)
             self._admission.delete(Attempt(codec, namespace, user, options.dry_run), name)
-            _check(codec, old, options)
+            check_preconditions(codec, old, options)
             try:
                 return await self._attempt(codec, namespace, old, options)
             except Mismatch as error:
@@ -112,7 +112,8 @@ class Deleter:
                 continue
 
 
-def _check(codec: Codec, old: Stored, options: DeleteOptions) -> None:
+def check_preconditions(codec: Codec, old: Stored, options: DeleteOptions) -> None:
+    """Hold the uid and version a deletion names against the object. Raises Conflict."""
     uid = old.tree["metadata"]["uid"]
     if options.uid and options.uid != uid:
         raise failures.precondition(

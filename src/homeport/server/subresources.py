@@ -1,7 +1,6 @@
 """The paths below an object: status, scale, binding, eviction, tokens, logs, streams (api-machinery 17, 18)."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from homeport.api.defaults import apply_defaults
@@ -12,9 +11,10 @@ from homeport.clock import rfc3339
 from homeport.errors import ApiError, BadRequest, Cause, Conflict, Details
 from homeport.server import answers, bodies, failures, patches
 from homeport.server.delete import Deleter
+from homeport.server.eviction import Evictions, set_condition
 from homeport.server.nodeproxy import NodeProxy
 from homeport.server.objects import Stored, Tree
-from homeport.server.options import DeleteOptions, WriteOptions, delete_options, write_options
+from homeport.server.options import WriteOptions, write_options
 from homeport.server.proxying import Proxy
 from homeport.server.services import Call, Services
 from homeport.server.tokens import Tokens
@@ -42,6 +42,7 @@ class Subresources:
     ) -> None:
         self._services, self._verbs, self._writer, self._deleter = services, verbs, writer, deleter
         self._tokens, self._node = tokens, node
+        self._evictions = Evictions(services, writer, deleter)
         self._by_name: Mapping[str, Callable[[Call], Awaitable[Response]]] = {
             "status": self._parent,
             "finalize": self._parent,
@@ -139,7 +140,7 @@ class Subresources:
                     pod["metadata"][extra] = {**(pod["metadata"].get(extra) or {}), **metadata[extra]}
             now = rfc3339(self._services.clock.now())
             scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now}
-            _set_condition(pod, scheduled)
+            set_condition(pod, scheduled)
             return pod
 
         await self._writer.update(
@@ -155,42 +156,9 @@ class Subresources:
         return answers.body(_CREATED, call.representation, 201)
 
     async def _eviction(self, call: Call) -> Response:
-        target = call.target
-        assert target.name is not None
         options = write_options(call.query, call.repeated, "CreateOptions")
-        eviction = self._decoded(call, _EVICTION, options)
-        name = eviction["metadata"].get("name", target.name)
-        if name != target.name:
-            raise BadRequest("name in URL does not match name in Eviction object")
-        raw = eviction.get("deleteOptions")
-        deletion = delete_options({}, (), raw) if raw else DeleteOptions()
-        if options.dry_run:
-            deletion = replace(deletion, dry_run=True)
-        else:
-            await self._mark_evicted(call, target.name)
-        await self._deleter.delete(call.codec, target.namespace, target.name, deletion, call.user)
+        await self._evictions.evict(call, self._decoded(call, _EVICTION, options), options)
         return answers.body(_CREATED, call.representation, 201)
-
-    async def _mark_evicted(self, call: Call, name: str) -> None:
-        """Write on the pod why it goes, before it goes (18.4)."""
-        now = rfc3339(self._services.clock.now())
-
-        def build(old: Stored) -> Tree:
-            pod = fresh(call.codec.tree(old))
-            condition = {
-                "type": "DisruptionTarget",
-                "status": "True",
-                "lastProbeTime": None,
-                "lastTransitionTime": now,
-                "reason": "EvictionByEvictionAPI",
-                "message": "Eviction API: evicting",
-            }
-            _set_condition(pod, condition)
-            return pod
-
-        await self._writer.update(
-            call.codec, call.target.namespace, name, build, call.user, call.warnings, subresource="status"
-        )
 
     async def _token(self, call: Call) -> Response:
         options = write_options(call.query, call.repeated, "CreateOptions")
@@ -282,16 +250,3 @@ def _refuse_binding(name: str, pod: Tree) -> None:
         raise Conflict(
             f'Operation cannot be fulfilled on pods/binding "{name}": {why}', Details(name=name, kind="pods/binding")
         )
-
-
-def _set_condition(pod: Tree, condition: Tree) -> None:
-    """Put a condition into a pod nobody shares, in place of one of the same type."""
-    status = pod.setdefault("status", {})
-    conditions = list(status.get("conditions") or ())
-    for index, present in enumerate(conditions):
-        if present.get("type") == condition["type"]:
-            conditions[index] = condition
-            break
-    else:
-        conditions.append(condition)
-    status["conditions"] = conditions

@@ -1,5 +1,7 @@
 """One function per verb on a resource: from a classified call to its response."""
 
+from typing import Final
+
 from homeport.api import strategy
 from homeport.api.defaults import apply_defaults
 from homeport.api.exchange import Response
@@ -8,12 +10,17 @@ from homeport.server import answers, bodies, failures, patches
 from homeport.server.delete import Deleter
 from homeport.server.lists import FUTURE_SECONDS
 from homeport.server.objects import Stored, Tree
-from homeport.server.options import WriteOptions, delete_options, list_options, write_options
+from homeport.server.options import DeleteOptions, WriteOptions, delete_options, list_options, write_options
 from homeport.server.representation import list_bytes
 from homeport.server.services import Call, Services
 from homeport.server.writes import Outcome, Writer
 
 __all__ = ["Verbs", "check_place"]
+
+_ORPHANED_PODS: Final = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set "
+    "propagationPolicy=Orphan to suppress this warning"
+)
 
 
 class Verbs:
@@ -123,6 +130,7 @@ class Verbs:
         target, resource = call.target, call.codec.resource
         assert target.name is not None
         options = delete_options(call.query, call.repeated, delete_body(call))
+        _warn_of_orphans(call, options)
         deleted = await self._deleter.delete(call.codec, target.namespace, target.name, options, call.user)
         now = self._services.clock.now()
         if not deleted.gone or (resource.group, resource.kind) in strategy.RETURNS_DELETED_OBJECT:
@@ -139,6 +147,7 @@ class Verbs:
         services, namespace = self._services, call.target.namespace
         options = list_options(call.query, watch=False)
         deletion = delete_options(call.query, call.repeated, delete_body(call))
+        _warn_of_orphans(call, deletion)
         page = await services.lister.find(call.codec, namespace, options)
         await self._deleter.collection(call.codec, namespace, page.items, deletion, call.user)
         content = list_bytes(call.codec, page.items, page.metadata(), call.representation, services.clock.now())
@@ -191,3 +200,10 @@ def delete_body(call: Call) -> Tree | None:
             '"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27"'
         )
     return tree
+
+
+def _warn_of_orphans(call: Call, options: DeleteOptions) -> None:
+    """Tell a client that deletes Jobs and does not say what becomes of their pods (8.9)."""
+    resource = call.codec.resource
+    if (resource.group, resource.kind) == ("batch", "Job") and not options.propagation and options.orphan is None:
+        call.warnings.append(_ORPHANED_PODS)
