@@ -64,10 +64,13 @@ async def claim_children(
     children: Sequence[Object],
     matches: Callable[[Object], bool],
     wrote: Callable[[Object], None],
+    *,
+    finalizers: Sequence[str] = (),
 ) -> Sequence[Object]:
     """Adopt and release as the rules say; return the children that are the owner's now, adopted ones as patched.
 
-    wrote  told of every object patched
+    wrote       told of every object patched
+    finalizers  what the owner puts on its children, and takes from those it lets go
 
     Raises ApiError when a patch fails for another reason than that the child changed or went.
     """
@@ -75,12 +78,12 @@ async def claim_children(
     kept = list(claimed.kept)
     for child in claimed.release:
         with suppress(NotFound, Invalid):  # gone, or another one by that name: nothing to release
-            wrote(await _patch(client, child_resource, child, ownership.release_patch(owner, child)))
+            wrote(await _patch(client, child_resource, child, ownership.release_patch(owner, child, finalizers)))
     if claimed.adopt:
         await _confirm(client, owner_resource, owner, claimed.adopt[0])
     for child in claimed.adopt:
         with suppress(NotFound):
-            adopted = await _patch(client, child_resource, child, ownership.adoption_patch(owner, child))
+            adopted = await _patch(client, child_resource, child, ownership.adoption_patch(owner, child, finalizers))
             wrote(adopted)
             kept.append(adopted)
     return kept

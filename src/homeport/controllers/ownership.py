@@ -3,7 +3,7 @@
 Source: `workloads` 0.1.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -42,21 +42,26 @@ def claim(owner: Tree, children: Iterable[Tree], matches: Callable[[Tree], bool]
     return Claimed(tuple(kept), tuple(adopt), tuple(release))
 
 
-def adoption_patch(owner: Tree, child: Tree) -> Tree:
-    """Return the strategic merge patch that makes `owner` the controller; it fails for another child of that name."""
-    return {
-        "metadata": {
-            "uid": child["metadata"]["uid"],
-            "ownerReferences": [controller_reference(owner).as_json()],
-        }
+def adoption_patch(owner: Tree, child: Tree, finalizers: Sequence[str] = ()) -> Tree:
+    """Return the strategic merge patch that makes `owner` the controller; it fails for another child of that name.
+
+    finalizers  what the owner puts on its children
+    """
+    metadata: dict[str, Any] = {
+        "uid": child["metadata"]["uid"],
+        "ownerReferences": [controller_reference(owner).as_json()],
     }
+    if finalizers:
+        metadata["finalizers"] = list(finalizers)
+    return {"metadata": metadata}
 
 
-def release_patch(owner: Tree, child: Tree) -> Tree:
-    """Return the strategic merge patch that takes the owner's reference away."""
-    return {
-        "metadata": {
-            "uid": child["metadata"]["uid"],
-            "ownerReferences": [{"$patch": "delete", "uid": owner["metadata"]["uid"]}],
-        }
+def release_patch(owner: Tree, child: Tree, finalizers: Sequence[str] = ()) -> Tree:
+    """Return the strategic merge patch that takes the owner's reference away, and its finalizers."""
+    metadata: dict[str, Any] = {
+        "uid": child["metadata"]["uid"],
+        "ownerReferences": [{"$patch": "delete", "uid": owner["metadata"]["uid"]}],
     }
+    if finalizers:
+        metadata["$deleteFromPrimitiveList/finalizers"] = list(finalizers)
+    return {"metadata": metadata}
