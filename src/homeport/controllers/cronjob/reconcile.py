@@ -1,0 +1,108 @@
+"""Which Job is due, what became of the others, and which are old enough to go. Nothing here touches anything.
+
+Source: `workloads` 12.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, tzinfo
+from typing import Final
+
+from homeport.api.cron import Schedule
+from homeport.controllers.cronjob.model import Child, CronJob, Decision, Review
+
+__all__ = ["decide", "job_name", "outdated", "review"]
+
+AFTER_THE_TIME: Final = 0.1
+"""Seconds a pass comes after the time it is for."""
+
+MANY: Final = 100
+_NORMAL: Final = "Normal"
+_WARNING: Final = "Warning"
+_TOO_MANY: Final = "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew"
+_BUSY: Final = "Not starting job because prior execution is running and concurrency policy is Forbid"
+
+
+def job_name(cron: CronJob, when: float) -> str:
+    """Return the name of the Job of a scheduled time: the same for everybody, so it is started once."""
+    return f"{cron.name}-{int(when) // 60}"
+
+
+def outdated(cron: CronJob, jobs: Sequence[Child]) -> list[Child]:
+    """Return the finished Jobs beyond the history limits, oldest first."""
+    gone: list[Child] = []
+    for kind, limit in (("Complete", cron.keep_successful), ("Failed", cron.keep_failed)):
+        if limit is not None:
+            finished = [job for job in jobs if job.finished == kind]
+            by_age = sorted(finished, key=lambda job: (not job.started, job.started, job.name))
+            gone += by_age[: max(0, len(by_age) - limit)]
+    return gone
+
+
+def review(cron: CronJob, jobs: Sequence[Child]) -> Review:
+    """Return what is to be said of the Jobs, and which of them still run."""
+    events: list[tuple[str, str, str]] = []
+    known = {job.uid: job for job in jobs}
+    listed = {reference.uid for reference in cron.active}
+    last = cron.last_success
+    for job in jobs:
+        if not job.finished and job.uid not in listed:
+            text = f"Saw a job that the controller did not create or forgot: {job.name}"
+            events.append((_WARNING, "UnexpectedJob", text))
+        elif job.finished and job.uid in listed:
+            text = f"Saw completed job: {job.name}, condition: {job.finished}"
+            events.append((_NORMAL, "SawCompletedJob", text))
+        if job.finished == "Complete" and job.completed > last:
+            last = job.completed
+    active = tuple(each for each in cron.active if each.uid not in known or not known[each.uid].finished)
+    missing = tuple(each for each in cron.active if each.uid not in known)
+    return Review(active, missing, last, tuple(events))
+
+
+def decide(cron: CronJob, schedule: Schedule, zone: tzinfo | None, now: float) -> Decision:
+    """Return whether a Job is due; `cron.active` are those that run. Only the latest missed time counts."""
+    due, missed = _latest(cron, schedule, zone, now, within_deadline=True)
+    wake = _wake(cron, schedule, zone, now)
+    if due is None:
+        return Decision(None, wake)
+    events: tuple[tuple[str, str, str], ...] = ()
+    if missed > MANY:
+        events = ((_WARNING, "TooManyMissedTimes", _TOO_MANY),)
+    if cron.deadline_seconds is not None and due + cron.deadline_seconds < now:
+        when = datetime.fromtimestamp(due, UTC).strftime("%a, %d %b %Y %H:%M:%S +0000")
+        return Decision(
+            None, wake, (*events, (_WARNING, "MissSchedule", f"Missed scheduled time to start a job: {when}"))
+        )
+    if cron.last_scheduled == due or any(each.name == job_name(cron, due) for each in cron.active):
+        return Decision(None, wake, events)
+    if cron.policy == "Forbid" and cron.active:
+        return Decision(None, wake, (*events, (_NORMAL, "JobAlreadyActive", _BUSY)))
+    return Decision(due, wake, events)
+
+
+def _latest(
+    cron: CronJob, schedule: Schedule, zone: tzinfo | None, now: float, *, within_deadline: bool
+) -> tuple[float | None, int]:
+    """Return the last scheduled time that is not after `now`, and about how many there were since the last one."""
+    since = cron.created if cron.last_scheduled is None else cron.last_scheduled
+    if within_deadline and cron.deadline_seconds is not None:
+        since = max(since, now - cron.deadline_seconds)
+    first = schedule.next(since, zone)
+    if first is None or first > now:
+        return None, 0
+    second = schedule.next(first, zone)
+    if second is None or second > now:
+        return first, 1
+    period = second - first
+    missed = int((now - first) // period) + 1
+    latest = first
+    moment = schedule.next(first + (missed - 2) * period, zone)  # near the end: times need not be evenly apart
+    while moment is not None and moment <= now:
+        latest, moment = moment, schedule.next(moment, zone)
+    return latest, missed
+
+
+def _wake(cron: CronJob, schedule: Schedule, zone: tzinfo | None, now: float) -> float | None:
+    latest, _ = _latest(cron, schedule, zone, now, within_deadline=False)
+    since = cron.created if cron.last_scheduled is None else cron.last_scheduled
+    following = schedule.next(since if latest is None else latest, zone)
+    return None if following is None else following + AFTER_THE_TIME - now
