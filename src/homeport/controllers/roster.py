@@ -7,11 +7,14 @@ from typing import Protocol
 from homeport.client.contract import Client
 from homeport.client.informer import InformerFactory
 from homeport.clock import Clock
+from homeport.controllers.cronjob import CronJobController
 from homeport.controllers.daemonset import DaemonSetController
 from homeport.controllers.deployment import DeploymentController
+from homeport.controllers.disruption import DisruptionController, StaleDisruptions
 from homeport.controllers.endpoints import EndpointsController
 from homeport.controllers.endpointslice import EndpointSliceController
 from homeport.controllers.garbagecollector import GarbageCollector
+from homeport.controllers.job import FinishedJobs, JobController
 from homeport.controllers.mirroring import EndpointSliceMirroring
 from homeport.controllers.namespace import NamespaceController
 from homeport.controllers.nodes import NodeLifecycle, PodCollector, TaintEviction
@@ -70,6 +73,11 @@ def controllers(
         ReplicaSetController(client("replicaset-controller"), clock, informers),
         ReplicaSetController(client("replication-controller"), clock, informers, REPLICATION_CONTROLLERS),
         DaemonSetController(client("daemonset-controller"), clock, informers),
+        CronJobController(client("cronjob-controller"), clock, informers),
+        JobController(client("job-controller"), clock, informers),
+        FinishedJobs(client("ttl-after-finished-controller"), clock, informers),
+        DisruptionController(client("disruption-controller"), clock, informers),
+        StaleDisruptions(client("disruption-controller"), clock, informers),
         DeploymentController(client("deployment-controller"), clock, informers),
         EndpointSliceController(client("endpointslice-controller"), clock, informers),
         EndpointsController(client("endpoint-controller"), clock, informers),

@@ -1,0 +1,151 @@
+"""The budgets' shell: caches in, status out. Source: `workloads` 13.1 and 19."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from homeport.api import budgets
+from homeport.api.owners import Owner, controller_of
+from homeport.api.resources import RESOURCES, find
+from homeport.client.contract import Client, Object
+from homeport.client.events import EventRecorder
+from homeport.client.informer import Informer, InformerFactory, Key, key_of
+from homeport.client.queue import WorkQueue
+from homeport.clock import Clock
+from homeport.controllers import children
+from homeport.controllers.disruption.codec import decode_budget, decode_pod, failed_status, selector_text, status_of
+from homeport.controllers.disruption.reconcile import Count, count, needs_scales
+from homeport.controllers.indices import in_namespace, index_by_namespace
+from homeport.errors import ApiError, NotFound
+
+__all__ = ["DisruptionController"]
+
+BUDGETS: Final = find("PodDisruptionBudget", "policy")
+PODS: Final = find("Pod")
+REPLICA_SETS: Final = find("ReplicaSet", "apps")
+DEPLOYMENTS: Final = find("Deployment", "apps")
+SCALED: Final = (REPLICA_SETS, DEPLOYMENTS, find("StatefulSet", "apps"), find("ReplicationController"))
+WORKERS: Final = 2
+FAILURES: Final = (ApiError, OSError)
+_UNMANAGED: Final = (
+    "Pods selected by this PodDisruptionBudget (selector: {}) were found to be unmanaged. As a result, the status of "
+    "the PDB cannot be calculated correctly, which may result in undefined behavior. To account for these pods please "
+    'set ".spec.minAvailable" field of the PDB to an integer value.'
+)
+
+
+class _Unknown(Exception):
+    """Nobody can say how many pods there should be; the text says why."""
+
+
+class DisruptionController:
+    """Tells for every budget how many pods may be evicted now."""
+
+    def __init__(self, client: Client, clock: Clock, informers: InformerFactory) -> None:
+        self._client, self._clock = client, clock
+        self._queue: WorkQueue[Key] = WorkQueue("disruption")
+        self._events = EventRecorder(client, clock, "controllermanager")
+        self._budgets = informers.informer(BUDGETS)
+        self._pods = informers.informer(PODS)
+        self._scaled: Mapping[tuple[str, str], Informer] = {
+            (resource.group, resource.kind): informers.informer(resource) for resource in SCALED
+        }
+        index_by_namespace(self._pods)
+        self._budgets.add_handler(add=self._budget_changed, update=lambda _, new: self._budget_changed(new))
+        self._pods.add_handler(add=self._pod_changed, update=self._pod_moved, delete=self._pod_changed)
+
+    async def run(self) -> None:
+        """Work until cancelled; the informers are run by whoever owns the factory."""
+        for cache in (self._budgets, self._pods, *self._scaled.values()):
+            await cache.synced.wait()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._events.run(), name="disruption-events")
+            group.create_task(self._queue.process(self.sync, workers=WORKERS, retry_on=FAILURES))
+
+    async def sync(self, key: Key) -> None:
+        """Bring one budget's status up to date. Raises one of FAILURES when it is to be repeated."""
+        obj = self._budgets.get(*key)
+        if obj is None:
+            return
+        now = self._clock.now()
+        pods = [pod for pod in in_namespace(self._pods, key[0]) if budgets.matching((obj,), pod)]
+        if not pods:
+            self._events.normal(obj, "NoPods", "No matching pods found")
+        try:
+            counted = self._count(obj, pods, now)
+        except _Unknown as error:
+            text = f"Failed to calculate the number of expected pods: {error}"
+            self._events.warning(obj, "CalculateExpectedPodCountFailed", text)
+            await self._write(obj, failed_status(obj, str(error), now))
+            return
+        if counted.unmanaged:
+            text = _UNMANAGED.format(selector_text(obj["spec"].get("selector") or {}))
+            self._events.warning(obj, "UnmanagedPods", text)
+        late = set(counted.overdue)
+        for pod in (pod for pod in pods if pod["metadata"]["name"] in late):
+            text = f"Pod was expected by PDB {key[0]}/{key[1]} to be deleted but it wasn't"
+            self._events.warning(pod, "NotDeleted", text)
+        await self._write(obj, status_of(obj, counted, now))
+        if counted.recheck_at is not None:
+            self._queue.add_after(key, max(0.0, counted.recheck_at - now))
+
+    def _count(self, obj: Object, pods: Sequence[Object], now: float) -> Count:
+        """Raises _Unknown when some pod's controller cannot be asked for its scale."""
+        budget = decode_budget(obj)
+        scales: dict[str, int] = {}
+        if not needs_scales(budget):
+            return count(budget, [decode_pod(pod, "") for pod in pods], scales, now)
+        seen = []
+        for pod in pods:
+            owner = controller_of(pod)
+            scaler = "" if owner is None else self._scale(pod, owner, scales)
+            seen.append(decode_pod(pod, scaler))
+        return count(budget, seen, scales, now)
+
+    def _scale(self, pod: Object, owner: Owner, scales: dict[str, int]) -> str:
+        """Note how many pods the controller of a pod asks for, and return its uid: a Deployment's for its sets."""
+        namespace = pod["metadata"]["namespace"]
+        found = self._resolve(pod, namespace, owner)
+        above = controller_of(found)
+        if found["kind"] == REPLICA_SETS.kind and above is not None and above.kind == DEPLOYMENTS.kind:
+            found = self._resolve(pod, namespace, above)
+        uid: str = found["metadata"]["uid"]
+        scales[uid] = found["spec"].get("replicas", 1)
+        return uid
+
+    def _resolve(self, pod: Object, namespace: str, owner: Owner) -> Object:
+        cache = self._scaled.get((owner.group, owner.kind))
+        if cache is None:
+            raise _Unknown(_no_scale(owner))
+        found = children.resolve(cache, namespace, owner)
+        if found is None:
+            raise _Unknown(f'found no controllers for pod "{pod["metadata"]["name"]}"')
+        return found
+
+    async def _write(self, obj: Object, status: dict[str, Any]) -> None:
+        if status == obj.get("status"):
+            return
+        try:
+            await self._client.update(BUDGETS, {**obj, "status": status}, subresource="status")
+        except NotFound:
+            return
+
+    def _budget_changed(self, budget: Object) -> None:
+        self._queue.add(key_of(budget))
+
+    def _pod_moved(self, old: Object, new: Object) -> None:
+        self._pod_changed(new)
+        if old["metadata"].get("labels") != new["metadata"].get("labels"):
+            self._pod_changed(old)
+
+    def _pod_changed(self, pod: Object) -> None:
+        for budget in budgets.matching(self._budgets.list(pod["metadata"]["namespace"]), pod):
+            self._queue.add(key_of(budget))
+
+
+def _no_scale(owner: Owner) -> str:
+    """Say why a controller cannot be asked how many pods it wants."""
+    for resource in RESOURCES:
+        if (resource.group, resource.kind) == (owner.group, owner.kind):
+            return f"{resource.group_resource} does not implement the scale subresource"
+    return f'no matches for kind "{owner.kind}" in version "{owner.api_version}"'
