@@ -64,6 +64,7 @@ def fill(value: Any) -> Any:
         return 30000 + int(value[6:-1])
     text = re.sub(r"<repeat:(.):(\d+)>", lambda found: found[1] * int(found[2]), value)
     text = re.sub(r"<port:(\d+)>", lambda found: str(30000 + int(found[1])), text)
+    text = re.sub(r"<uid:(\d+)>", r"00000000-0000-4000-8000-00000000000\1", text)
     return re.sub(r"<ip:(\d+)>", r"10.96.7.\1", text)
 
 
@@ -76,6 +77,7 @@ def create(gvk: Gvk, body: Tree, namespace: str) -> Tree:
         services.mirror_cluster_ip(tree)
         if violations := services.settle_families(tree, None, ("IPv4",)):
             raise invalid(gvk, tree["metadata"].get("name", ""), violations)
+    tree["metadata"]["uid"] = fill("<uid:1>")
     strategy.prepare_for_create(gvk, tree, now=NOW)
     if violations := validate_create(gvk, tree):
         raise invalid(gvk, tree["metadata"].get("name", ""), violations)

@@ -56,7 +56,9 @@ def test_the_last_restart_is_dated() -> None:
 
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: f"{resource.kind}.{resource.group}")
 def test_every_served_kind_has_as_many_cells_as_columns(resource: Any) -> None:
-    bare: dict[str, Any] = {"metadata": {"name": "x"}, "spec": {"template": {"spec": {}}}}
+    template: dict[str, Any] = {"spec": {}}
+    spec = {"template": template, "jobTemplate": {"spec": {"template": template}}}
+    bare: dict[str, Any] = {"metadata": {"name": "x"}, "spec": spec, "template": template}
     assert len(tables.row(resource.gvk, bare, NOW)["cells"]) == len(tables.columns(resource.gvk))
 
 

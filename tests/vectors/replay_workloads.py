@@ -27,8 +27,7 @@ from homeport.testing.world import World
 from tests.vectors.load import load, topics
 from tests.vectors.workload_facts import NAMESPACE, STATE, Names, alike, clean, facts, localise, normalise
 
-NOT_SERVED_HERE = {"cronjob", "job", "pdb"}
-SLOW = {"endpoints"}
+SLOW = {"cronjob", "endpoints", "job"}
 KINDS: Mapping[str, Resource] = {
     resource.kind: resource for resource in reversed(RESOURCES) if resource.group != "events.k8s.io"
 }
@@ -538,14 +537,14 @@ def main(arguments: Sequence[str] | None = None, report: Callable[[str], None] =
 
 def families() -> list[str]:
     """Return the families of topics that are served here."""
-    return sorted({family(topic) for topic in topics("workloads") if topic not in NOT_SERVED_HERE})
+    return sorted({family(topic) for topic in topics("workloads")})
 
 
 def replay_family(name: str, only: str = "", report: Callable[[str], None] | None = None) -> tuple[int, int]:
     """Replay a family's scenarios; return how many were equal, and how many there are."""
     passed = total = 0
     for topic in topics("workloads"):
-        if family(topic) != name or topic in NOT_SERVED_HERE:
+        if family(topic) != name:
             continue
         for scenario in load("workloads", topic):
             if only not in scenario["name"] or not served(scenario):

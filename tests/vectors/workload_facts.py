@@ -22,7 +22,7 @@ def normalise(value: Any) -> Any:
     if isinstance(value, str):
         return TIME.sub("<time>", UID.sub("<uid>", value.replace(NAMESPACE, "<ns>")))
     if isinstance(value, Mapping):
-        return {normalise(name): normalise(each) for name, each in value.items()}
+        return {normalise(name): normalise(each) for name, each in value.items() if not name.endswith("controller-uid")}
     if isinstance(value, list | tuple):
         return [normalise(each) for each in value]
     return value
@@ -51,8 +51,12 @@ class Names:
         uids = self.incarnations[obj["kind"], metadata["name"]]
         if metadata["uid"] not in uids:
             uids.append(metadata["uid"])
+        if obj["kind"] == "Job" and controller_kinds(obj) == ["CronJob"] and metadata["name"] not in self.numbers:
+            base = f"{metadata['ownerReferences'][0]['name']}-"
+            self.counts[base] += 1
+            self.numbers[metadata["name"]] = f"{base}<minute {self.counts[base]}>"
         if self.is_random(obj) and metadata["name"] not in self.numbers:
-            base = metadata["generateName"]
+            base = self.inside(metadata["generateName"])
             self.counts[base] += 1
             self.numbers[metadata["name"]] = f"{base}#{self.counts[base]}" if self.tracked else f"{base}*"
 
@@ -71,7 +75,7 @@ class Names:
 
     def inside(self, text: str) -> str:
         """Normalise the random names a message mentions."""
-        for name, shown in self.numbers.items():
+        for name, shown in sorted(self.numbers.items(), key=lambda pair: -len(pair[0])):
             text = text.replace(name, shown)
         return text
 
@@ -88,7 +92,7 @@ def facts(obj: Object, names: Names) -> dict[str, Any]:
     """Return all facts of an object that are not empty."""
     kind, metadata, spec = obj["kind"], obj["metadata"], obj.get("spec") or {}
     out: dict[str, Any] = {
-        "labels": metadata.get("labels"),
+        "labels": own_labels(metadata, names),
         "annotations": None if kind in NO_ANNOTATIONS else metadata.get("annotations"),
         "finalizers": metadata.get("finalizers"),
         "owners": owners(obj, names),
@@ -96,6 +100,8 @@ def facts(obj: Object, names: Names) -> dict[str, Any]:
     match kind:
         case "Pod":
             out |= pod_facts(spec)
+            if controller_kinds(obj) == ["Job"]:
+                out |= {"env": [each for container in spec["containers"] for each in container.get("env") or ()]}
             if controller_kinds(obj) == ["DaemonSet"]:
                 out |= {"affinity": spec.get("affinity"), "tolerations": tolerations(spec)}
         case "Node":
@@ -106,6 +112,8 @@ def facts(obj: Object, names: Names) -> dict[str, Any]:
                 "selector": spec.get("selector"),
                 "template_labels": spec["template"]["metadata"].get("labels"),
             }
+        case "Job":
+            out |= {"parallelism": spec.get("parallelism"), "completions": spec.get("completions")}
         case "ReplicationController":
             out |= {"replicas": spec.get("replicas")}
         case "ControllerRevision":
@@ -130,6 +138,12 @@ def facts(obj: Object, names: Names) -> dict[str, Any]:
         case "EndpointSlice":
             out |= slice_facts(obj)
     return {name: normalise(value) for name, value in out.items() if value}
+
+
+def own_labels(metadata: Object, names: Names) -> dict[str, str]:
+    """Return the labels but for the uids of Jobs, random names normalised."""
+    labels = metadata.get("labels") or {}
+    return {key: names.inside(value) for key, value in labels.items() if not key.endswith("controller-uid")}
 
 
 def pod_facts(spec: Object) -> dict[str, Any]:
@@ -231,6 +245,9 @@ def pod_row(obj: Object, names: Names) -> dict[str, Any]:
         "terminating": "deletionTimestamp" in metadata,
         "finalizers": metadata.get("finalizers"),
     }
+    for each in status.get("conditions") or ():
+        if each["type"] == "DisruptionTarget":
+            row["disruption"] = f"{each['reason']}={each['status']}"
     if names.nodes_shown:
         row["node"] = obj["spec"].get("nodeName")
     if controller_kinds(obj) != ["StatefulSet"]:
@@ -257,6 +274,16 @@ def workload_row(obj: Object, names: Names) -> dict[str, Any]:
     prefix = "deployment.kubernetes.io/"
     if kind in ("Deployment", "ReplicaSet"):
         row["revision"] = annotations.get(prefix + "revision")
+    if kind == "Job":
+        row["owners"] = owners(obj, names)
+        for condition in status.get("conditions") or ():
+            condition["message"] = names.inside(condition["message"])
+    if kind in ("Job", "CronJob") and not status:
+        del row["status"]
+    if kind == "CronJob":
+        for job in status.get("active") or ():
+            job["name"] = names.numbers.get(job["name"], job["name"])
+            del job["uid"], job["resourceVersion"]
     if kind == "ReplicaSet":
         del row["generation"]
         status.pop("observedGeneration", None)
@@ -298,6 +325,9 @@ STATE = {
     "StatefulSet": ("workloads", workload_row),
     "Deployment": ("workloads", workload_row),
     "DaemonSet": ("workloads", workload_row),
+    "Job": ("workloads", workload_row),
+    "CronJob": ("workloads", workload_row),
+    "PodDisruptionBudget": ("workloads", workload_row),
     "ReplicaSet": ("workloads", workload_row),
     "ReplicationController": ("workloads", workload_row),
     "ControllerRevision": ("revisions", revision_row),
