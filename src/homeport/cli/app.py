@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "kubeconfig": "kubeconfig",
     "run": "run",
     "dig": "dig",
+    "why": "why",
     "dns": "dns",
     "get": "objects",
     "apply": "objects",

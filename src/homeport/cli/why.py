@@ -1,0 +1,98 @@
+"""`why`: what a thing waits for, or why the cluster answers as it does."""
+
+from typing import Any, Final
+
+import click
+
+from homeport.cli.cluster import cluster_option, connected, directory_of, fail, not_running, run_async
+from homeport.cli.objects import namespace_option
+from homeport.cli.output import output_option, print_json
+
+_KINDS: Final = (
+    ("Pod", ""),
+    ("Service", ""),
+    ("PersistentVolumeClaim", ""),
+    ("Event", ""),
+    ("StatefulSet", "apps"),
+    ("Deployment", "apps"),
+    ("ReplicaSet", "apps"),
+    ("DaemonSet", "apps"),
+    ("ReplicationController", ""),
+    ("EndpointSlice", "discovery.k8s.io"),
+)
+"""What explanations are made from, as (kind, group)."""
+
+
+@click.command()
+@click.argument("what")
+@click.argument("name", required=False)
+@namespace_option
+@cluster_option
+@output_option
+def why(what: str, name: str | None, namespace: str, cluster: str, output: str | None) -> None:
+    """Say what a thing waits for, and what shows it: homeport why pod/web-0, svc/web, statefulset/db, pvc/data-web-0.
+
+    `homeport why name web-0.web.default.svc.cluster.local` tells why a DNS name resolves to what it does, or does not.
+    Exits with 1 when something is waited for or wrong.
+    """
+    if name is None:
+        what, _, name = what.partition("/")
+    if not name:
+        raise click.UsageError("say KIND/NAME, as in svc/web, or name DNS-NAME")
+    explanation = run_async(_why(what, name, namespace, cluster))
+    if output == "json":
+        print_json(explanation.as_json())
+    else:
+        click.echo(explanation.sentence)
+        for one in explanation.evidence:
+            click.echo(f"  {one.object}: {one.says}")
+    if not explanation.fine:
+        raise click.exceptions.Exit(1)
+
+
+async def _why(what: str, name: str, namespace: str, cluster: str) -> Any:
+    from homeport.client.manifests import ManifestError, resource_of
+    from homeport.errors import ApiError
+    from homeport.explain import names
+    from homeport.explain.claims import explain_claim
+    from homeport.explain.pods import explain_pod
+    from homeport.explain.services import explain_service
+    from homeport.explain.workloads import WORKLOADS, explain_workload
+
+    settings = directory_of(cluster).load()
+    if settings is None:
+        raise not_running(cluster)
+    domain = settings.domain
+    async with connected(cluster) as client:
+        try:
+            if what in ("name", "dns"):
+                meanings = names.asked(name, namespace, domain)
+                seen = {one.namespace: await _snapshot(client, one.namespace, domain) for one in meanings}
+                return names.explain_name(name, meanings, seen)
+            kind = resource_of(what).kind
+            explain = {"Pod": explain_pod, "Service": explain_service, "PersistentVolumeClaim": explain_claim}.get(kind)
+            if explain is None and kind not in WORKLOADS:
+                raise fail(f"{what}: explained are names, pods, Services, claims and {', '.join(WORKLOADS)}")
+            snapshot = await _snapshot(client, namespace, domain)
+            return explain_workload(snapshot, kind, name) if explain is None else explain(snapshot, name)
+        except ManifestError as error:
+            raise fail(str(error)) from error
+        except ApiError as error:
+            raise fail(error.message) from error
+
+
+async def _snapshot(client: Any, namespace: str, domain: str) -> Any:
+    from homeport.api.resources import find
+    from homeport.errors import NotFound
+    from homeport.explain.model import Snapshot
+
+    try:
+        await client.get(find("Namespace"), None, namespace)
+    except NotFound:
+        return Snapshot(namespace, domain, {}, exists=False)
+    objects = {}
+    for kind, group in _KINDS:
+        resource = find(kind, group)
+        items = (await client.list(resource, namespace)).items
+        objects[kind] = tuple({"kind": kind, **item} for item in items)
+    return Snapshot(namespace, domain, objects)
