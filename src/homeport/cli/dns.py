@@ -118,7 +118,7 @@ async def _serve(settings: Any, domain: str, options: DnsOptions, sockets: Seque
     from homeport.client.http import HttpTransport
     from homeport.client.rest import RestClient
     from homeport.clock import WallClock
-    from homeport.dns.service import run_service
+    from homeport.dns.service import run_service, settle_heap
 
     transport = HttpTransport(settings)
     own = tuple(one.resolver.host for one in sockets if one.resolver.host not in ("0.0.0.0", "::"))
@@ -131,6 +131,7 @@ async def _serve(settings: Any, domain: str, options: DnsOptions, sockets: Seque
             WallClock(),
             random.Random(),
             tls=tls,
+            on_synced=settle_heap,
         )
     finally:
         await transport.close()

@@ -49,8 +49,9 @@ class UdpListener:
         while True:
             try:
                 data, peer = receive(4096)
-                key = data[2:]
-                known = table.get(key) or memo.absent.get(key)
+                known = table.get(data[2:])
+                if known is None:
+                    known = memo.absent.get(data[2:])
                 if known is not None:
                     send(data[:2] + known(), peer)
                     self.given += 1

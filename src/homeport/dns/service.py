@@ -1,6 +1,7 @@
 """A DNS server with everything around it: the zone's feed, the servers behind it, sockets, status."""
 
 import asyncio
+import gc
 import random
 import ssl
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +22,7 @@ from homeport.dns.settings import DnsSettings
 from homeport.dns.sockets import LOOPBACK, Sockets
 from homeport.dns.status import StatusListener
 
-__all__ = ["run_service", "samples"]
+__all__ = ["run_service", "samples", "settle_heap"]
 
 
 async def run_service(
@@ -34,9 +35,10 @@ async def run_service(
     *,
     tls: ssl.SSLContext | None = None,
     on_status: Callable[[int], None] = lambda port: None,
+    on_synced: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until cancelled; what the sockets hear is answered from the first moment on. Raises OSError when the status
-    port is taken; `on_status` is told which port it is."""
+    port is taken; `on_status` is told which port it is, `on_synced` that the first lists are in."""
     own = [one.resolver for one in sockets]
     forwarder = Forwarder(options.sources(own), rng, asyncio.get_running_loop().time)
     server = DnsServer(settings, clock, rng, forwarder.ask, log=QueryLog(clock) if options.log else None)
@@ -53,11 +55,21 @@ async def run_service(
                 await server.serve_tcp(one.tls, tls)
         async with asyncio.TaskGroup() as group:
             group.create_task(factory.run())
-            group.create_task(feed.run())
+            await feed.run()
+            on_synced()
     finally:
         await status.close()
         await server.close()
         await forwarder.close()
+
+
+def settle_heap() -> None:
+    """Spare the garbage collector the zone: it stays, and walking a large one would hold every answer up.
+
+    Concerns the whole process, so it is for a process to call, once its zone is loaded.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def samples(server: DnsServer, forwarder: Forwarder) -> Iterator[Sample]:

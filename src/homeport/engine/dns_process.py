@@ -93,12 +93,12 @@ async def serve(
     from homeport.client.rest import RestClient
     from homeport.client.settings import unix_settings
     from homeport.dns.options import parse_options
-    from homeport.dns.service import run_service
+    from homeport.dns.service import run_service, settle_heap
 
     options = parse_options(settings.dns_options)
     client = RestClient(HttpTransport(unix_settings(str(directory.api_socket))), "homeport-dns")
     served = options.settings(settings.domain, (settings.dns_address,))
-    await run_service(client, served, options, sockets, WallClock(), random.Random(), tls=tls)
+    await run_service(client, served, options, sockets, WallClock(), random.Random(), tls=tls, on_synced=settle_heap)
 
 
 def main() -> None:
