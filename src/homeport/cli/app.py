@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "run": "run",
     "dig": "dig",
     "why": "why",
+    "top": "top",
     "dns": "dns",
     "get": "objects",
     "apply": "objects",

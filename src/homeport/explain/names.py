@@ -60,11 +60,14 @@ def explain_name(text: str, meanings: list[Asked], seen: Mapping[str, Snapshot])
             " resolver."
         )
         return Explanation(f"name {text}", False, sentence)
-    there = [
-        (seen[one.namespace].exists, seen[one.namespace].find("Service", one.service) is not None) for one in meanings
-    ]
-    best = max(range(len(tried)), key=lambda number: (tried[number].fine, *there[number]))
-    return tried[best]
+    there = [seen[one.namespace].find("Service", one.service) is not None for one in meanings]
+    known = [(one.fine, there[number], seen[meanings[number].namespace].exists) for number, one in enumerate(tried)]
+    best = tried[max(range(len(tried)), key=lambda number: known[number])]
+    if len(tried) > 1 and not any(there):
+        reason = best.sentence.partition("does not resolve: ")[2].rstrip(".")
+        sentence = f"{text} is no name of this cluster ({reason}); the host's resolver is asked for it."
+        return Explanation(f"name {text}", False, sentence, best.evidence)
+    return best
 
 
 def _explain(name: Asked, seen: Snapshot) -> Explanation:

@@ -1,4 +1,4 @@
-"""UDP flows the kernel remembers: which of them lead to an endpoint that is gone, and forgetting those.
+"""Flows the kernel remembers: reading them, and forgetting those over UDP that lead to an endpoint that is gone.
 
 Rules are asked for the first packet of a flow only. A client that goes on sending from one socket would stick to a
 dead endpoint, so such flows are deleted and the next packet is balanced anew.
@@ -17,7 +17,16 @@ from typing import Final
 from homeport.netlink import NETFILTER, Netlink, Request, attribute, attributes
 from homeport.proxy.model import ServiceRules, Target
 
-__all__ = ["Flow", "forget_stale_flows", "parse_flow", "serving_endpoints", "stale"]
+__all__ = [
+    "LIST_FLOWS",
+    "Flow",
+    "Tuples",
+    "forget_stale_flows",
+    "parse_flow",
+    "parse_tuples",
+    "serving_endpoints",
+    "stale",
+]
 
 _GET: Final = 0x101
 _DELETE: Final = 0x102
@@ -27,6 +36,7 @@ _IP_V4_SOURCE, _IP_V4_DESTINATION = 1, 2
 _PROTO_NUMBER, _PROTO_SOURCE_PORT, _PROTO_DESTINATION_PORT = 1, 2, 3
 _NESTED: Final = 0x8000
 _GENERIC: Final = struct.pack("=BBH", socket.AF_INET, 0, 0)
+LIST_FLOWS: Final = Request(_GET, _GENERIC, "list flows")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +70,7 @@ def forget_stale_flows(serving: Mapping[Target, frozenset[Target]]) -> int:
     if not serving:
         return 0
     with Netlink(NETFILTER) as netlink:
-        bodies = netlink.dump(Request(_GET, _GENERIC, "list flows"))
+        bodies = netlink.dump(LIST_FLOWS)
         gone = stale((flow for flow in map(parse_flow, bodies) if flow is not None), serving)
         if gone:
             netlink.perform([_forget(flow) for flow in gone])
@@ -73,22 +83,42 @@ def _forget(flow: Flow) -> Request:
     return Request(_DELETE, body, "delete a flow", 0, frozenset({errno.ENOENT}))
 
 
+@dataclass(frozen=True, slots=True)
+class Tuples:
+    """A conntrack entry over IPv4: its protocol by number, whom the client asked, who answers, and all of it."""
+
+    protocol: int
+    asked: Target
+    answers: Target
+    attributes: Mapping[int, bytes]
+
+
 def parse_flow(body: bytes) -> Flow | None:
     """Return the flow a conntrack entry describes, or None when it is not UDP over IPv4."""
+    tuples = parse_tuples(body)
+    identity = tuples.attributes.get(_ID) if tuples is not None else None
+    if tuples is None or identity is None or tuples.protocol != socket.IPPROTO_UDP:
+        return None
+    return Flow(tuples.asked, tuples.answers, tuples.attributes[_TUPLE_ORIGINAL], identity)
+
+
+def parse_tuples(body: bytes) -> Tuples | None:
+    """Read a conntrack entry, or return None for one that is torn, without ports, or not over IPv4."""
     found = dict(attributes(body[len(_GENERIC) :]))
-    original, reply, identity = found.get(_TUPLE_ORIGINAL), found.get(_TUPLE_REPLY), found.get(_ID)
-    if original is None or reply is None or identity is None:
+    original, reply = found.get(_TUPLE_ORIGINAL), found.get(_TUPLE_REPLY)
+    if original is None or reply is None:
         return None
     asked = _target(original, _IP_V4_DESTINATION, _PROTO_DESTINATION_PORT)
     answers = _target(reply, _IP_V4_SOURCE, _PROTO_SOURCE_PORT)
-    return Flow(asked, answers, original, identity) if asked and answers else None
+    return Tuples(asked[0], asked[1], answers[1], found) if asked and answers else None
 
 
-def _target(data: bytes, address_kind: int, port_kind: int) -> Target | None:
+def _target(data: bytes, address_kind: int, port_kind: int) -> tuple[int, Target] | None:
+    """Return the protocol and one end of a tuple."""
     parts = dict(attributes(data))
     address = dict(attributes(parts.get(_TUPLE_IP, b""))).get(address_kind)
     protocol = dict(attributes(parts.get(_TUPLE_PROTO, b"")))
-    port = protocol.get(port_kind)
-    if protocol.get(_PROTO_NUMBER) != bytes([socket.IPPROTO_UDP]) or address is None or port is None:
+    number, port = protocol.get(_PROTO_NUMBER), protocol.get(port_kind)
+    if not number or address is None or port is None:
         return None
-    return Target(IPv4Address(address), int.from_bytes(port, "big"))
+    return number[0], Target(IPv4Address(address), int.from_bytes(port, "big"))

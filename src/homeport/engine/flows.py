@@ -1,0 +1,62 @@
+"""The flows of a cluster's network, for whoever stands outside: `python -m homeport.engine.flows --data DIRECTORY`.
+
+A process of its own, as only one with a single thread may enter the namespaces. Prints a JSON list.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from homeport.engine.directory import DataDirectory
+from homeport.node.namespaces import enter, find_holder
+from homeport.proxy.flows import Connection, connections
+from homeport.proxy.model import Target
+
+__all__ = ["FlowsError", "cluster_flows"]
+
+
+class FlowsError(Exception):
+    """The flows could not be listed; the text says why."""
+
+
+async def cluster_flows(directory: DataDirectory) -> list[Connection]:
+    """Return the flows the kernel remembers for the cluster's network. Raises FlowsError."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "homeport.engine.flows", "--data", str(directory.path),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, errors = await process.communicate()
+    if process.returncode:
+        raise FlowsError(errors.decode(errors="replace").strip() or f"ended with {process.returncode}")
+    return [_read(*words) for words in json.loads(out)]
+
+
+def _read(protocol: str, asked: str, asked_port: int, answers: str, answers_port: int, live: bool) -> Connection:
+    front, back = Target(IPv4Address(asked), asked_port), Target(IPv4Address(answers), answers_port)
+    return Connection(protocol, front, back, live)
+
+
+def main() -> None:
+    """Print the flows."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", type=Path, required=True)
+    holder = find_holder(DataDirectory(parser.parse_args().data).run)
+    if holder is None:
+        raise SystemExit("no cluster runs there")
+    try:
+        enter(holder, mount=False)
+        found = connections()
+    except OSError as error:
+        raise SystemExit(str(error)) from error
+    rows = [
+        (one.protocol, str(one.asked.address), one.asked.port, str(one.answers.address), one.answers.port, one.live)
+        for one in found
+    ]
+    print(json.dumps(rows))
+
+
+if __name__ == "__main__":
+    main()

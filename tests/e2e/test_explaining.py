@@ -1,0 +1,87 @@
+"""`why` and `top` say what is: of a cluster at work, and of one that waits."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.e2e.cluster import Cluster, Make
+from tests.e2e.conftest import needs
+from tests.e2e.observe import ECHO, fetch, until
+
+BROKEN = """
+apiVersion: v1
+kind: Service
+metadata: {name: typo}
+spec:
+  selector: {app: ecko}
+  ports: [{port: 80}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: never}
+spec:
+  containers:
+  - name: main
+    image: homeport.local/host
+    command: [sleep, infinity]
+    readinessProbe:
+      exec: {command: ["false"]}
+      periodSeconds: 1
+"""
+
+HOLD = """
+import socket, sys
+held = [socket.create_connection((sys.argv[1], 80)) for _ in range(6)]
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="module")
+def echo(make_cluster: Make) -> Cluster:
+    needs("kubectl", "nft")
+    cluster = make_cluster("explaining")
+    cluster.homeport("up", "-f", str(ECHO))
+    cluster.homeport("apply", "-f", "-", stdin=BROKEN)
+    return cluster
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (("pod/echo-0",), 0, "Pod echo-0 is ready; it waits for nothing."),
+        (("sts", "echo"), 0, "StatefulSet echo is ready (2/2 pods); it waits for nothing."),
+        (("name", "echo-1.echo-peers"), 0, "pod echo-1 is a ready endpoint of Service echo-peers."),
+        (("name", "echo-2.echo-peers"), 1, "StatefulSet echo wants 2 replicas, echo-0 to echo-1."),
+        (("svc/typo",), 1, "no pod has the labels it selects (app=ecko)"),
+        (("pvc/data-echo-0",), 0, "is bound to volume"),
+    ],
+)
+def test_why(echo: Cluster, words: tuple[str, ...], code: int, sentence: str) -> None:
+    assert sentence in echo.homeport("why", *words, code=code)
+
+
+def test_why_repeats_what_a_probe_says(echo: Cluster) -> None:
+    until(lambda: "Readiness probe failed" in echo.homeport("why", "pod/never", code=1), "a probe to fail")
+    seen = json.loads(echo.homeport("why", "pod/never", "-o", "json", code=1))
+    assert not seen["fine"]
+    assert "its readiness probe has not succeeded yet" in seen["sentence"]
+    assert any(one["object"].startswith("Event Unhealthy") for one in seen["evidence"])
+
+
+def test_top_counts_connections_by_pod(echo: Cluster) -> None:
+    command = echo.command("run", "--", sys.executable, "-c", HOLD, "echo")
+    with subprocess.Popen(command, env=echo.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as held:
+        assert held.stdin is not None
+        assert held.stdout is not None
+        assert held.stdout.readline() == "held\n"
+        fetch(echo, "http://echo", 10)
+        rows = json.loads(echo.homeport("top", "svc", "echo", "-o", "json"))["endpoints"]
+        held.stdin.close()
+    assert {row["pod"] for row in rows} == {"echo-0", "echo-1"}
+    assert all(row["listed"] for row in rows)
+    assert sum(row["live"] for row in rows) >= 6
+    assert sum(row["picks"] for row in rows) >= 16
+    assert 'services "nobody" not found' in echo.complaint("top", "svc", "nobody")
