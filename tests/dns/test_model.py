@@ -6,14 +6,15 @@ from typing import Any
 
 import dns.message
 import dns.rcode
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homeport.dns.feed import Feed
 from homeport.dns.server import DnsServer
-from homeport.dns.settings import DnsSettings
+from homeport.dns.settings import DnsSettings, Emulation
 from tests.dns.model import meaning, rows
-from tests.dns.worked import external, namespace
+from tests.dns.worked import endpoints, external, namespace
 from tests.dns.worked import service as worked_service
 from tests.vectors.replay_dns import FixedClock
 
@@ -112,9 +113,9 @@ async def nobody(_: Any) -> None:
 class Cluster:
     """A server fed with events, and the objects there are now."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: DnsSettings = DnsSettings(shuffle=False)) -> None:  # noqa: B008  (frozen)
         self.objects: dict[tuple[str, str, str], dict[str, Any]] = {}
-        self.server = DnsServer(DnsSettings(shuffle=False), FixedClock(), random.Random(1), nobody)
+        self.server = DnsServer(settings, FixedClock(), random.Random(1), nobody)
         self.source = _NoInformers()
         Feed(self.source, self.server)  # type: ignore[arg-type]
         self.server.synced()
@@ -182,3 +183,16 @@ async def _compare(rng: random.Random) -> None:
             if kind in ("A", "AAAA") and meaning(records, trees, name, "CNAME")[1]:
                 expected = ("NOERROR", frozenset({"www.example.net."}))
             assert said(reply, kind) == expected, (name, kind, trees)
+
+
+@pytest.mark.virtual
+async def test_a_lag_delays_endpoints_and_nothing_else() -> None:
+    cluster = Cluster(DnsSettings(emulation=Emulation(lag=2.0)))
+    cluster.change(namespace("db"))
+    cluster.change(worked_service("db", "pg", ("pg", 5432)))
+    cluster.change(worked_service("db", "my", ("pg", 5432), cluster="10.96.0.9"))
+    cluster.change(endpoints("db", "pg", ("10.244.0.1", "pg-0", True), ports=(("pg", 5432),)))
+    for expected in ("NXDOMAIN", "NXDOMAIN", "NOERROR"):
+        assert said(await cluster.ask("my.db.svc.cluster.local.", "A"), "A")[0] == "NOERROR"
+        assert said(await cluster.ask("pg-0.pg.db.svc.cluster.local.", "A"), "A")[0] == expected
+        await asyncio.sleep(1.25)

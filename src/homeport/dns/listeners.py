@@ -26,6 +26,11 @@ RespondStream: TypeAlias = Callable[[bytes], Awaitable[Sequence[bytes]]]
 
 IDLE_SECONDS: Final = 10.0
 MAX_PENDING: Final = 128
+"""Messages of one connection under way at once."""
+
+MAX_CONNECTIONS: Final = 1000
+"""Of one listener; beyond, the newest is closed."""
+
 RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 
 
@@ -114,6 +119,9 @@ class TcpListener:
         self._server = await asyncio.start_server(self._accept, sock=sock, ssl=tls)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._connections) >= MAX_CONNECTIONS:
+            writer.close()
+            return
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
