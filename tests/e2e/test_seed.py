@@ -101,3 +101,9 @@ def test_storage_outlives_the_pod(cluster: Cluster) -> None:
     cluster.homeport("up", "-f", str(SEED))
     assert cluster.pod("my-statefulset-2")["metadata"]["uid"] != uid
     assert cluster.homeport("exec", "my-statefulset-2", "--", "cat", "/data/note") == "kept\n"
+
+
+def test_everything_at_a_glance(cluster: Cluster) -> None:
+    seen = cluster.homeport("get", "all")
+    for name in ("pod/web-0", "service/my-service", "deployment/nginx-deployment", "statefulset/my-statefulset"):
+        assert name in seen

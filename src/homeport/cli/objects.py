@@ -2,13 +2,25 @@
 
 import json
 import sys
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
 
+from homeport.api.resources import RESOURCES, Resource
 from homeport.cli.cluster import cluster_option, connected, fail, run_async
 from homeport.cli.output import print_json, print_table, print_yaml
 from homeport.client.manifests import ManifestError, read_manifests, resource_of
+
+
+@dataclass(frozen=True, slots=True)
+class _Printed:
+    """One collection's table."""
+
+    resource: Resource
+    headers: list[str]
+    rows: list[list[str]]
+
 
 namespace_option = click.option("-n", "--namespace", default="default", show_default=True, help="Which namespace.")
 
@@ -44,22 +56,28 @@ async def _get(
 
     async with connected(cluster) as client:
         try:
+            resources = _resources(word)
             if output in ("json", "yaml", "name"):
                 found = [
-                    one for part in word.split(",") for one in await _fetch(client, part, namespace, names, selector)
+                    one for resource in resources for one in await _fetch(client, resource, namespace, names, selector)
                 ]
-                _print_objects(found, output, single=len(names) == 1 and "," not in word)
+                _print_objects(found, output, single=len(names) == 1 and len(resources) == 1)
                 return
-            for part in word.split(","):
-                resource = _resource(part)
-                where = namespace if resource.namespaced else None
-                await _print_rows(client, resource, where, names, selector, wide=output == "wide")
+            tables = [await _rows(client, one, namespace, names, selector, wide=output == "wide") for one in resources]
+            _print_tables(resources, [table for table in tables if table is not None], namespace)
         except ApiError as error:
             raise fail(error.message) from error
 
 
-async def _fetch(client: Any, word: str, namespace: str | None, names: list[str], selector: str) -> list[Any]:
-    resource = _resource(word)
+def _resources(words: str) -> list[Any]:
+    """Return what `pods`, `sts,svc` and `all` stand for; `all` is a category, and leaves most kinds out."""
+    found: list[Any] = []
+    for word in words.split(","):
+        found += [one for one in RESOURCES if "all" in one.categories] if word == "all" else [_resource(word)]
+    return found
+
+
+async def _fetch(client: Any, resource: Resource, namespace: str | None, names: list[str], selector: str) -> list[Any]:
     where = namespace if resource.namespaced else None
     if names:
         return [await client.get(resource, where, name) for name in names]
@@ -79,23 +97,38 @@ def _print_objects(found: list[Any], output: str, *, single: bool) -> None:
         print_yaml(tree)
 
 
-async def _print_rows(
-    client: Any, resource: Any, namespace: str | None, names: list[str], selector: str, *, wide: bool
-) -> None:
+async def _rows(
+    client: Any, resource: Resource, namespace: str | None, names: list[str], selector: str, *, wide: bool
+) -> _Printed | None:
+    """Return a collection as it is printed, None when there is nothing in it."""
     from homeport.client.tables import fetch_table
 
-    table = await fetch_table(client, resource, namespace, label_selector=selector)
+    where = namespace if resource.namespaced else None
+    table = await fetch_table(client, resource, where, label_selector=selector)
     columns = [n for n, column in enumerate(table.columns) if wide or not column.priority]
     rows = [row for row in table.rows if not names or row.name in names]
     for name in names:
         if not any(row.name == name for row in rows):
             raise fail(f'{resource.group_resource} "{name}" not found')
     if not rows:
-        click.echo("No resources found" + (f" in {namespace} namespace." if namespace else "."), err=True)
-        return
+        return None
     everywhere = resource.namespaced and namespace is None
     headers = [*(["NAMESPACE"] if everywhere else []), *(table.columns[n].name.upper() for n in columns)]
-    print_table(headers, [[*([row.namespace] if everywhere else []), *(row.cells[n] for n in columns)] for row in rows])
+    cells = [[*([row.namespace] if everywhere else []), *(row.cells[n] for n in columns)] for row in rows]
+    return _Printed(resource, headers, cells)
+
+
+def _print_tables(resources: list[Resource], tables: list[_Printed], namespace: str | None) -> None:
+    if not tables:
+        click.echo("No resources found" + (f" in {namespace} namespace." if namespace else "."), err=True)
+    for number, table in enumerate(tables):
+        if number:
+            click.echo()
+        if len(resources) > 1:
+            place = table.headers.index("NAME")
+            kind = table.resource.singular
+            table = replace(table, rows=[[*r[:place], f"{kind}/{r[place]}", *r[place + 1 :]] for r in table.rows])
+        print_table(table.headers, table.rows)
 
 
 @click.command()

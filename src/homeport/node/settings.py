@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from homeport.api.release import KUBERNETES_VERSION
 from homeport.node.pod import Pod
 
-__all__ = ["KUBERNETES_VERSION", "NodeSettings"]
-
-KUBERNETES_VERSION = "v1.36.0"
-"""The release whose behaviour this node reports and follows."""
+__all__ = ["NodeSettings"]
 
 
 @dataclass(frozen=True, slots=True)

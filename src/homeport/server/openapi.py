@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Final
 
 from homeport.api.exchange import Request, Response
+from homeport.api.release import KUBERNETES_VERSION
 from homeport.api.resources import RESOURCES, Resource
 from homeport.server.objects import Tree, encode_json
 from homeport.server.openapi_schemas import schemas
@@ -105,7 +106,7 @@ def _document(key: str) -> bytes:
     return encode_json(
         {
             "openapi": "3.0.0",
-            "info": {"title": "Kubernetes", "version": "v1.36.2"},
+            "info": {"title": "Kubernetes", "version": KUBERNETES_VERSION},
             "paths": {_template(resource): _operations(resource) for resource in _keys()[key]},
             "components": {"schemas": schemas(_keys()[key])},
         }
@@ -153,7 +154,7 @@ def _v2_protobuf() -> bytes:
     Clients that validate by it skip the kinds they do not find; old kubectl learns here that a dry run is possible.
     """
     paths = [(2, _message((1, _template(resource)), (2, _v2_item(resource)))) for resource in RESOURCES]
-    return _message((1, "2.0"), (2, _message((1, "Kubernetes"), (2, "v1.36.2"))), (8, _message(*paths)))
+    return _message((1, "2.0"), (2, _message((1, "Kubernetes"), (2, KUBERNETES_VERSION))), (8, _message(*paths)))
 
 
 def _v2_item(resource: Resource) -> bytes:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Final, Literal
 
+from homeport.api.release import KUBERNETES_VERSION
+
 __all__ = ["ADMISSION_PLUGINS", "Settings"]
 
 _SERVICE_CIDR: Final = IPv4Network("10.96.0.0/16")
@@ -46,7 +48,7 @@ class Settings:
     disabled_admission: frozenset[str] = frozenset({"TaintNodesByCondition"})
     node_socket: str = ""
     anonymous: bool = True
-    git_version: str = "v1.36.2"
+    git_version: str = KUBERNETES_VERSION
     max_body_bytes: int = 3 * 1024 * 1024
     request_timeout_seconds: float = 60.0
     watch_bookmark_seconds: float = 60.0
