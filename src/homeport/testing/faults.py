@@ -4,8 +4,9 @@
 them share; nothing in it is random unless a rule says so, and then from the generator it was given.
 """
 
+import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,7 +22,10 @@ WRITES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _encode: Final = msgspec.json.Encoder().encode
 
 TROUBLES: Final = ("conflict", "too-many-requests", "error", "time-out", "lost-answer")
-"""What a rule can do to a request. After a `time-out` nothing happened; a `lost-answer` was done all the same."""
+"""What a rule can do to a request. After a `time-out` nothing happened; a `lost-answer` was done all the same.
+
+Only updates and patches meet a `conflict`: a deletion does so when it asks for another object than the one there is.
+"""
 
 
 @dataclass(slots=True)
@@ -47,14 +51,24 @@ class Rule:
         """Whether the rule is about this request."""
         if self.left == 0 or (request.method != self.method if self.method else request.method not in WRITES):
             return False
+        if self.trouble == "conflict" and request.method not in ("PUT", "PATCH"):
+            return False
         return self.path in request.path and request.headers.get("user-agent", "").startswith(self.component)
 
 
 class Faults:
-    """Rules, partitions and open watches of one simulated cluster."""
+    """Rules, partitions and open watches of one simulated cluster.
+
+    latency_seconds  how long a request, an answer or an event is under way at most; how long is random
+    on_request       called with what reaches the server, as it leaves
+    on_answer        called with what the server answered, whether or not that arrives
+    """
 
     def __init__(self, rng: random.Random) -> None:
         self.rules: list[Rule] = []
+        self.latency_seconds = 0.0
+        self.on_request: Callable[[Request], None] | None = None
+        self.on_answer: Callable[[Request, Response], None] | None = None
         self._rng = rng
         self._cut: dict[str, None] = {}
         self._lines: dict[_Line, None] = {}  # in order: a history repeats itself
@@ -103,6 +117,11 @@ class Faults:
                 return rule.trouble
         return ""
 
+    async def travel(self) -> None:
+        """Wait as long as a message is under way."""
+        if self.latency_seconds:
+            await asyncio.sleep(self._rng.uniform(0.0, self.latency_seconds))
+
     def opened(self, line: "_Line") -> None:
         self._lines[line] = None
 
@@ -137,7 +156,9 @@ class _Line:
 
     async def __anext__(self) -> bytes:
         try:
-            return bytes(await anext(self._source))
+            frames = bytes(await anext(self._source))
+            await self._faults.travel()
+            return frames
         except StopAsyncIteration:
             self._faults.closed(self)
             error, self._error = self._error, None
@@ -174,14 +195,25 @@ class FaultyTransport:
             case "time-out":
                 raise TimeoutError("the server did not answer in time")
             case "lost-answer":
-                await self._inner.send(request)
+                await self._served(request)
                 raise ConnectionResetError("the connection broke before the answer came")
-        response = await self._inner.send(request)
+        await self._faults.travel()
+        response = await self._served(request)
+        await self._faults.travel()
         self._check()  # the answer too has to get through
         if response.stream is not None and hasattr(response.stream, "end"):
             line = _Line(self._faults, self._party, request.headers.get("user-agent", ""), response.stream)
             self._faults.opened(line)
             response.stream = line
+        return response
+
+    async def _served(self, request: Request) -> Response:
+        faults = self._faults
+        if faults.on_request is not None:
+            faults.on_request(request)
+        response = await self._inner.send(request)
+        if faults.on_answer is not None:
+            faults.on_answer(request, response)
         return response
 
     async def close(self) -> None:

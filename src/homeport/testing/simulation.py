@@ -219,8 +219,8 @@ class Simulation:
     async def rest(self, quiet: float = 60.0, limit: float = 3600.0) -> bool:
         """Let time pass until nothing but heartbeats was written for `quiet` seconds; False when `limit` came first."""
         until = self.now + limit
-        self.last_change = max(self.last_change, self.now - quiet + 1.0)  # what is under way has a second to show
-        while (wait := self.last_change + quiet - self.now) > 0:
+        self.last_change = self.now  # what is under way has as long to show
+        while (wait := self.last_change + quiet - self.now) > 1e-6:
             if self.now + wait > until:
                 return False
             await asyncio.sleep(wait)
