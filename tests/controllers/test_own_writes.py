@@ -1,5 +1,6 @@
 """A key waits until the caches show what was written for it, and no longer."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -95,6 +96,18 @@ async def test_a_write_no_cache_will_ever_show_is_not_waited_for_for_ever():
     before = clock.now()
     assert await queue.get() == "key"
     assert clock.now() - before == LAST_RESORT_SECONDS
+
+
+async def test_a_key_that_has_caught_up_is_not_looked_at_once_more():
+    queue, writes, one, _ = setup()
+    writes.wrote("key", one, thing("a", 5))
+    assert writes.behind("key")
+    one.show(thing("a", 5))
+    assert await queue.get() == "key"
+    assert not writes.behind("key")
+    queue.done("key")
+    await asyncio.sleep(2 * LAST_RESORT_SECONDS)
+    assert len(queue) == 0
 
 
 async def test_what_is_gone_is_forgotten():

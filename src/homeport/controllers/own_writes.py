@@ -4,6 +4,7 @@ Without this a fast controller would create the same pod twice, or delete one mo
 tells the state from before its own last request. Source: `workloads` 19, rule 6.
 """
 
+import asyncio
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
@@ -43,13 +44,14 @@ class OwnWrites(Generic[K]):
     """Which keys have writes of ours that some cache does not show yet.
 
     A key that asked in vain (`behind` was true) is queued again once all caches show its writes; also after
-    `LAST_RESORT_SECONDS`, for a write that came and went while a cache had to start over.
+    `LAST_RESORT_SECONDS` in vain, for a write that came and went while a cache had to start over. A key whose writes
+    are shown in time is not woken by that: upstream has no such look, and what waits there waits here.
     """
 
     def __init__(self, queue: WorkQueue[K]) -> None:
         self._queue = queue
         self._pending: dict[Informer, dict[K, _Pending]] = {}
-        self._waiting: dict[K, None] = {}
+        self._waiting: dict[K, asyncio.TimerHandle] = {}
 
     def watch(self, cache: Informer) -> None:
         """Follow one cache; once per cache, before anything is noted for it."""
@@ -61,7 +63,7 @@ class OwnWrites(Generic[K]):
                 return
             for key in [key for key in self._waiting if key in pending]:
                 if not self._late(key):
-                    self._waiting.pop(key, None)
+                    self._wait_no_more(key)
                     self._queue.add(key)
 
         cache.on_change(settle)
@@ -78,17 +80,27 @@ class OwnWrites(Generic[K]):
     def behind(self, key: K) -> bool:
         """Whether some cache does not show all our writes for `key` yet; then `key` is queued again when all do."""
         if self._late(key):
-            self._waiting[key] = None
-            self._queue.add_after(key, LAST_RESORT_SECONDS)
+            if key not in self._waiting:
+                loop = asyncio.get_running_loop()
+                self._waiting[key] = loop.call_later(LAST_RESORT_SECONDS, self._last_resort, key)
             return True
-        self._waiting.pop(key, None)
+        self._wait_no_more(key)
         return False
 
     def forget(self, key: K) -> None:
         """The key is gone: nothing more is expected of it."""
-        self._waiting.pop(key, None)
+        self._wait_no_more(key)
         for pending in self._pending.values():
             pending.pop(key, None)
+
+    def _last_resort(self, key: K) -> None:
+        del self._waiting[key]
+        self._queue.add(key)
+
+    def _wait_no_more(self, key: K) -> None:
+        timer = self._waiting.pop(key, None)
+        if timer is not None:
+            timer.cancel()
 
     def _late(self, key: K) -> bool:
         late = False
