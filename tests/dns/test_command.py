@@ -3,6 +3,7 @@
 import asyncio
 import random
 import signal
+import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator
@@ -95,3 +96,20 @@ def test_a_mistake_is_told_in_one_line(arguments: list[str], told: str) -> None:
     assert done.exit_code == 1
     assert told in done.output
     assert "Traceback" not in done.output
+
+
+def test_a_port_that_is_taken_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "kubeconfig").write_text(
+        "clusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}]\n"
+        "contexts: [{name: a, context: {cluster: a}}]\ncurrent-context: a\n"
+    )
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        common = ["dns", "--kubeconfig", str(tmp_path / "kubeconfig")]
+        status = CliRunner().invoke(app, [*common, "--listen", "127.0.0.1:0", "--status", port])
+        names = CliRunner().invoke(app, [*common, "--listen", f"127.0.0.1:{port}"])
+    assert (status.exit_code, names.exit_code) == (1, 1)
+    assert f"--status {port}: " in status.output
+    assert f"127.0.0.1:{port}: " in names.output

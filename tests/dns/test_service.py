@@ -19,7 +19,7 @@ from homeport.client.rest import RestClient
 from homeport.clock import WallClock
 from homeport.dns.options import DnsOptions, parse_options
 from homeport.dns.service import run_service
-from homeport.dns.sockets import open_sockets
+from homeport.dns.sockets import open_sockets, open_status
 from homeport.server.app import Server
 from homeport.server.kubeconfig import write_kubeconfig
 from homeport.server.listener import Listener
@@ -53,7 +53,7 @@ async def api(folder: Path, port: int) -> AsyncIterator[RestClient]:
 
 
 @asynccontextmanager
-async def answering(folder: Path, options: DnsOptions, statuses: list[int] | None = None) -> AsyncIterator[int]:
+async def answering(folder: Path, options: DnsOptions) -> AsyncIterator[int]:
     sockets = open_sockets("127.0.0.1", 0)
     transport = HttpTransport(load_kubeconfig(folder / "kubeconfig"))
     serving = asyncio.create_task(
@@ -64,7 +64,7 @@ async def answering(folder: Path, options: DnsOptions, statuses: list[int] | Non
             [sockets],
             WallClock(),
             random.Random(1),
-            on_status=(statuses if statuses is not None else []).append,
+            status=open_status(options.status),
         )
     )
     try:
@@ -140,13 +140,12 @@ async def test_it_goes_on_with_what_it_knew_while_the_api_is_away(tmp_path: Path
 
 
 async def test_status_tells_readiness_and_counts(tmp_path: Path) -> None:
-    port, statuses = free_port(), list[int]()
+    port, status = free_port(), free_port()
     async with api(tmp_path, port):
         pass  # leaves a kubeconfig to an API that is away
-    options = parse_options(["upstream=", f"status={free_port()}"])
-    async with answering(tmp_path, options, statuses) as asked:
+    options = parse_options(["upstream=", f"status={status}"])
+    async with answering(tmp_path, options) as asked:
         await until(asked, "pg.default.svc.cluster.local. A", "SERVFAIL")
-        (status,) = statuses
         assert await http(status, "/health") == (200, "OK")
         assert await http(status, "/ready") == (503, "namespaces,services,endpointslices")
         assert (await http(status, "/nothing"))[0] == 404

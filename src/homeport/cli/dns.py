@@ -88,7 +88,7 @@ def dns(
 
     from homeport.client.kubeconfig import KubeconfigError, load_kubeconfig
     from homeport.dns.name import from_text
-    from homeport.dns.sockets import open_sockets, tls_context
+    from homeport.dns.sockets import open_sockets, open_status, tls_context
     from homeport.engine.node_process import run_until_told
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -103,18 +103,28 @@ def dns(
         options = parse_options(_words(given))
         from_text(domain)
         settings = load_kubeconfig(path, context)
-        sockets = open_sockets(host, port, tls_port=tls_port)
         tls = tls_context(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
     except (OptionError, KubeconfigError, ValueError) as error:
         raise fail(str(error)) from error
     except OSError as error:
+        raise fail(f"{tls_cert}, {tls_key}: {error.strerror or error}") from error
+    try:
+        sockets = open_sockets(host, port, tls_port=tls_port)
+    except OSError as error:
         raise fail(f"{listen}: {error.strerror or error}") from error
+    try:
+        status = open_status(options.status)
+    except OSError as error:
+        sockets.close()
+        raise fail(f"--status {options.status}: {error.strerror or error}") from error
     where = sockets.resolver
     click.echo(f"serving {domain} of {settings.server} on {where.host}:{where.port}", err=True)
-    run_until_told(_serve(settings, domain, options, [sockets], tls))
+    run_until_told(_serve(settings, domain, options, [sockets], tls, status))
 
 
-async def _serve(settings: Any, domain: str, options: DnsOptions, sockets: Sequence[Any], tls: Any) -> None:
+async def _serve(
+    settings: Any, domain: str, options: DnsOptions, sockets: Sequence[Any], tls: Any, status: Any
+) -> None:
     from homeport.client.http import HttpTransport
     from homeport.client.rest import RestClient
     from homeport.clock import WallClock
@@ -131,6 +141,7 @@ async def _serve(settings: Any, domain: str, options: DnsOptions, sockets: Seque
             WallClock(),
             random.Random(),
             tls=tls,
+            status=status,
             on_synced=settle_heap,
         )
     finally:

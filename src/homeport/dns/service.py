@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import random
+import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -19,7 +20,7 @@ from homeport.dns.querylog import QueryLog
 from homeport.dns.records import Rcode
 from homeport.dns.server import DnsServer
 from homeport.dns.settings import DnsSettings
-from homeport.dns.sockets import LOOPBACK, Sockets
+from homeport.dns.sockets import Sockets
 from homeport.dns.status import StatusListener
 
 __all__ = ["run_service", "samples", "settle_heap"]
@@ -34,20 +35,22 @@ async def run_service(
     rng: random.Random,
     *,
     tls: ssl.SSLContext | None = None,
-    on_status: Callable[[int], None] = lambda port: None,
+    status: socket.socket | None = None,
     on_synced: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve until cancelled; what the sockets hear is answered from the first moment on. Raises OSError when the status
-    port is taken; `on_status` is told which port it is, `on_synced` that the first lists are in."""
+    """Serve until cancelled; what the sockets hear is answered from the first moment on.
+
+    `status` is a bound socket for the status page; `on_synced` is told that the first lists are in.
+    """
     own = [one.resolver for one in sockets]
     forwarder = Forwarder(options.sources(own), rng, asyncio.get_running_loop().time)
     server = DnsServer(settings, clock, rng, forwarder.ask, log=QueryLog(clock) if options.log else None)
     factory = InformerFactory(client, rng)
     feed = Feed(factory, server)
-    status = StatusListener(feed.missing, lambda: render(samples(server, forwarder)))
+    page = StatusListener(feed.missing, lambda: render(samples(server, forwarder)))
     try:
-        if options.status:
-            on_status(await status.start(LOOPBACK, options.status))
+        if status is not None:
+            await page.start(status)
         for one in sockets:
             await server.serve_udp(one.udp)
             await server.serve_tcp(one.tcp)
@@ -58,7 +61,7 @@ async def run_service(
             await feed.run()
             on_synced()
     finally:
-        await status.close()
+        await page.close()
         await server.close()
         await forwarder.close()
 

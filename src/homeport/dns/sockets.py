@@ -8,7 +8,7 @@ from typing import Final
 
 from homeport.dns.exchange import Resolver
 
-__all__ = ["DNS_PORT", "LOOPBACK", "TLS_PORT", "Sockets", "open_sockets", "tls_context"]
+__all__ = ["DNS_PORT", "LOOPBACK", "TLS_PORT", "Sockets", "open_sockets", "open_status", "tls_context"]
 
 DNS_PORT: Final = 53
 TLS_PORT: Final = 853
@@ -36,6 +36,12 @@ class Sockets:
     def tls_port(self) -> int:
         return int(self.tls.getsockname()[1]) if self.tls is not None else 0
 
+    def close(self) -> None:
+        """Close those that nobody serves after all."""
+        for sock in (self.udp, self.tcp, self.tls):
+            if sock is not None:
+                sock.close()
+
 
 def open_sockets(
     address: str, port: int, *, tls_port: int | None = None, free: bool = False, shared: bool = False
@@ -61,6 +67,18 @@ def open_sockets(
             continue
         return Sockets(udp, tcp, tls)
     raise OSError("no port is free for both UDP and TCP")
+
+
+def open_status(port: int) -> socket.socket | None:
+    """Open what /health, /ready and /metrics are served on, on loopback; None for port 0. Raises OSError."""
+    if not port:
+        return None
+    opened: list[socket.socket] = []
+    try:
+        return _bound(opened, socket.SOCK_STREAM, LOOPBACK, port, False, False)
+    except OSError:
+        opened[0].close()
+        raise
 
 
 def _bound(

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Final
@@ -20,11 +21,9 @@ class StatusListener:
         self._missing, self._metrics = missing, metrics
         self._server: asyncio.Server | None = None
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; return the port. Raises OSError."""
-        self._server = await asyncio.start_server(self._serve, host, port, limit=MAX_HEAD)
-        bound: int = self._server.sockets[0].getsockname()[1]
-        return bound
+    async def start(self, sock: socket.socket) -> None:
+        """Serve a bound socket, and own it from then on."""
+        self._server = await asyncio.start_server(self._serve, sock=sock, limit=MAX_HEAD)
 
     async def close(self) -> None:
         if self._server is not None:

@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 
 from homeport.clock import WallClock
-from homeport.dns.sockets import DNS_PORT, LOOPBACK, TLS_PORT, Sockets, open_sockets, tls_context
+from homeport.dns.sockets import DNS_PORT, LOOPBACK, TLS_PORT, Sockets, open_sockets, open_status, tls_context
 from homeport.engine.directory import DataDirectory, write_atomically
 from homeport.engine.node_process import run_until_told
 from homeport.engine.ports import Ports
@@ -23,6 +23,8 @@ from homeport.node import syscalls
 from homeport.node.namespaces import Holder, enter, find_holder
 
 __all__ = ["main"]
+
+_log = logging.getLogger(__name__)
 
 
 def _host_sockets(ports: Ports, wanted: int, *, tls: bool) -> Sockets:
@@ -85,8 +87,21 @@ def _tls(directory: DataDirectory, settings: ClusterSettings) -> ssl.SSLContext:
     return tls_context(pki.path("dns", "crt"), pki.path("dns", "key"))
 
 
+def _status(port: int) -> socket.socket | None:
+    """Open the status page's port; names are served without it when it belongs to somebody else."""
+    try:
+        return open_status(port)
+    except OSError as error:
+        _log.warning("no status page: port %d of %s: %s", port, LOOPBACK, error.strerror)
+        return None
+
+
 async def serve(
-    directory: DataDirectory, settings: ClusterSettings, sockets: list[Sockets], tls: ssl.SSLContext | None
+    directory: DataDirectory,
+    settings: ClusterSettings,
+    sockets: list[Sockets],
+    tls: ssl.SSLContext | None,
+    status: socket.socket | None,
 ) -> None:
     """Serve until cancelled."""
     from homeport.client.http import HttpTransport
@@ -98,7 +113,9 @@ async def serve(
     options = parse_options(settings.dns_options)
     client = RestClient(HttpTransport(unix_settings(str(directory.api_socket))), "homeport-dns")
     served = options.settings(settings.domain, (settings.dns_address,))
-    await run_service(client, served, options, sockets, WallClock(), random.Random(), tls=tls, on_synced=settle_heap)
+    await run_service(
+        client, served, options, sockets, WallClock(), random.Random(), tls=tls, status=status, on_synced=settle_heap
+    )
 
 
 def main() -> None:
@@ -112,7 +129,9 @@ def main() -> None:
     settings = directory.load()
     if settings is None:
         raise SystemExit(f"{directory.path} holds no cluster")
-    tls = _tls(directory, settings) if parse_options(settings.dns_options).tls else None
+    options = parse_options(settings.dns_options)
+    tls = _tls(directory, settings) if options.tls else None
+    status = _status(options.status)
     host = _host_sockets(Ports(directory), settings.dns_port, tls=tls is not None)
     sockets = [host]
     holder = find_holder(directory.run)
@@ -123,7 +142,7 @@ def main() -> None:
     if tls is not None:
         endpoint["tls_port"] = host.tls_port
     write_atomically(directory.run / "dns.json", json.dumps(endpoint) + "\n")
-    run_until_told(serve(directory, settings, sockets, tls))
+    run_until_told(serve(directory, settings, sockets, tls, status))
 
 
 if __name__ == "__main__":
