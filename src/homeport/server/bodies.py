@@ -36,6 +36,10 @@ def media_type(headers: Mapping[str, str]) -> str:
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
+_OF_OLD: Final = frozenset({("policy/v1beta1", "Eviction")})
+"""Bodies of a former version that are read as the present one."""
+
+
 def read_object(headers: Mapping[str, str], body: bytes, gvk: Gvk, *, strictness: str = "Warn") -> Body:
     """Decode a whole object of an expected kind. Raises BadRequest, UnsupportedMediaType.
 
@@ -182,7 +186,7 @@ def check_kind(tree: Tree, gvk: Gvk) -> str:
     if not isinstance(kind, str | None) or not isinstance(version, str | None):
         return ""
     kind, version = kind or gvk.kind, version or gvk.api_version
-    if kind == gvk.kind and version == gvk.api_version:
+    if kind == gvk.kind and (version == gvk.api_version or (version, kind) in _OF_OLD):
         return ""
     group, _, short = version.rpartition("/")
     named = Gvk(group, short, kind)
