@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "why": "why",
     "top": "top",
     "dns": "dns",
+    "expose": "expose",
     "get": "objects",
     "apply": "objects",
     "delete": "objects",

@@ -53,6 +53,7 @@ async def _status(cluster: str) -> dict[str, Any]:
     seen["versions"]["kubernetes"] = details.get("kubernetes", "")
     seen["api"] = {"server": details["server"], "kubeconfig": str(directory.kubeconfig)}
     seen["dns"] = directory.dns_endpoint()
+    seen["exposed"] = directory.exposed()
     seen |= await _counts(cluster, details.get("node", ""))
     return seen
 
@@ -107,6 +108,10 @@ def _print(seen: dict[str, Any]) -> None:
         ("dns", f"{dns['host']}:{dns['port']}" if dns else "not running"),
         ("node", f"{seen['node']['name']} ({'ready' if seen['node']['ready'] else 'not ready'})"),
         ("objects", ", ".join(f"{count} {plural}" for plural, count in seen["counts"].items())),
+        *(
+            ("exposed", f"{one['local']} → {one['namespace']}/{one['service']}:{one['port']}")
+            for one in seen["exposed"]
+        ),
         ("data", seen["data"]),
     ]
     for name, value in lines:

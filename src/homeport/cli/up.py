@@ -42,6 +42,9 @@ def _parts(_: click.Context, __: click.Parameter, value: str | None) -> tuple[st
     metavar="NAME=VALUE",
     help="Set the DNS server: cache=30, lag=2, stub=corp.example=10.0.0.53, … (kept; `homeport dns -h` lists them).",
 )
+@click.option(
+    "--node-ports/--no-node-ports", default=None, help="Let node ports be reached on 127.0.0.1 of the host (kept)."
+)
 @click.option("--token-file", "tokens", type=click.Path(exists=True, dir_okay=False), help="Static tokens (CSV).")
 @click.option("--disable-admission", callback=_parts, metavar="PLUGIN,…", help="Leave admission plugins out.")
 @click.option("-n", "--namespace", default="default", show_default=True, help="For objects that name none.")
@@ -56,6 +59,7 @@ def up(
     api_port: int | None,
     dns_port: int | None,
     dns_options: tuple[str, ...],
+    node_ports: bool | None,
     tokens: str | None,
     disable_admission: tuple[str, ...] | None,
     namespace: str,
@@ -78,6 +82,7 @@ def up(
             without=without,
             api_port=api_port,
             dns_port=dns_port,
+            node_ports=node_ports,
             dns_options=_dns_options(dns_options),
             tokens=str(Path(tokens).absolute()) if tokens else None,
             disabled_admission=disable_admission,

@@ -178,6 +178,16 @@ class DataDirectory:
             return None
         return endpoint
 
+    def exposed(self) -> list[dict[str, Any]]:
+        """Return what is reachable on the host's loopback address, as {namespace, service, port, local, error}."""
+        if self.process("expose") is None:
+            return []
+        try:
+            rows: list[dict[str, Any]] = json.loads((self.run / "expose.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return []
+        return rows
+
     def process(self, name: str) -> ProcessRecord | None:
         """Return the living process that plays a part, None when there is none."""
         try:

@@ -22,7 +22,7 @@ from homeport.node.runtime.state import living_containers, living_sandboxes
 __all__ = ["LaunchError", "processes", "start", "stop"]
 
 STOP_SECONDS: Final = 60.0
-PROCESSES: Final = ("control", "node", "dns")
+PROCESSES: Final = ("control", "node", "dns", "expose")
 
 
 class LaunchError(Exception):

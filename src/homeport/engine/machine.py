@@ -24,8 +24,13 @@ class Machine:
     def __init__(self, directory: DataDirectory, settings: ClusterSettings) -> None:
         self._directory, self._settings = directory, settings
 
-    async def run(self, adopt: Callable[[socket.socket], Awaitable[None]]) -> None:
-        """Start everything; `adopt` is given each listener opened inside the cluster's network for the API."""
+    async def run(
+        self, adopt: Callable[[socket.socket], Awaitable[None]], exposing: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Start everything; `adopt` is given each listener opened inside the cluster's network for the API.
+
+        exposing  returns once a Service is to be reached from the host; until then there is no process for it
+        """
         run = self._directory.run
         alive = living_sandboxes(run)
         holder = await ensure_holder(run, self._directory.logs / "holder.log", join=alive)
@@ -38,6 +43,11 @@ class Machine:
                 group.create_task(node.run())
             if self._settings.runs("dns"):
                 group.create_task(dns.run())
+            group.create_task(self._expose(exposing))
+
+    async def _expose(self, exposing: Callable[[], Awaitable[None]]) -> None:
+        await exposing()
+        await Supervisor(self._directory, "expose", "homeport.engine.expose_process").run()
 
     async def _receive(self, adopt: Callable[[socket.socket], Awaitable[None]]) -> None:
         """Take in listeners of the cluster's network as the node opens them."""

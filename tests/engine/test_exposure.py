@@ -1,0 +1,121 @@
+"""Which ports of the host lead where, and that they do."""
+
+import asyncio
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from homeport.engine.expose_process import LOOPBACK, Exposer, open_socket
+from homeport.engine.exposure import ANNOTATION, Exposure, ExposureError, Goal, exposures, goals, text_of
+
+
+def service(name: str, wish: str = "", **spec: Any) -> dict[str, Any]:
+    body = {"clusterIP": "10.96.1.1", "ports": [{"port": 80}, {"port": 53, "protocol": "UDP"}], **spec}
+    annotations = {ANNOTATION: wish} if wish else {}
+    return {"metadata": {"namespace": "default", "name": name, "annotations": annotations}, "spec": body}
+
+
+def goal(name: str, port: int = 80) -> Goal:
+    return Goal("default", name, "10.96.1.1", port)
+
+
+@pytest.mark.parametrize(
+    ("services", "wanted"),
+    [
+        ([service("web")], {}),
+        ([service("web", "8080:80")], {8080: goal("web")}),
+        ([service("web", "8080:80, 8081:80")], {8080: goal("web"), 8081: goal("web")}),
+        ([service("web", "8080:81")], {}),  # no such port
+        ([service("web", "5353:53")], {}),  # not TCP
+        ([service("web", "8080:80", clusterIP="None")], {}),
+        ([service("web", "nonsense")], {}),
+        ([service("b", "8080:80"), service("a", "8080:80")], {8080: goal("a")}),
+    ],
+)
+def test_goals(services: list[dict[str, Any]], wanted: dict[int, Goal]) -> None:
+    assert goals(services) == wanted
+
+
+def test_node_ports_are_goals_when_asked_for() -> None:
+    balanced = service("web", "8080:80", type="NodePort", ports=[{"port": 80, "nodePort": 30080}])
+    assert goals([balanced], node_ports=True) == {8080: goal("web"), 30080: goal("web")}
+    assert goals([balanced]) == {8080: goal("web")}
+
+
+def test_annotations_are_read_as_they_are_written() -> None:
+    wanted = [Exposure(9000, 80), Exposure(8080, 80)]
+    assert text_of(wanted) == "8080:80,9000:80"
+    assert exposures(service("web", "8080:80,9000:80")) == sorted(wanted)
+    assert text_of([]) is None
+
+
+@pytest.mark.parametrize("text", ["", "80", "a:b", "0:80", "8080:65536", "-1:80", "1:2:3"])
+def test_what_is_no_exposure_is_refused(text: str) -> None:
+    with pytest.raises(ExposureError):
+        Exposure.parse(text)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+async def shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer the whole request in capitals, once it is whole."""
+    writer.write((await reader.read(-1)).upper())
+    await writer.drain()
+    writer.close()
+
+
+async def ask(port: int, text: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection(LOOPBACK, port)
+    writer.write(text)
+    writer.write_eof()
+    answer = await reader.read(-1)
+    writer.close()
+    return answer
+
+
+def test_connections_are_carried_whole_and_broken_ones_are_reset() -> None:
+    async def scenario() -> None:
+        backend = await asyncio.start_server(shout, LOOPBACK, 0)
+        there, nowhere = backend.sockets[0].getsockname()[1], free_port()
+        first, second = free_port(), free_port()
+        with ThreadPoolExecutor(1) as executor:
+            exposer = Exposer(open_socket, executor)
+            wanted = {first: Goal("default", "web", LOOPBACK, there), second: Goal("default", "no", LOOPBACK, nowhere)}
+            assert await exposer.follow(wanted) == {first, second}
+            assert await exposer.follow(wanted) == set()
+            large = b"abc" * 300_000
+            assert await asyncio.gather(ask(first, large), ask(first, b"x")) == [large.upper(), b"X"]
+            with pytest.raises(ConnectionResetError):
+                await ask(second, b"x")
+            del wanted[first]
+            assert await exposer.follow(wanted) == set()
+            with pytest.raises(ConnectionRefusedError):
+                await ask(first, b"x")
+            exposer.close()
+        backend.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_port_of_somebody_else_is_told_and_tried_again() -> None:
+    async def scenario() -> None:
+        other = await asyncio.start_server(shout, LOOPBACK, 0)
+        port = other.sockets[0].getsockname()[1]
+        wanted = {port: Goal("default", "web", LOOPBACK, 1)}
+        with ThreadPoolExecutor(1) as executor:
+            exposer = Exposer(open_socket, executor)
+            assert await exposer.follow(wanted) == {port}
+            assert list(exposer.failed) == [port]
+            other.close()
+            await other.wait_closed()
+            assert await exposer.follow(wanted) == {port}
+            assert exposer.failed == {}
+            exposer.close()
+
+    asyncio.run(scenario())
