@@ -113,6 +113,21 @@ def test_a_job_runs_to_its_end_or_says_why_not(cluster: Cluster) -> None:
     until(lambda: not cluster.objects("pods"), "the pods of deleted Jobs to go")
 
 
+def test_a_pod_deleted_by_hand_is_replaced_when_it_has_ended(cluster: Cluster) -> None:
+    sleeper = {"name": "c", "image": "homeport.local/host", "command": ["sleep", "infinity"]}
+    pod = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 1, "containers": [sleeper]}
+    spec = {"podReplacementPolicy": "Failed", "template": {"spec": pod}}
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "waits"}, "spec": spec}
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(job))
+    cluster.wait("job/waits", "--for=jsonpath={.status.ready}=1")
+    cluster.kubectl("delete", "pod", "-l", "job-name=waits", "--wait=false")
+    cluster.wait("job/waits", "--for=jsonpath={.status.failed}=1")
+    cluster.kubectl("patch", "job", "waits", "-p", '{"spec":{"suspend":true}}')
+    cluster.wait("job/waits", "--for=condition=Suspended")
+    cluster.kubectl("delete", "job", "waits")
+    until(lambda: not cluster.objects("pods"), "the pods of a suspended Job to go")
+
+
 def test_a_cron_job_starts_jobs_and_tidies_up(cluster: Cluster) -> None:
     cluster.kubectl("apply", "-f", "-", stdin=CRON)
 
