@@ -48,6 +48,7 @@ BLOCK: Final = re.compile(r"(<!-- timeline: ([\w-]+) -->\n)```\w*\n.*?```\n", re
 NAMESPACE: Final = "default"
 SETS, PODS, NODES, SERVICES = find("StatefulSet", "apps"), find("Pod"), find("Node"), find("Service")
 CLAIMS, REVISIONS, EVENTS = find("PersistentVolumeClaim"), find("ControllerRevision", "apps"), find("Event")
+ACCOUNTS: Final = find("ServiceAccount")
 HEARTBEAT_SECONDS: Final = 10.0
 SETTLING_SECONDS: Final = 120.0
 
@@ -60,7 +61,8 @@ class Scenario:
 
     spec     merged into the set's spec; `service` into the Service's
     steady   the set is up before the timeline begins; `False` shows how it comes up
-    show     what is told beside pods: claims, revisions, nodes, running
+    show     what is told beside pods: claims, revisions, nodes, running, events (warnings about the set)
+    chance   the order within one instant is chance, as where the garbage collector works: it is not shown
     status   fields of the set's status to tell when they change
     steps    what is done, in order: `{at: SECONDS, WORD: ARGUMENT}`
     until    where the timeline ends, seconds
@@ -72,6 +74,7 @@ class Scenario:
     service: Mapping[str, Any] = field(default_factory=dict)
     steady: bool = True
     show: frozenset[str] = frozenset()
+    chance: bool = False
     status: tuple[str, ...] = ()
     runs: float = 1
     ready: float = 1
@@ -217,7 +220,8 @@ class Chronicle:
         self.version = 0
         informers.informer(PODS).add_handler(add=self._pod_added, update=self._pod_changed, delete=self._pod_gone)
         informers.informer(SETS).add_handler(update=self._set_changed, delete=self._gone)
-        informers.informer(EVENTS).add_handler(add=self._event)
+        if "events" in scenario.show:
+            informers.informer(EVENTS).add_handler(add=self._event)
         if "claims" in scenario.show:
             informers.informer(CLAIMS).add_handler(add=self._claim, update=self._claim_changed, delete=self._gone)
         informers.informer(REVISIONS).add_handler(
@@ -343,6 +347,7 @@ class Play:
         self.world = World(seed=1, roster=roster)
         self.world.kubelet.set({"bind": False, "run": False, "finish": False})
         self.client = self.world.client("kubectl")
+        self.addresses: dict[str, str] = {}
 
     async def run(self) -> str:
         async with self.world as world:
@@ -369,7 +374,7 @@ class Play:
             ((word, argument),) = ((key, value) for key, value in step.items() if key != "at")
             await self._do(word, argument)
         await self.world.pass_time(start + self.scenario.until - self.world.clock.now())
-        return "\n".join([*head, *lines(rows, start)])
+        return "\n".join([*head, *lines(rows, start, chance=self.scenario.chance)])
 
     def _steady(self, before: Sequence[Row]) -> list[str]:
         if not self.scenario.steady:
@@ -433,6 +438,9 @@ class Play:
             case "ready":
                 self.say(f"(the readiness probe of {argument} succeeds)")
                 await kubelet.report(NAMESPACE, argument, "Running", ready=True)
+            case "create-account":
+                self.say(f"$ kubectl create serviceaccount {argument}")
+                await self.client.create(ACCOUNTS, {"metadata": {"name": argument}}, NAMESPACE)
             case "get":
                 self.say(f"$ kubectl get {where}")
                 present = await self.client.get(SETS, NAMESPACE, name)
@@ -451,8 +459,13 @@ class Play:
         assert wire is not None
         reply = dns.message.from_wire(wire)
         pods = {pod["status"].get("podIP"): pod["metadata"]["name"] for pod in self.chronicle.pods.values()}
-        answers = sorted(f"{pods[str(rdata)]} ({rdata})" for rrset in reply.answer for rdata in rrset)
-        self.say("-> " + (", ".join(answers) or dns.rcode.to_text(reply.rcode())))
+        found = sorted((pods[str(rdata)], str(rdata)) for rrset in reply.answer for rdata in rrset)
+        answers = ", ".join(f"{pod} ({self._shown(address)})" for pod, address in found)
+        self.say("-> " + (answers or dns.rcode.to_text(reply.rcode())))
+
+    def _shown(self, address: str) -> str:
+        """Return an address as it is shown: which pod got which is chance, so they are counted as they are seen."""
+        return self.addresses.setdefault(address, f"10.244.0.{len(self.addresses) + 2}")
 
 
 async def nobody(_: Question) -> Answer | None:
@@ -464,38 +477,54 @@ def roster(client_for: Callable[[str], Client], clock: Clock, informers: Informe
     return controllers(client_for, clock, informers, Settings("ca\n"))
 
 
-def lines(rows: Sequence[Row], start: float) -> list[str]:
+@dataclass(slots=True)
+class Line:
+    """What is said of several subjects of one kind in one instant."""
+
+    at: float
+    kind: str
+    names: list[str]
+    text: str
+
+    def __str__(self) -> str:
+        kind = f"{self.kind}s" if len(self.names) > 1 and self.kind else self.kind
+        return " ".join(filter(None, (kind, ", ".join(sorted(self.names)), self.text)))
+
+
+def lines(rows: Sequence[Row], start: float, *, chance: bool = False) -> list[str]:
     """Return rows as text: the second where it changes, and what happened."""
     out: list[str] = []
     last = None
-    for at, subjects, text in gathered(rows):
-        second = f"{round(at - start, 1):g}s"
-        out.append(f"{second if second != last else '':>5}  {' '.join(filter(None, (subjects, text)))}")
+    for line in gathered(rows, chance=chance):
+        second = f"{round(line.at - start, 1):g}s"
+        out.append(f"{second if second != last else '':>5}  {line}")
         last = second
     return out
 
 
-def gathered(rows: Sequence[Row]) -> list[tuple[float, str, str]]:
-    """Join what is said of several in one instant."""
-    out: list[tuple[float, list[str], str]] = []
+def gathered(rows: Sequence[Row], *, chance: bool) -> list[Line]:
+    """Join what is said of several in one instant; which of them was first is nobody's promise."""
+    out: list[Line] = []
     for row in sorted(rows, key=lambda row: (round(row.at, 1), row.version)):
-        if out and row.subject and out[-1][1] and out[-1][2] == row.text and round(out[-1][0] - row.at, 1) == 0:
-            out[-1][1].append(row.subject)
+        kind, _, name = row.subject.rpartition(" ")
+        line = _joinable(out, row, kind, name) if name else None
+        if line is None:
+            out.append(Line(round(row.at, 1), kind, [name] if name else [], row.text))
         else:
-            out.append((row.at, [row.subject] if row.subject else [], row.text))
-    return [(at, joined(subjects), text) for at, subjects, text in out]
+            line.names.append(name)
+    if chance:
+        out.sort(key=lambda line: (line.at, str(line) if line.names else ""))
+    return out
 
 
-def joined(subjects: Sequence[str]) -> str:
-    """Return `a, claims b, c` for `a`, `claim b`, `claim c`."""
-    groups: dict[str, list[str]] = {}
-    for subject in subjects:
-        word, _, name = subject.rpartition(" ")
-        groups.setdefault(word, []).append(name)
-    return ", ".join(
-        f"{word}{'s' if len(names) > 1 else ''} {', '.join(names)}" if word else ", ".join(names)
-        for word, names in groups.items()
-    )
+def _joinable(out: Sequence[Line], row: Row, kind: str, name: str) -> Line | None:
+    """Return the line of this instant that says the same, unless something was done or befell the same one since."""
+    for line in reversed(out):
+        if line.at != round(row.at, 1) or not line.names or name in line.names:
+            return None
+        if (line.kind, line.text) == (kind, row.text):
+            return line
+    return None
 
 
 def comment(changes: Mapping[str, Any] | None) -> str:

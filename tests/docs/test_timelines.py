@@ -30,9 +30,15 @@ def test_every_link_within_the_page_leads_somewhere() -> None:
 
 
 def test_rows_of_one_instant_become_one_when_they_say_the_same() -> None:
-    rows = [R(5, 3, "a", "gone"), R(5, 1, "b", "made"), R(5, 2, "a", "made"), R(6.5, 4, "claim x", "gone")]
-    rows += [R(6.5, 5, "claim y", "gone")]
-    assert lines(rows, 4) == ["   1s  b, a made", "       a gone", " 2.5s  claims x, y gone"]
+    rows = [R(5, 3, "a", "gone"), R(5, 1, "b", "made"), R(5, 2, "a", "made"), R(6.5, 4, "claim y", "gone")]
+    rows += [R(6.5, 6, "claim x", "gone"), R(6.5, 5, "z", "gone"), R(5, 4, "b", "gone")]
+    assert lines(rows, 4) == ["   1s  a, b made", "       a, b gone", " 2.5s  claims x, y gone", "       z gone"]
+
+
+def test_what_is_done_parts_what_happens_in_one_instant() -> None:
+    rows = [R(1, 1, "a", "ready"), R(1, 1, "", "$ do"), R(1, 2, "b", "ready"), R(1, 3, "b", "gone")]
+    assert lines(rows, 0) == ["   1s  a ready", "       $ do", "       b ready", "       b gone"]
+    assert lines(rows, 0, chance=True) == ["   1s  $ do", "       a ready", "       b gone", "       b ready"]
 
 
 def test_changes_of_a_manifest_are_told_on_one_line() -> None:
