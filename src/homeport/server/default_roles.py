@@ -32,7 +32,8 @@ _SEEN: Final = [
         [""],
         [
             "configmaps", "endpoints", "persistentvolumeclaims", "persistentvolumeclaims/status", "pods", "pods/log",
-            "pods/status", "services", "services/status", "serviceaccounts", "bindings", "events", "namespaces",
+            "pods/status", "replicationcontrollers", "replicationcontrollers/scale", "replicationcontrollers/status",
+            "services", "services/status", "serviceaccounts", "bindings", "events", "namespaces",
         ],
     ),
     _rule(
@@ -44,6 +45,8 @@ _SEEN: Final = [
             "statefulsets/scale", "statefulsets/status",
         ],
     ),
+    _rule(_READ, ["batch"], ["cronjobs", "cronjobs/status", "jobs", "jobs/status"]),
+    _rule(_READ, ["policy"], ["poddisruptionbudgets", "poddisruptionbudgets/status"]),
     _rule(_READ, ["discovery.k8s.io"], ["endpointslices"]),
     _rule(_READ, ["events.k8s.io"], ["events"]),
 ]  # fmt: skip
@@ -54,7 +57,8 @@ _EDITED: Final = [
         [""],
         [
             "configmaps", "events", "persistentvolumeclaims", "pods", "pods/attach", "pods/exec", "pods/portforward",
-            "pods/proxy", "secrets", "serviceaccounts", "services", "services/proxy",
+            "pods/proxy", "replicationcontrollers", "replicationcontrollers/scale", "secrets", "serviceaccounts",
+            "services", "services/proxy",
         ],
     ),
     _rule(["create"], [""], ["pods/eviction", "serviceaccounts/token"]),
@@ -66,6 +70,8 @@ _EDITED: Final = [
             "statefulsets/scale",
         ],
     ),
+    _rule(_WRITE, ["batch"], ["cronjobs", "jobs"]),
+    _rule(_WRITE, ["policy"], ["poddisruptionbudgets"]),
     _rule(_ALL, ["coordination.k8s.io"], ["leases"]),
 ]  # fmt: skip
 _ADMINISTERED: Final = [
