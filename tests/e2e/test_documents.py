@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.cluster import ROOT, SYSTEM_PATH
 from tests.e2e.conftest import needs
 
-DOCUMENTS = {"README.md": "$ ", "examples/README.md": ""}
+DOCUMENTS = {"README.md": "$ ", "examples/README.md": "", "docs/discovery.md": "$ "}
 BLOCK = re.compile(r"^```[a-z]*\n(.*?)^```", re.M | re.S)
 
 
@@ -22,7 +22,9 @@ def commands(document: str, prompt: str) -> list[str]:
     lines = [line for block in BLOCK.findall(text) for line in block.splitlines()]
     shown = [line.removeprefix(prompt) for line in lines if line.startswith(prompt)]
     return [
-        line for line in shown if re.match(r"(KUBECONFIG=\$\([^)]*\) )?(\.venv/bin/)?(homeport|kubectl|\$\()", line)
+        line
+        for line in shown
+        if re.match(r"(KUBECONFIG=\$\([^)]*\) )?(\.venv/bin/)?(homeport|kubectl|curl|\$\()", line)
     ]
 
 

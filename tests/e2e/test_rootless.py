@@ -1,11 +1,13 @@
 """All of it as an ordinary user: no privilege, no helper, and the host is left as it was."""
 
 import importlib.metadata
+import json
 import os
 import re
 import shutil
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -120,6 +122,14 @@ def test_logs_and_exec(seeded: Cluster) -> None:
     seeded.kubectl("delete", "pod", "echo-0")
     seeded.homeport("up", "-f", str(ECHO))
     assert seeded.homeport("exec", "echo-0", "--", "cat", "/data/note") == "kept\n"
+
+
+def test_the_host_reaches_a_service(seeded: Cluster) -> None:
+    (row,) = json.loads(seeded.homeport("expose", "svc/echo", "-o", "json"))["exposed"]
+    with urllib.request.urlopen(f"http://{row['local']}/", timeout=5) as answer:
+        assert answer.read().decode().strip() in {"echo-0", "echo-1"}
+    counted = json.loads(seeded.homeport("top", "svc", "echo", "-o", "json"))["endpoints"]
+    assert sum(one["picks"] for one in counted) >= 1
 
 
 def test_pods_are_adopted_after_every_process_was_killed(seeded: Cluster) -> None:

@@ -1,6 +1,7 @@
 """What must hold for real connections; each scenario is run by `test_real` in a network namespace of its own."""
 
 import asyncio
+import subprocess
 import sys
 import tempfile
 import time
@@ -12,7 +13,11 @@ import pytest
 from homeport.proxy import nftables
 from homeport.proxy.conntrack import forget_stale_flows, serving_endpoints
 from homeport.proxy.kernel import LibraryKernel, NftablesError, NftCommandKernel
+from tests.dns import worked as api_objects
+from tests.dns.test_service import SERVICES, SLICES, api
 from tests.proxy.world import SETTINGS, Pod, World, ask_from_node, at, away, service, table
+
+API_PORT = 16443
 
 # 2 degrees of freedom: a fair balancer stays below with probability 0.9999.
 CHI_SQUARE_LIMIT = 18.42
@@ -218,6 +223,42 @@ async def nothing_is_left_behind(world: World) -> None:
     assert table() == empty
     await world.kernel.apply(nftables.whole(world.held, SETTINGS))
     assert table() == empty
+
+
+async def the_proxy_alone_serves_a_cluster_over_https(world: World) -> None:
+    """It follows the API through a restart, and what it has set goes on serving without the API and without itself."""
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    pods = await backends(world, "a", "b")
+    client = await world.pod("client")
+    await world.kernel.apply(f"delete table {nftables.TABLE}")
+
+    async def answered(*expected: str) -> None:
+        async with asyncio.timeout(20):
+            while True:
+                if sorted(names(await client.ask("10.96.1.1", 80, 10))) == list(expected):
+                    return
+                await asyncio.sleep(0.02)
+
+    def slice_of(*chosen: Pod) -> dict[str, object]:
+        found = ((pod.address, "", True) for pod in chosen)
+        return api_objects.endpoints("default", "web", *found, ports=(("http", 8080),))
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        words = ("--kubeconfig", str(folder / "kubeconfig"), "--node-address", "10.244.0.1", "--node", "here")
+        async with api(folder, API_PORT) as access:
+            web = api_objects.service("default", "web", ("http", 80), cluster="10.96.1.1")
+            await access.create(SERVICES, web, "default")
+            await access.create(SLICES, slice_of(pods[0]), "default")
+            proxy = await asyncio.create_subprocess_exec(sys.executable, "-m", "homeport", "proxy", *words)
+            await answered("a")
+        assert names(await client.ask("10.96.1.1", 80, 10)) == {"a": 10}
+        async with api(folder, API_PORT) as access:
+            await access.patch(SLICES, "default", "web-1", {"endpoints": slice_of(*pods)["endpoints"]})
+            await answered("a", "b")
+            proxy.terminate()
+            assert await proxy.wait() == 0
+        assert names(await client.ask("10.96.1.1", 80, 40)).keys() == {"a", "b"}
 
 
 async def main(scenario: str) -> None:

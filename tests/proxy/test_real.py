@@ -23,6 +23,7 @@ pytestmark = pytest.mark.real
         "changes_under_load_lose_nothing",
         "a_udp_client_moves_on",
         "nothing_is_left_behind",
+        "the_proxy_alone_serves_a_cluster_over_https",
     ],
 )
 def test_in_a_namespace(scenario: str, privilege: str) -> None:

@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "why": "why",
     "top": "top",
     "dns": "dns",
+    "proxy": "proxy",
     "expose": "expose",
     "get": "objects",
     "apply": "objects",
