@@ -133,3 +133,21 @@ async def test_a_closed_queue_hands_out_the_rest_and_ends() -> None:
     assert [key async for key in queue] == ["a"]
     with pytest.raises(QueueClosed):
         await queue.get()
+
+
+@pytest.mark.virtual
+async def test_a_worker_ends_even_if_its_clean_up_fails() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a")
+
+    async def sync(key: str) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise OSError("the connection is gone too")
+
+    working = asyncio.create_task(queue.process(sync))
+    await asyncio.sleep(1)
+    working.cancel()
+    await asyncio.wait([working], timeout=5)
+    assert working.cancelled()

@@ -151,10 +151,14 @@ class WorkQueue(Generic[K]):
         """
 
         async def worker() -> None:
+            task = asyncio.current_task()
+            assert task is not None
             async for key in self:
                 try:
                     await sync(key)
                 except retry_on as error:
+                    if task.cancelling():  # a failure while cleaning up must not hide that the worker is to end
+                        raise asyncio.CancelledError from error
                     self.retry(key, error)
                 else:
                     self.forget(key)
