@@ -12,7 +12,6 @@ Time stands still between calls. A target is `kind/name` or `kind/namespace/name
 
 import asyncio
 import shutil
-import tempfile
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,7 +25,7 @@ from homeport.node.pod import ProbeKind
 from homeport.testing.faults import Rule
 from homeport.testing.handles import Event, Nodes, Pods
 from homeport.testing.loop import VirtualLoop
-from homeport.testing.simulation import CONTROL, Simulation, Snapshot
+from homeport.testing.simulation import CONTROL, Simulation, Snapshot, scratch_directory
 
 __all__ = ["SimulatedCluster", "WaitedTooLong"]
 
@@ -50,7 +49,7 @@ class SimulatedCluster:
 
     def __init__(self, *, seed: int = 0, nodes: int = 2, base: Path | None = None) -> None:
         self.seed, self._nodes, self._base = seed, nodes, base
-        self._directory = Path(tempfile.mkdtemp(prefix="homeport-"))
+        self._directory = scratch_directory()
         self._runner: asyncio.Runner | None = None
         self._simulation: Simulation | None = None
         self.pods = Pods(self)

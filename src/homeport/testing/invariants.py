@@ -68,6 +68,7 @@ class Invariants:
         self._revisions: set[int] = set()
         self._answered: list[tuple[str, int]] = []
         self._disturbed_until = 0.0
+        self._renewed_at = float("-inf")
 
     @property
     def simulation(self) -> Simulation:
@@ -120,6 +121,8 @@ class Invariants:
             self._look_at_owners(event.key, new)
         if parts[:2] == ["apps", "statefulsets"] and new is not None:
             self._look_at_set(new)
+            if new["metadata"]["generation"] != new.get("status", {}).get("observedGeneration"):
+                self._renewed_at = self._now  # who decides may not have heard of it yet
         elif parts[0] == "pods":
             self._look_at_pod((parts[1], parts[2]), old, new)
         elif parts[0] == "persistentvolumeclaims":
@@ -196,7 +199,7 @@ class Invariants:
         ):
             return
         found = _POD_PATH.match(request.path)
-        if found is None or self._now < self._disturbed_until:
+        if found is None or self._now < max(self._disturbed_until, self._renewed_at + STALE_SECONDS):
             return
         namespace, name = found.group(1), found.group(2) or _decode(request.body)["metadata"]["name"]
         tree = self.simulation.find(SETS, namespace, name.rpartition("-")[0])

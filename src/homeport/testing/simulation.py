@@ -12,6 +12,7 @@ The same seed gives the same history, byte for byte. Whatever goes wrong is told
 """
 
 import asyncio
+import os
 import random
 import shutil
 import tempfile
@@ -47,7 +48,7 @@ from homeport.testing.names import Names
 from homeport.testing.recorded_store import RecordedStore, SavedStore, digest
 from homeport.testing.story import Moment, Story, is_heartbeat
 
-__all__ = ["ADMIN", "CONTROL", "Broken", "Simulation", "Snapshot", "run_simulated"]
+__all__ = ["ADMIN", "CONTROL", "Broken", "Simulation", "Snapshot", "run_simulated", "scratch_directory"]
 
 ADMIN: Final = User("admin", groups=("system:masters", "system:authenticated"))
 CONTROL: Final = "control"
@@ -117,7 +118,7 @@ class Simulation:
         self._on_change, self._on_start = on_change, on_start
         self._snapshot = snapshot
         self._temporary = directory is None
-        self.directory = directory or Path(tempfile.mkdtemp(prefix="homeport-"))
+        self.directory = directory or scratch_directory()
         self.store = RecordedStore(self._told, snapshot.store if snapshot is not None else None)
         self.server = Server(self.store, self.clock, self.rng, Settings())
         self._transport = InProcessTransport(self.server.handle, ADMIN)
@@ -359,6 +360,12 @@ def with_version(tree: Any, revision: int) -> Any:
     """Give a stored object the version its store gave it."""
     tree["metadata"]["resourceVersion"] = str(revision)
     return tree
+
+
+def scratch_directory() -> Path:
+    """Return a new directory for nodes to keep their files in: in memory where the system offers that."""
+    memory = Path("/dev/shm")
+    return Path(tempfile.mkdtemp(prefix="homeport-", dir=memory if os.access(memory, os.W_OK | os.X_OK) else None))
 
 
 def read_tree(root: Path) -> dict[str, bytes | None]:
