@@ -83,6 +83,7 @@ def test_what_cannot_be_exposed_says_why(echo: Cluster) -> None:
     assert "has no address of its own" in echo.complaint("expose", "svc/echo-peers")
     api = echo.status()["api"]["server"].rpartition(":")[2]
     assert "cannot be used: " in echo.complaint("expose", "svc/outside", "--port", api)
+    assert "cannot be used: " in echo.complaint("expose", "svc/outside", "--port", api)  # as before
     echo.homeport("expose", "svc/outside", "--remove")
 
 

@@ -78,7 +78,8 @@ async def _expose(
             known = exposures(service)
             gone = [] if not remove else [one for one in known if not ports or one.local in {w.local for w in wanted}]
             kept = [one for one in known if one not in gone]
-            _refuse_taken(directory_of(cluster).exposed(), wanted if not remove else [], namespace, name)
+            if not remove:
+                _refuse_taken(directory_of(cluster).exposed(), wanted, known, (namespace, name))
             own = {one.local for one in wanted}
             text = text_of(kept if remove else [*(one for one in kept if one.local not in own), *wanted])
             before = (await client.list(events, namespace)).resource_version
@@ -135,12 +136,18 @@ def _free(preferred: int) -> int:
     raise fail("no port is free on 127.0.0.1")
 
 
-def _refuse_taken(rows: list[dict[str, Any]], wanted: list[Any], namespace: str, name: str) -> None:
-    taken = {row["local"]: (row["namespace"], row["service"]) for row in rows}
+def _refuse_taken(rows: list[dict[str, Any]], wanted: list[Any], known: list[Any], own: tuple[str, str]) -> None:
+    """End with an error for a port that leads elsewhere, or that was asked for before and cannot be used."""
+    there = {row["local"]: row for row in rows}
     for one in wanted:
-        owner = taken.get(f"127.0.0.1:{one.local}", (namespace, name))
-        if owner != (namespace, name):
-            raise fail(f"port {one.local} leads to Service {owner[0]}/{owner[1]} already; choose another with --port")
+        row = there.get(f"127.0.0.1:{one.local}")
+        if row is None:
+            continue
+        if (row["namespace"], row["service"]) != own:
+            other = f"{row['namespace']}/{row['service']}"
+            raise fail(f"port {one.local} leads to Service {other} already; choose another with --port")
+        if row["error"] and one in known:
+            raise fail(f"127.0.0.1:{one.local} cannot be used: {row['error']}; choose another with --port")
 
 
 async def _told(client: Any, events: Any, namespace: str, name: str, since: str, ports: set[int]) -> None:

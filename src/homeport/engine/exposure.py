@@ -75,7 +75,7 @@ def goals(services: Iterable[Object], *, node_ports: bool = False) -> dict[int, 
         try:
             asked = [(one.local, one.port) for one in exposures(service)]
         except ExposureError:
-            asked = []  # whoever wrote it by hand is told by `homeport expose --list`
+            asked = []  # whoever wrote it by hand is told by `homeport expose`
         tcp = [port for port in spec.get("ports") or () if port.get("protocol", "TCP") == "TCP"]
         known = {port["port"] for port in tcp}
         if node_ports:
