@@ -141,6 +141,20 @@ def test_restarted_controllers_and_broken_watches_go_on_where_they_were(db: Simu
     assert len(db.list("pvc")) == 5
 
 
+def test_a_set_scaled_up_again_does_not_wait_for_ever_for_claims_on_their_way_out(cluster: SimulatedCluster) -> None:
+    cluster.apply(MANIFEST)
+    policy = {"persistentVolumeClaimRetentionPolicy": {"whenScaled": "Delete", "whenDeleted": "Retain"}}
+    cluster.patch("statefulset/db", {"spec": policy})
+    cluster.wait("statefulset/db", ready=3)
+    node = cluster.nodes[cluster.pods["db-0"].node]
+    node.lose()
+    cluster.scale("statefulset/db", 0)
+    cluster.advance(minutes=8)
+    cluster.scale("statefulset/db", 2)
+    node.start()
+    cluster.wait("statefulset/db", ready=2)
+
+
 def test_logs_are_what_programs_printed(db: SimulatedCluster) -> None:
     db.pods["db-0"].prints("listening on 5432")
     db.pods["db-0"].delete()
