@@ -163,7 +163,9 @@ def test_a_job_ends_and_keeps_its_logs_and_last_words(cluster: Cluster) -> None:
 
 def test_exec_has_a_terminal_and_attach_the_main_process(cluster: Cluster) -> None:
     cluster.pod("talk", "read line; echo got $line", restartPolicy="Never", container={"stdin": True})
-    command = "kubectl exec -it talk -- sh -c 'tty; stty size'"
+    # The size follows the start, as a message of its own: the command may see the terminal before it has one.
+    sized = 'for n in $(seq 100); do stty size | grep -q "33 99" && break; sleep 0.05; done; stty size'
+    command = f"kubectl exec -it talk -- sh -c 'tty; {sized}'"
     terminal = cluster._run(["script", "-qec", f"stty rows 33 cols 99; {command}", "/dev/null"]).stdout
     assert "/dev/pts/" in terminal
     assert "33 99" in terminal
