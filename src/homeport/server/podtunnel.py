@@ -50,6 +50,8 @@ class PodTunnel:
         try:
             await self._connection.send(bytes([_DATA]) + data)
         except ConnectionClosed as error:
+            async for _ in self.pieces():  # the reason may have come just before the end: then this raises it
+                continue
             raise Unreachable(f"the node closed the connection: {error}") from error
 
     async def pieces(self) -> AsyncIterator[bytes]:

@@ -37,8 +37,6 @@ STATEFUL_SETS: Final = find("StatefulSet", "apps")
 WORKERS: Final = 5
 STATUS_ATTEMPTS: Final = 5
 
-CLAIM_GONE_SECONDS: Final = 30.0
-
 _log = logging.getLogger(__name__)
 
 
@@ -57,26 +55,12 @@ class StatefulSetController:
         for cache in (self._pods, self._revisions):
             children.index_by_owner(cache)
         self._sets.on_change(lambda obj: self._queue.add(key_of(obj)))
-        self._claims.add_handler(delete=self._claim_gone)
         wake_owners(self._pods, self._sets, self._queue.add)
         self._decoded = Decoded(self._pods, decode_pod)
         self._writes: OwnWrites[Key] = OwnWrites(self._queue)
         for cache in self._caches:
             self._writes.watch(cache)
         self._keeper = RevisionKeeper(client, self._revisions, self._writes)
-
-    def _claim_gone(self, claim: Object) -> None:
-        """Wake the sets that may have waited for a claim of a pod's previous life to vanish (6.3).
-
-        Upstream's controller does not watch for that and goes on with whatever wakes it next; we wait a little, then
-        make sure that something does.
-        """
-        namespace, name = key_of(claim)
-        for obj in self._sets.list(namespace):
-            own = obj["metadata"]["name"]
-            templates = obj["spec"].get("volumeClaimTemplates") or ()
-            if any(name.startswith(f"{template['metadata']['name']}-{own}-") for template in templates):
-                self._queue.add_after(key_of(obj), CLAIM_GONE_SECONDS)
 
     async def run(self) -> None:
         """Work until cancelled; the informers are run by whoever owns the factory."""
