@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from homeport.testing.behaviour import Ending, Start
 from homeport.testing.cluster import SimulatedCluster, WaitedTooLong
 
 MANIFEST = Path(__file__).parent / "manifests" / "statefulset.yaml"
@@ -222,3 +223,24 @@ def test_the_story_is_readable(db: SimulatedCluster) -> None:
     assert "→ db-0 crashes with exit code 3" in story
     assert "statefulset/db created (replicas=3, db:1, ready=0)" in story
     assert "restarts=1" in story
+
+
+def test_programs_of_an_image_end_as_told_also_after_a_restore(cluster: SimulatedCluster) -> None:
+    starts: list[Start] = []
+
+    def ends(start: Start) -> Ending | None:
+        starts.append(start)
+        return Ending(5, code=0 if start.attempt else 3)
+
+    cluster.program("once:1", ends)
+    before = cluster.snapshot()
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one"}}
+    container = {"name": "c", "image": "once:1", "command": ["run"], "env": [{"name": "A", "value": "b"}]}
+    for _ in range(2):
+        cluster.restore(before)
+        cluster.apply({**pod, "spec": {"restartPolicy": "OnFailure", "containers": [container]}})
+        cluster.wait("pod/one", until=lambda one: (one.get("status") or {}).get("phase") == "Succeeded")
+        assert cluster.pods["one"].restarts == 1
+    assert [(one.command, one.environment["A"], one.attempt) for one in starts] == [
+        (("run",), "b", attempt) for attempt in (0, 1, 0, 1)
+    ]

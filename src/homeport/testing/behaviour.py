@@ -1,7 +1,9 @@
-"""What simulated programs do: by pod name, so that a pod created anew behaves as the one before it."""
+"""What simulated programs do: by pod name, so that a pod created anew behaves as the one before it; or by image, for
+programs that end by themselves, as those of Jobs do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from homeport.clock import Clock
 from homeport.node.handlers import Outcome, Target
@@ -9,7 +11,36 @@ from homeport.node.pod import ExecAction, HttpAction, Pod, Probe, ProbeKind
 from homeport.node.runtime.contract import ContainerSpec
 from homeport.node.runtime.simulated import Script
 
-__all__ = ["Behaviour", "Behaviours"]
+__all__ = ["Behaviour", "Behaviours", "Ending", "Program", "Start"]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A container that starts.
+
+    command      its complete words: entrypoint, command and args combined and expanded
+    environment  its variables
+    attempt      how often it was restarted in its pod before
+    """
+
+    namespace: str
+    pod: str
+    container: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A program ends by itself so many seconds after its start."""
+
+    after: float
+    code: int = 0
+
+
+Program: TypeAlias = Callable[[Start], Ending | None]
+"""Says how a start of it ends; None: it runs until it is stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +61,15 @@ class Behaviour:
 class Behaviours:
     """The behaviour of every pod, by namespace and name; those not named do as `default` says.
 
-    probed  whether a container, by namespace, pod and name, has a probe that tells when it has come up
+    programs  how the programs of images end, by the image's reference
+    probed    whether a container, by namespace, pod and name, has a probe that tells when it has come up
     """
 
     clock: Clock
     probed: Callable[[str, str, str], bool]
     default: Behaviour = Behaviour()
     by_pod: dict[tuple[str, str], Behaviour] = field(default_factory=dict)
+    programs: dict[str, Program] = field(default_factory=dict)
     started: dict[str, float] = field(default_factory=dict)
 
     def of(self, namespace: str, name: str) -> Behaviour:
@@ -55,9 +88,15 @@ class Behaviours:
         namespace, name = spec.labels["pod-namespace"], spec.labels["pod-name"]
         behaviour = self.of(namespace, name)
         self.started[spec.id] = self.clock.now()
+        script = self._played(spec, behaviour.script)
         if behaviour.slow_seconds and not self.probed(namespace, name, spec.labels["container"]):
-            return replace(behaviour.script, starts_in=behaviour.slow_seconds)
-        return behaviour.script
+            return replace(script, starts_in=behaviour.slow_seconds)
+        return script
+
+    def _played(self, spec: ContainerSpec, script: Script) -> Script:
+        program = self.programs.get(spec.labels["image"])
+        ending = program(_start(spec)) if program is not None else None
+        return replace(script, runs_for=ending.after, code=ending.code) if ending is not None else script
 
     async def probe(self, pod: Pod, probe: Probe, target: Target) -> Outcome:
         """Answer a probe (`handlers.Prober`)."""
@@ -67,6 +106,14 @@ class Behaviours:
         if slow or any(kind in behaviour.failing for kind in kinds):
             return Outcome(False, _complaint(probe, target))
         return Outcome(True)
+
+
+def _start(spec: ContainerSpec) -> Start:
+    labels = spec.labels
+    return Start(
+        labels["pod-namespace"], labels["pod-name"], labels["container"], spec.argv, dict(spec.environment),
+        int(labels["attempt"]),
+    )  # fmt: skip
 
 
 def _complaint(probe: Probe, target: Target) -> str:

@@ -22,6 +22,7 @@ from homeport.client.contract import PatchType
 from homeport.client.manifests import Manifest, manifests_of, parse_manifests, read_manifests, resource_of
 from homeport.client.readiness import verdict
 from homeport.node.pod import ProbeKind
+from homeport.testing.behaviour import Ending, Program
 from homeport.testing.faults import Rule
 from homeport.testing.handles import Event, Nodes, Pods
 from homeport.testing.loop import VirtualLoop
@@ -291,6 +292,17 @@ class SimulatedCluster:
     def history(self) -> str:
         """Return a hash of every change and its time: equal for equal calls and seeds."""
         return self.simulation.digest()
+
+    # What programs do
+
+    def program(self, image: str, ends: Ending | Program) -> None:
+        """Let the programs of an image end by themselves: always alike, or as a function of each start says.
+
+        homeport.program("sums:1", Ending(after=30))
+        homeport.program("sums:1", lambda start: Ending(5, code=1 if start.attempt == 0 else 0))
+        """
+        program: Program = (lambda start: ends) if isinstance(ends, Ending) else ends
+        self.act(lambda: self.simulation.set_program(image, program))
 
     # What goes wrong, beyond one pod or node
 

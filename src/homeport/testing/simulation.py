@@ -40,7 +40,7 @@ from homeport.scheduler.controller import Scheduler
 from homeport.server.app import Server
 from homeport.server.settings import Settings
 from homeport.store.contract import Event
-from homeport.testing.behaviour import Behaviour, Behaviours
+from homeport.testing.behaviour import Behaviour, Behaviours, Program
 from homeport.testing.faults import Faults, FaultyTransport
 from homeport.testing.loop import VirtualClock, VirtualLoop
 from homeport.testing.machine import Machine, SavedMachine
@@ -74,6 +74,7 @@ class Snapshot:
     store: SavedStore
     machines: tuple[SavedMachine, ...]
     behaviours: Mapping[tuple[str, str], Behaviour]
+    programs: Mapping[str, Program]
     random_state: Any
     now: float
     elapsed: float
@@ -110,8 +111,9 @@ class Simulation:
         self.story = Story(snapshot.moments if snapshot is not None else ())
         self.faults = Faults(self.rng)
         self.behaviours = Behaviours(
-            self.clock, self._probed, by_pod=dict(snapshot.behaviours) if snapshot is not None else {}
-        )
+            self.clock, self._probed, by_pod=dict(snapshot.behaviours) if snapshot is not None else {},
+            programs=dict(snapshot.programs) if snapshot is not None else {},
+        )  # fmt: skip
         self.changed = asyncio.Event()
         """Set with every change that is no heartbeat; whoever waits clears it."""
         self.last_change = 0.0
@@ -234,6 +236,7 @@ class Simulation:
             self.store.save(),
             tuple(machine.save() for machine in self.machines.values()),
             dict(self.behaviours.by_pod),
+            dict(self.behaviours.programs),
             self.rng.getstate(),
             self.clock.now(),
             self.now,
@@ -313,6 +316,11 @@ class Simulation:
                 machine.images.present.discard(reference)
                 machine.images.failing[reference] = ImageError("ErrImagePull", f'"{reference}": not found')
         self.say(f"image {reference} {'cannot' if fails else 'can'} be pulled")
+
+    def set_program(self, image: str, program: Program) -> None:
+        """Let the programs of an image end as told, from their next start on."""
+        self.behaviours.programs[image] = program
+        self.say(f"programs of {image} end by themselves from now on")
 
     async def lose_node(self, name: str) -> None:
         """Take the power from a node: its agent and all its containers end at once."""
