@@ -32,6 +32,7 @@ PACKAGES = {
     "rbac.v1": "api@{v}/rbac/v1",
     "batch.v1": "api@{v}/batch/v1",
     "scheduling.v1": "api@{v}/scheduling/v1",
+    "networking.v1": "api@{v}/networking/v1",
 }
 SCALARS = {
     "string": "s",

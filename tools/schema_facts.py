@@ -42,6 +42,7 @@ PACKAGES = {
     "authentication.v1": "api@{v}/authentication/v1",
     "authorization.v1": "api@{v}/authorization/v1",
     "rbac.v1": "api@{v}/rbac/v1",
+    "networking.v1": "api@{v}/networking/v1",
 }
 IMPORTS = {"metav1": "meta.v1", "v1": "core.v1", "apiv1": "core.v1", "corev1": "core.v1"}
 GROUPS = {
@@ -58,6 +59,7 @@ GROUPS = {
     "authentication": "authentication.k8s.io",
     "authorization": "authorization.k8s.io",
     "rbac": "rbac.authorization.k8s.io",
+    "networking": "networking.k8s.io",
 }
 KINDS = {
     "core.v1": "Namespace Node Pod Service Endpoints ConfigMap Secret ServiceAccount Event PersistentVolume "
@@ -74,6 +76,7 @@ KINDS = {
     "authentication.v1": "TokenRequest TokenReview SelfSubjectReview",
     "authorization.v1": "SelfSubjectAccessReview SubjectAccessReview LocalSubjectAccessReview SelfSubjectRulesReview",
     "rbac.v1": "Role RoleBinding ClusterRole ClusterRoleBinding",
+    "networking.v1": "IPAddress ServiceCIDR",
     "meta.v1": "DeleteOptions CreateOptions UpdateOptions PatchOptions ListOptions",
 }
 SCALARS = {

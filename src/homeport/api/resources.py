@@ -197,6 +197,8 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     _resource("events.k8s.io", "v1", "Event", "events", short=("ev",)),
     _resource("batch", "v1", "CronJob", "cronjobs", short=("cj",), all_category=True, subs=("status",)),
     _resource("batch", "v1", "Job", "jobs", all_category=True, subs=("status",)),
+    _resource("networking.k8s.io", "v1", "IPAddress", "ipaddresses", namespaced=False, short=("ip",)),
+    _resource("networking.k8s.io", "v1", "ServiceCIDR", "servicecidrs", namespaced=False, subs=("status",)),
     _resource("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", short=("pdb",), subs=("status",)),
     _resource("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings", namespaced=False),
     _resource("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", namespaced=False),

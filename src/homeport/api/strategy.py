@@ -100,6 +100,7 @@ _STATUS: Final[Mapping[Key, Callable[[], Tree]]] = {
     ("apps", "DaemonSet"): lambda: decode.empty("apps.v1.DaemonSetStatus"),
     ("batch", "CronJob"): dict,
     ("batch", "Job"): dict,
+    ("networking.k8s.io", "ServiceCIDR"): dict,
     ("policy", "PodDisruptionBudget"): lambda: decode.empty("policy.v1.PodDisruptionBudgetStatus"),
 }
 """The status a new object starts with. Nodes keep the status they are created with."""
@@ -274,6 +275,8 @@ def _prepare_status(key: Key, new: Tree, old: Tree) -> None:
                 status["qosClass"] = old["status"]["qosClass"]
         case ("apps", "Deployment"):
             _keep(new["metadata"], old["metadata"], ("labels",))
+        case ("networking.k8s.io", "ServiceCIDR"):
+            _keep(new["metadata"], old["metadata"], ("labels", "annotations", "finalizers", "ownerReferences"))
 
 
 def _generation_moves(key: Key, new: Tree, old: Tree) -> bool:

@@ -38,6 +38,8 @@ _PRINTERS: Final[Mapping[tuple[str, str], Printer]] = {
     ("coordination.k8s.io", "Lease"): objects.LEASE,
     ("discovery.k8s.io", "EndpointSlice"): services.ENDPOINT_SLICE,
     ("events.k8s.io", "Event"): objects.EVENT,
+    ("networking.k8s.io", "IPAddress"): services.IP_ADDRESS,
+    ("networking.k8s.io", "ServiceCIDR"): services.SERVICE_CIDR,
     ("rbac.authorization.k8s.io", "ClusterRoleBinding"): rbac.BINDING,
     ("rbac.authorization.k8s.io", "RoleBinding"): rbac.BINDING,
     ("policy", "PodDisruptionBudget"): batch.BUDGET,

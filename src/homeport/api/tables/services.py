@@ -1,11 +1,11 @@
-"""Rows of Services, Endpoints and EndpointSlices (api-machinery 15.5)."""
+"""Rows of Services, their endpoints and their addresses (api-machinery 15.5)."""
 
 from collections.abc import Iterator
 from typing import Final
 
 from homeport.api.tables.cells import AGE, NAME, NONE, Cells, Printer, Tree, age, labels_text, narrow, some, wide
 
-__all__ = ["ENDPOINTS", "ENDPOINT_SLICE", "SERVICE"]
+__all__ = ["ENDPOINTS", "ENDPOINT_SLICE", "IP_ADDRESS", "SERVICE", "SERVICE_CIDR"]
 
 
 def _service(tree: Tree, now: float) -> Cells:
@@ -75,6 +75,23 @@ def _slice_port(port: Tree) -> str:
     return port.get("name") or "*"
 
 
+def _service_cidr(tree: Tree, now: float) -> Cells:
+    return [tree["metadata"].get("name", ""), ",".join(tree["spec"].get("cidrs", ())), age(tree, now)]
+
+
+def _ip_address(tree: Tree, now: float) -> Cells:
+    return [tree["metadata"].get("name", ""), _parent(tree["spec"].get("parentRef")), age(tree, now)]
+
+
+def _parent(reference: Tree | None) -> str:
+    if reference is None:
+        return NONE
+    group = reference.get("group")
+    resource = f"{reference.get('resource', '')}.{group}" if group else reference.get("resource", "")
+    parts = [resource.lower(), reference.get("namespace", ""), reference.get("name", "")]
+    return "/".join(part for part in parts if part)
+
+
 SERVICE: Final = Printer(
     (
         NAME,
@@ -91,3 +108,6 @@ ENDPOINTS: Final = Printer((NAME, narrow("Endpoints"), AGE), _endpoints)
 ENDPOINT_SLICE: Final = Printer(
     (NAME, narrow("AddressType"), narrow("Ports"), narrow("Endpoints"), AGE), _endpoint_slice
 )
+SERVICE_CIDR: Final = Printer((NAME, narrow("CIDRs"), AGE), _service_cidr)
+IP_ADDRESS: Final = Printer((NAME, narrow("ParentRef")), _ip_address)
+"""Its rows carry an age no column is named for, as upstream's do."""

@@ -5,13 +5,14 @@ import re
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["canonical_ip", "cidr", "endpoint_ip", "family", "ip", "port_number"]
+__all__ = ["canonical_cidr", "canonical_ip", "cidr", "endpoint_ip", "family", "ip", "ip_name", "port_number"]
 
 Problems = tuple[str, ...]
 
 _BAD_IP: Final = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 _BAD_CIDR: Final = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 _LEADING_ZERO: Final = re.compile(r"(^|\.)0\d")
+_ZEROS: Final = re.compile(r"(?:(?<=[./])|^)0+(?=\d)")
 
 
 @lru_cache(maxsize=4096)
@@ -34,15 +35,37 @@ def ip(text: str) -> Problems:
 def cidr(text: str) -> Problems:
     """A network in CIDR notation; host bits may be set."""
     address, slash, length = text.partition("/")
+    plain = _ZEROS.sub("", text) if "." in address and ":" not in address else text
     try:
-        ipaddress.ip_network(text, strict=False)
+        ipaddress.ip_network(plain, strict=False)
     except ValueError:
         return (_BAD_CIDR,)
     if not slash or not length.isdigit():
         return (_BAD_CIDR,)
-    if length != "0" and length.startswith("0"):
+    if plain != text or (length != "0" and length.startswith("0")):
         return ("must not have leading 0s in IP or prefix length",)
     return ip(address)
+
+
+@lru_cache(maxsize=1024)
+def canonical_cidr(text: str) -> Problems:
+    """A network without host bits, in the form it is printed in: what new kinds ask for."""
+    if problems := cidr(text):
+        mapped = problems[0].startswith("must not be an IPv4-mapped")
+        return ("must not have an IPv4-mapped IPv6 address",) if mapped else problems
+    network = ipaddress.ip_network(text, strict=False)
+    if ipaddress.ip_interface(text).ip != network.network_address:
+        return ("must not have bits set beyond the prefix length",)
+    return () if text == str(network) else (f'must be in canonical form ("{network}")',)
+
+
+@lru_cache(maxsize=4096)
+def ip_name(text: str) -> Problems:
+    """An address in the one form it is printed in, so that it may serve as a name."""
+    if problems := ip(text):
+        return problems
+    canonical = canonical_ip(text)
+    return () if text == canonical else (f'must be in canonical form ("{canonical}")',)
 
 
 @lru_cache(maxsize=4096)
