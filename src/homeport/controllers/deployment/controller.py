@@ -1,6 +1,5 @@
 """The Deployment controller's shell: caches in, requests out. Source: `workloads` 9 and 19."""
 
-import asyncio
 import logging
 from dataclasses import replace
 from typing import Any, Final
@@ -9,9 +8,7 @@ from homeport.api import pods as pod_rules
 from homeport.api.owners import controller_of
 from homeport.api.resources import find
 from homeport.client.contract import Client, Object
-from homeport.client.events import EventRecorder
 from homeport.client.informer import InformerFactory, Key, key_of
-from homeport.client.queue import WorkQueue
 from homeport.clock import Clock
 from homeport.controllers import children
 from homeport.controllers.deployment import status as status_rules
@@ -31,19 +28,15 @@ from homeport.controllers.deployment.model import (
 from homeport.controllers.deployment.reconcile import reconcile
 from homeport.controllers.deployment.revisions import REVISION, same_template
 from homeport.controllers.outcome import namespace_is_terminating
-from homeport.controllers.own_writes import OwnWrites
-from homeport.controllers.selection import Selection, selection_of
-from homeport.controllers.wakes import wake_owners
-from homeport.errors import AlreadyExists, ApiError, NotFound
+from homeport.controllers.workload import FAILURES, Workload
+from homeport.errors import AlreadyExists, NotFound
 
 __all__ = ["DeploymentController"]
 
 DEPLOYMENTS: Final = find("Deployment", "apps")
 REPLICA_SETS: Final = find("ReplicaSet", "apps")
 PODS: Final = find("Pod")
-WORKERS: Final = 5
 RETRIES: Final = 15
-FAILURES: Final = (ApiError, OSError)
 
 _log = logging.getLogger(__name__)
 
@@ -53,54 +46,35 @@ class DeploymentController:
 
     def __init__(self, client: Client, clock: Clock, informers: InformerFactory) -> None:
         self._client, self._clock = client, clock
-        self._queue: WorkQueue[Key] = WorkQueue("deployment")
-        self._events = EventRecorder(client, clock, "deployment-controller")
-        self._deployments = informers.informer(DEPLOYMENTS)
-        self._sets = informers.informer(REPLICA_SETS)
-        self._pods = informers.informer(PODS)
-        for cache in (self._sets, self._pods):
-            children.index_by_owner(cache)
-        self._deployments.on_change(lambda obj: self._queue.add(key_of(obj)))
-        wake_owners(self._sets, self._deployments, self._queue.add)
+        self._workload = Workload(client, clock, informers, DEPLOYMENTS, "deployment-controller")
+        self._sets = self._workload.children(REPLICA_SETS, wake=True)
+        self._pods = self._workload.children(PODS)
         self._pods.add_handler(delete=self._pod_deleted)
-        self._writes: OwnWrites[Key] = OwnWrites(self._queue)
-        for cache in (self._deployments, self._sets):
-            self._writes.watch(cache)
 
     async def run(self) -> None:
         """Work until cancelled; the informers are run by whoever owns the factory."""
-        for cache in (self._deployments, self._sets, self._pods):
-            await cache.synced.wait()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._events.run(), name="deployment-events")
-            group.create_task(self._queue.process(self._attempt, workers=WORKERS, retry_on=FAILURES))
+        await self._workload.run(self._attempt)
 
     async def _attempt(self, key: Key) -> None:
         """Sync, giving up after `RETRIES` failures in a row until something changes."""
         try:
             await self.sync(key)
         except FAILURES as error:
-            if self._queue.failures(key) < RETRIES:
+            if self._workload.queue.failures(key) < RETRIES:
                 raise
             _log.warning("Deployment %s/%s given up for now: %s", *key, error)
 
     async def sync(self, key: Key) -> None:
         """Make one pass over one Deployment. Raises one of FAILURES when it is to be repeated."""
-        obj = self._deployments.get(*key)
-        if obj is None:
-            self._writes.forget(key)
-            return  # gone; what it owned is the garbage collector's
-        if self._writes.behind(key):
-            return  # too early: it is queued again when the caches have caught up
-        selection = selection_of(obj)
-        if selection is None:
-            _log.error("Deployment %s/%s has a selector that cannot be read", *key)
+        due = self._workload.due(key)
+        if due is None:
             return
+        obj, selection = due
         desired = decode_deployment(obj)
         if selection.everything:
             await self._refuse(key, obj, desired)
             return
-        owned = await self._claim(key, obj, selection)
+        owned = await self._workload.claim(key, obj, self._sets, selection.matches)
         now = self._clock.now()
         plan = reconcile(desired, list(map(decode_replica_set, owned)), self._has_running_pods, now)
         if plan.rollback is not None:
@@ -110,20 +84,7 @@ class DeploymentController:
             await self._perform(key, obj, desired, step, now)
         await self._write_status(key, obj, desired.status, plan)
         if plan.wake_at is not None:
-            self._queue.add_after(key, plan.wake_at - now)
-
-    async def _claim(self, key: Key, obj: Object, selection: Selection) -> list[Object]:
-        return list(
-            await children.claim_children(
-                self._client,
-                DEPLOYMENTS,
-                obj,
-                REPLICA_SETS,
-                children.candidates(self._sets, obj),
-                selection.matches,
-                lambda written: self._writes.wrote(key, self._sets, written),
-            )
-        )
+            self._workload.queue.add_after(key, plan.wake_at - now)
 
     async def _perform(self, key: Key, obj: Object, desired: Deployment, step: Step, now: float) -> None:
         match step:
@@ -153,7 +114,7 @@ class DeploymentController:
                 and controller.uid == desired.uid
                 and same_template(taken["spec"]["template"], desired.template)
             ):
-                self._writes.wrote(key, self._sets, taken)
+                self._workload.writes.wrote(key, self._sets, taken)
                 return
             collisions = (desired.status.collision_count or 0) + 1
             await self._put_status(key, obj, replace(desired.status, collision_count=collisions), None)
@@ -162,7 +123,7 @@ class DeploymentController:
             if not namespace_is_terminating(error):
                 await self._report_refusal(key, obj, desired, planned.name, error, now)
             raise
-        self._writes.wrote(key, self._sets, written)
+        self._workload.writes.wrote(key, self._sets, written)
         if planned.replicas:
             self._say(obj, f"Scaled up replica set {planned.name} from 0 to {planned.replicas}")
 
@@ -170,7 +131,7 @@ class DeploymentController:
         self, key: Key, obj: Object, desired: Deployment, name: str, error: Exception, now: float
     ) -> None:
         message = f'Failed to create new replica set "{name}": {error}'
-        self._events.warning(obj, "ReplicaSetCreateError", message)
+        self._workload.events.warning(obj, "ReplicaSetCreateError", message)
         if desired.progress_deadline is not None:
             failed = Condition(status_rules.PROGRESSING, "False", "ReplicaSetCreateError", message, now, now)
             status = status_rules.with_condition(desired.status, failed)
@@ -189,7 +150,7 @@ class DeploymentController:
             self._say(obj, f"Scaled {direction} replica set {step.name} from {step.old} to {step.new}")
 
     async def _patch(self, key: Key, name: str, patch: dict[str, Any]) -> None:
-        self._writes.wrote(key, self._sets, await self._client.patch(REPLICA_SETS, key[0], name, patch))
+        self._workload.writes.wrote(key, self._sets, await self._client.patch(REPLICA_SETS, key[0], name, patch))
 
     async def _delete(self, key: Key, name: str, uid: str) -> None:
         shown = self._sets.get(key[0], name)
@@ -198,7 +159,7 @@ class DeploymentController:
         except NotFound:
             return
         if shown is not None:
-            self._writes.deleted(key, self._sets, shown)
+            self._workload.writes.deleted(key, self._sets, shown)
 
     async def _write_status(self, key: Key, obj: Object, before: Status, plan: Plan) -> None:
         told = (obj["metadata"].get("annotations") or {}).get(REVISION)
@@ -208,19 +169,14 @@ class DeploymentController:
 
     async def _put_status(self, key: Key, obj: Object, status: Status, revision: str | None) -> None:
         """Write the status, and the revision with it: a status update does not count as a new generation."""
-        body = {**obj, "status": status_rules.encode(status)}
         if revision is not None:
             annotations = {**(obj["metadata"].get("annotations") or {}), REVISION: revision}
-            body["metadata"] = {**obj["metadata"], "annotations": annotations}
-        try:
-            written = await self._client.update(DEPLOYMENTS, body, subresource="status")
-        except NotFound:
-            return
-        self._writes.wrote(key, self._deployments, written)
+            obj = {**obj, "metadata": {**obj["metadata"], "annotations": annotations}}
+        await self._workload.write_status(key, obj, status_rules.encode(status))
 
     async def _refuse(self, key: Key, obj: Object, desired: Deployment) -> None:
         message = "This deployment is selecting all pods. A non-empty selector is required."
-        self._events.warning(obj, "SelectingAll", message)
+        self._workload.events.warning(obj, "SelectingAll", message)
         if desired.status.observed_generation < desired.generation:
             seen = replace(desired.status, observed_generation=desired.generation)
             await self._put_status(key, obj, seen, None)
@@ -228,12 +184,12 @@ class DeploymentController:
     async def _roll_back(self, key: Key, obj: Object, rollback: Rollback) -> None:
         spec = obj["spec"] if rollback.template is None else {**obj["spec"], "template": rollback.template}
         body = {**obj, "metadata": {**obj["metadata"], "annotations": dict(rollback.annotations)}, "spec": spec}
-        self._writes.wrote(key, self._deployments, await self._client.update(DEPLOYMENTS, body))
-        tell = self._events.warning if rollback.warning else self._events.normal
+        self._workload.writes.wrote(key, self._workload.objects, await self._client.update(DEPLOYMENTS, body))
+        tell = self._workload.events.warning if rollback.warning else self._workload.events.normal
         tell(obj, rollback.reason, rollback.message)
 
     def _say(self, obj: Object, message: str) -> None:
-        self._events.normal(obj, "ScalingReplicaSet", message)
+        self._workload.events.normal(obj, "ScalingReplicaSet", message)
 
     def _has_running_pods(self, uid: str) -> bool:
         return any(not pod_rules.is_terminal(pod) for pod in children.owned_by(self._pods, uid))
@@ -244,6 +200,6 @@ class DeploymentController:
         replica_set = children.resolve(self._sets, namespace, controller_of(pod))
         if replica_set is None:
             return
-        owner = children.resolve(self._deployments, namespace, controller_of(replica_set))
+        owner = children.resolve(self._workload.objects, namespace, controller_of(replica_set))
         if owner is not None and (owner["spec"].get("strategy") or {}).get("type") == "Recreate":
-            self._queue.add(key_of(owner))
+            self._workload.queue.add(key_of(owner))

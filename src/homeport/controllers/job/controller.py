@@ -2,15 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from homeport.api.owners import controller_of
 from homeport.api.resources import find
 from homeport.client.contract import Client, Object, PatchType
-from homeport.client.events import EventRecorder
 from homeport.client.informer import InformerFactory, Key, key_of
 from homeport.client.queue import WorkQueue
 from homeport.clock import Clock, rfc3339
@@ -29,19 +28,15 @@ from homeport.controllers.job.codec import (
 )
 from homeport.controllers.job.model import Backoff, Condition, Job, NewPod, Plan, Pod, Status
 from homeport.controllers.job.reconcile import reconcile
-from homeport.controllers.outcome import namespace_is_terminating
-from homeport.controllers.own_writes import OwnWrites
+from homeport.controllers.pod_control import PODS, PodControl
 from homeport.controllers.selection import selection_of
-from homeport.controllers.wakes import wake_owners
-from homeport.controllers.waves import in_waves
-from homeport.errors import ApiError, NotFound
+from homeport.controllers.waves import all_at_once, in_waves
+from homeport.controllers.workload import FAILURES, Workload
+from homeport.errors import NotFound
 
 __all__ = ["JOBS", "JobController"]
 
 JOBS: Final = find("Job", "batch")
-PODS: Final = find("Pod")
-WORKERS: Final = 5
-FAILURES: Final = (ApiError, OSError)
 
 _log = logging.getLogger(__name__)
 
@@ -61,35 +56,29 @@ class JobController:
 
     def __init__(self, client: Client, clock: Clock, informers: InformerFactory) -> None:
         self._client, self._clock = client, clock
-        self._queue: WorkQueue[Key] = WorkQueue("job")
+        self._workload = Workload(client, clock, informers, JOBS, "job-controller")
         self._orphans: WorkQueue[Key] = WorkQueue("job-orphans")
-        self._events = EventRecorder(client, clock, "job-controller")
-        self._jobs = informers.informer(JOBS)
-        self._pods = informers.informer(PODS)
-        children.index_by_owner(self._pods)
-        self._jobs.on_change(lambda obj: self._queue.add(key_of(obj)))
-        self._jobs.add_handler(update=self._job_changed, delete=self._release_pods)
+        self._pods = self._workload.children(PODS, wake=True)
+        self._workload.objects.add_handler(update=self._job_changed, delete=self._release_pods)
         self._pods.add_handler(add=self._look_for_orphan, update=lambda _, pod: self._look_for_orphan(pod))
-        wake_owners(self._pods, self._jobs, self._queue.add)
+        self._control = PodControl(self._workload, self._pods)
         self._decoded = Decoded(self._pods, decode_pod)
         self._backoffs: dict[Key, Backoff] = {}
         self._stripped: dict[Key, set[str]] = {}  # uids that lost their finalizer; the cache may not show it yet
-        self._writes: OwnWrites[Key] = OwnWrites(self._queue)
-        for cache in (self._jobs, self._pods):
-            self._writes.watch(cache)
 
     async def run(self) -> None:
         """Work until cancelled; the informers are run by whoever owns the factory."""
-        for cache in (self._jobs, self._pods):
-            await cache.synced.wait()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._events.run(), name="job-events")
-            group.create_task(self._queue.process(self.sync, workers=WORKERS, retry_on=FAILURES))
-            group.create_task(self._orphans.process(self._sync_orphan, workers=1, retry_on=FAILURES))
+            group.create_task(self._workload.run(self.sync))
+            group.create_task(self._strip_orphans())
+
+    async def _strip_orphans(self) -> None:
+        await self._workload.synced()
+        await self._orphans.process(self._sync_orphan, workers=1, retry_on=FAILURES)
 
     async def sync(self, key: Key) -> None:
         """Make one pass over one Job. Raises one of FAILURES when it is to be repeated."""
-        obj = self._jobs.get(*key)
+        obj = self._workload.objects.get(*key)
         if obj is None or not managed_here(obj):
             self._forget(key)
             return
@@ -97,7 +86,7 @@ class JobController:
         if job.status.finished:
             self._forget(key)
             return
-        if self._writes.behind(key):
+        if self._workload.writes.behind(key):
             return  # too early: it is queued again when the caches have caught up
         pods = await self._claimed(key, obj)
         if pods is None:
@@ -108,7 +97,7 @@ class JobController:
             job = replace(job, status=replace(job.status, started=rfc3339(now)))
         plan = reconcile(job, pods, self._backoffs.get(key, Backoff()), now)
         if plan.wake_after is not None:
-            self._queue.add_after(key, max(plan.wake_after, 0.0))
+            self._workload.queue.add_after(key, max(plan.wake_after, 0.0))
         tally = await self._carry_out(key, obj, plan)
         await self._report(key, obj, job, pods, plan, tally)
         if tally.failures:
@@ -119,16 +108,7 @@ class JobController:
         selection = selection_of(obj)
         if selection is None:
             return None
-        found = await children.claim_children(
-            self._client,
-            JOBS,
-            obj,
-            PODS,
-            children.candidates(self._pods, obj),
-            selection.matches,
-            lambda written: self._writes.wrote(key, self._pods, written),
-            finalizers=(FINALIZER,),
-        )
+        found = await self._workload.claim(key, obj, self._pods, selection.matches, finalizers=(FINALIZER,))
         shown = {pod["metadata"]["uid"] for pod in found if is_tracked(pod)}
         stripped = self._stripped.get(key, set()) & shown
         self._stripped[key] = stripped
@@ -149,16 +129,7 @@ class JobController:
 
     async def _create(self, key: Key, obj: Object, wanted: Sequence[NewPod], tally: _Tally) -> Sequence[Exception]:
         async def create(pod: NewPod) -> None:
-            try:
-                written = await self._client.create(PODS, new_pod(obj, pod))
-            except FAILURES as error:
-                if namespace_is_terminating(error):
-                    return  # whatever is created there would go at once
-                self._events.warning(obj, "FailedCreate", f"Error creating: {error}")
-                raise
-            tally.active += 1
-            self._writes.wrote(key, self._pods, written)
-            self._events.normal(obj, "SuccessfulCreate", f"Created pod: {written['metadata']['name']}")
+            tally.active += await self._control.create(key, obj, new_pod(obj, pod))
 
         return await in_waves(wanted, create, FAILURES)
 
@@ -166,24 +137,13 @@ class JobController:
         self, key: Key, obj: Object, pods: Sequence[Pod], tally: _Tally, *, strip: bool
     ) -> Sequence[Exception]:
         async def delete(pod: Pod) -> None:
-            shown = self._pods.get(key[0], pod.name)
-            try:
-                if strip and pod.tracked:
-                    await self._strip(key, pod)
-                await self._client.delete(PODS, key[0], pod.name, uid=pod.uid)
-            except NotFound:
-                pass
-            except FAILURES as error:
-                self._events.warning(obj, "FailedDelete", f"Error deleting: {error}")
-                raise
-            else:
-                if shown is not None:
-                    self._writes.deleted(key, self._pods, shown)
-                self._events.normal(obj, "SuccessfulDelete", f"Deleted pod: {pod.name}")
+            if strip and pod.tracked:
+                await self._strip(key, pod)
+            await self._control.delete(key, obj, pod.name, pod.uid)
             tally.active, tally.terminating = tally.active - 1, tally.terminating + 1
             tally.ready -= pod.ready
 
-        return await _each(delete, pods)
+        return await all_at_once(pods, delete, FAILURES)
 
     async def _report(self, key: Key, obj: Object, job: Job, pods: Sequence[Pod], plan: Plan, tally: _Tally) -> None:
         """Write down who ended, let them go, count them; then say that the Job is over, if it is."""
@@ -204,9 +164,9 @@ class JobController:
         if fresh is None:
             return
         if event:
-            self._events.normal(obj, event, f"Job {event.lower()}")
+            self._workload.events.normal(obj, event, f"Job {event.lower()}")
         self._backoffs[key] = plan.backoff
-        failures = await _each(lambda pod: self._strip(key, pod), noted.strip)
+        failures = await all_at_once(noted.strip, lambda pod: self._strip(key, pod), FAILURES)
         kept = {pod.uid for pod in pods if pod.tracked} - self._stripped.get(key, set())
         status = tracking.counted(noted.status, kept)
         over = None if failures else tracking.finish(status, noted, stamp)
@@ -218,33 +178,28 @@ class JobController:
 
     def _tell_end(self, obj: Object, job: Job, status: Status, end: Condition) -> None:
         if end.kind == "Failed":
-            self._events.warning(obj, end.reason, end.message)
+            self._workload.events.warning(obj, end.reason, end.message)
             return
         if job.completions is not None and status.succeeded > job.completions:
             text = "Too many succeeded pods running after completion count reached"
-            self._events.warning(obj, "TooManySucceededPods", text)
-        self._events.normal(obj, "Completed", "Job completed")
+            self._workload.events.warning(obj, "TooManySucceededPods", text)
+        self._workload.events.normal(obj, "Completed", "Job completed")
 
     async def _write(self, key: Key, obj: Object, status: Status) -> Object | None:
         """Write a status that differs from the object's; return the object as it is now, None when it is gone."""
         if status == decode_job(obj).status:
             return obj
-        try:
-            written = await self._client.update(JOBS, {**obj, "status": encode_status(status)}, subresource="status")
-        except NotFound:
-            return None
-        self._writes.wrote(key, self._jobs, written)
-        return written
+        return await self._workload.write_status(key, obj, encode_status(status))
 
     async def _strip(self, key: Key, pod: Pod) -> None:
         """Take the finalizer from a pod; one that is gone needs none."""
         with suppress(NotFound):
             written = await self._client.patch(PODS, key[0], pod.name, untracked(), kind=PatchType.STRATEGIC)
-            self._writes.wrote(key, self._pods, written)
+            self._workload.writes.wrote(key, self._pods, written)
         self._stripped.setdefault(key, set()).add(pod.uid)
 
     def _forget(self, key: Key) -> None:
-        self._writes.forget(key)
+        self._workload.writes.forget(key)
         self._backoffs.pop(key, None)
         self._stripped.pop(key, None)
 
@@ -267,7 +222,7 @@ class JobController:
             return True
         if owner.kind != JOBS.kind or owner.group != JOBS.group:
             return False
-        job = children.resolve(self._jobs, pod["metadata"]["namespace"], owner)
+        job = children.resolve(self._workload.objects, pod["metadata"]["namespace"], owner)
         return job is None or (managed_here(job) and decode_job(job).status.finished)
 
     async def _sync_orphan(self, key: Key) -> None:
@@ -277,14 +232,3 @@ class JobController:
             return
         with suppress(NotFound):
             await self._client.patch(PODS, *key, untracked(), kind=PatchType.STRATEGIC)
-
-
-async def _each(perform: Callable[[Pod], Coroutine[Any, Any, None]], pods: Iterable[Pod]) -> Sequence[Exception]:
-    """Do something to all pods at once; return the failures, and raise what is none."""
-    failures: list[Exception] = []
-    for result in await asyncio.gather(*map(perform, pods), return_exceptions=True):
-        if isinstance(result, FAILURES):
-            failures.append(result)
-        elif isinstance(result, BaseException):
-            raise result
-    return failures

@@ -8,10 +8,8 @@ from typing import Any, Final
 
 from homeport.api.owners import Owner
 from homeport.api.resources import find
-from homeport.client.contract import Client, Object, PatchType
-from homeport.client.events import EventRecorder
+from homeport.client.contract import Object, PatchType
 from homeport.client.informer import Informer
-from homeport.controllers.own_writes import OwnWrites
 from homeport.controllers.statefulset import claims as claim_rules
 from homeport.controllers.statefulset.codec import decode_claim
 from homeport.controllers.statefulset.model import (
@@ -28,6 +26,7 @@ from homeport.controllers.statefulset.model import (
     Task,
 )
 from homeport.controllers.waves import in_waves
+from homeport.controllers.workload import Workload
 from homeport.errors import AlreadyExists, ApiError, NotFound
 
 __all__ = ["CLAIMS", "FAILURES", "PODS", "Performer", "Unfinished"]
@@ -51,16 +50,14 @@ class Performer:
 
     def __init__(
         self,
-        client: Client,
-        events: EventRecorder,
-        writes: OwnWrites[Key],
+        workload: Workload,
         pods: Informer,
         claims: Informer,
         key: Key,
         obj: Object,
         desired: StatefulSet,
     ) -> None:
-        self._client, self._events, self._writes = client, events, writes
+        self._client, self._events, self._writes = workload.client, workload.events, workload.writes
         self._pods, self._claims = pods, claims
         self._key, self._obj, self._desired = key, obj, desired
 
