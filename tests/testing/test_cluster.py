@@ -1,6 +1,5 @@
 """The simulated cluster as tests of applications use it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,20 +8,6 @@ from homeport.testing.behaviour import Ending, Start
 from homeport.testing.cluster import SimulatedCluster, WaitedTooLong
 
 MANIFEST = Path(__file__).parent / "manifests" / "statefulset.yaml"
-
-
-@pytest.fixture
-def cluster() -> Iterator[SimulatedCluster]:
-    made = SimulatedCluster(seed=3)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def db(cluster: SimulatedCluster) -> SimulatedCluster:
-    cluster.apply(MANIFEST)
-    cluster.wait("statefulset/db", ready=3)
-    return cluster
 
 
 def test_rollout_waits_for_quorum(db: SimulatedCluster) -> None:

@@ -41,6 +41,10 @@ async def at_once(_: str) -> None:
     """Wait for nobody: no balancer leads to the pods of this node."""
 
 
+def unseen(_: Agent) -> None:
+    """Nobody else serves what the agent knows."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeParts:
     """Everything a node is made of.
@@ -48,6 +52,7 @@ class NodeParts:
     capacity  what the node has; None asks the machine
     prober    carries out probes
     listens   whether the node serves its own HTTP API
+    on_agent  is told the agent, for one who serves its pods in another way
     departed  returns once nothing leads new connections to a deleted pod (by uid); where nothing ever does, at once
     """
 
@@ -63,6 +68,7 @@ class NodeParts:
     capacity: Capacity | None = None
     prober: Prober = probe_for_real
     listens: bool = True
+    on_agent: Callable[[Agent], None] = unseen
     departed: Callable[[str], Awaitable[None]] = at_once
 
 
@@ -113,6 +119,7 @@ async def serve_node(parts: NodeParts) -> None:
         departed=parts.departed,
     )
     agent = Agent(context, pods, services, nodes)
+    parts.on_agent(agent)
     node = NodeObject(settings, client, clock, parts.runtime, parts.images, capacity, parts.network.gateway, recorder)
 
     async def register() -> None:

@@ -8,19 +8,18 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from homeport.clock import Clock, parse_time
 from homeport.errors import ApiError, BadRequest, InternalError, MethodNotAllowed, NotFound
-from homeport.node.agent import Agent
 from homeport.node.http import HttpRequest, read_request, send_response, send_stream, switch_protocols
 from homeport.node.log_choice import LogUnavailable, choose_log
 from homeport.node.logs import LogOptions, read_log
 from homeport.node.reach import Reach
-from homeport.node.runtime.contract import ExecSession, ExecSpec, Runtime, RuntimeFailure
+from homeport.node.runtime.contract import ExecSession, ExecSpec, RuntimeFailure
 from homeport.node.streams.multiplex import SpdySession
 from homeport.node.streams.pipe import StreamPipe
 from homeport.node.streams.portforward import forward_channels, forward_streams, requested_ports
@@ -31,7 +30,7 @@ from homeport.node.streams.websocket import WebSocket, WebSocketPipe
 from homeport.node.worker import PodWorker
 from homeport.unix_sockets import bound
 
-__all__ = ["NodeServer"]
+__all__ = ["Commands", "NodeServer", "Workers"]
 
 TUNNEL: Final = "SPDY/3.1+portforward.k8s.io"
 PORT_PROTOCOL: Final = "portforward.k8s.io"
@@ -42,10 +41,27 @@ Open = Callable[[], AbstractAsyncContextManager[ExecSession]]
 _log = logging.getLogger(__name__)
 
 
+class Workers(Protocol):
+    """Where the pods of a node are found: an agent, or several that share one server."""
+
+    @property
+    def workers(self) -> Mapping[str, PodWorker]: ...
+
+    def find(self, namespace: str, name: str) -> PodWorker | None: ...
+
+
+class Commands(Protocol):
+    """What opens a container's streams: a runtime, or several behind one door."""
+
+    def exec(self, container_id: str, spec: ExecSpec) -> AbstractAsyncContextManager[ExecSession]: ...
+
+    def attach(self, container_id: str) -> AbstractAsyncContextManager[ExecSession]: ...
+
+
 class NodeServer:
     """Listens on `path` until cancelled."""
 
-    def __init__(self, path: Path, agent: Agent, runtime: Runtime, reach: Reach, clock: Clock) -> None:
+    def __init__(self, path: Path, agent: Workers, runtime: Commands, reach: Reach, clock: Clock) -> None:
         self._path, self._agent, self._runtime, self._reach, self._clock = path, agent, runtime, reach, clock
         self._connections: set[asyncio.Task[None]] = set()
 

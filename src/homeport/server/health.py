@@ -52,7 +52,7 @@ class Health:
     def answer(self, request: Request, query: Mapping[str, str]) -> Response | None:
         """Return the response for one of these paths, or None for any other."""
         match request.path[1:].split("/"):
-            case ["version"]:
+            case ["version"] | ["version", ""]:
                 if request.method not in ("GET", "HEAD"):
                     raise failures.method_not_allowed()
                 return answers.tree(self._version, Gvk("", "v1", ""), plain(request.headers, query), 0.0)

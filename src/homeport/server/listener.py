@@ -51,13 +51,19 @@ class Listener:
         bound = server.sockets[0].getsockname()
         return bound[0], bound[1]
 
-    async def adopt_tls(self, listening: socket.socket, context: ssl.SSLContext) -> None:
-        """Serve HTTPS on a socket somebody else has bound, such as one opened inside the cluster's namespace."""
+    async def adopt_tls(
+        self, listening: socket.socket, context: ssl.SSLContext, handshake_seconds: float | None = None
+    ) -> None:
+        """Serve HTTPS on a socket somebody else has bound, such as one opened inside the cluster's namespace.
+
+        handshake_seconds  how long a client may take for its handshake, by the loop's clock; None: asyncio's minute
+        """
         loop = asyncio.get_running_loop()
         server = await loop.create_server(
             lambda: HttpProtocol(self._handler, _by_certificate, self._limit, self._connections),
             sock=listening,
             ssl=context,
+            ssl_handshake_timeout=handshake_seconds,
             backlog=_BACKLOG,
         )
         self._servers.append(server)

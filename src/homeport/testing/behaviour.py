@@ -1,15 +1,16 @@
 """What simulated programs do: by pod name, so that a pod created anew behaves as the one before it; or by image, for
 programs that end by themselves, as those of Jobs do."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from homeport.clock import Clock
 from homeport.node.handlers import Outcome, Target
 from homeport.node.pod import ExecAction, HttpAction, Pod, Probe, ProbeKind
-from homeport.node.runtime.contract import ContainerSpec
-from homeport.node.runtime.simulated import Script
+from homeport.node.runtime.contract import ContainerSpec, ExecSpec
+from homeport.node.runtime.simulated import Script, SimulatedExec
+from homeport.testing.commands import Answer, chosen, perform
 
 __all__ = ["Behaviour", "Behaviours", "Ending", "Program", "Start"]
 
@@ -50,11 +51,13 @@ class Behaviour:
     failing        the kinds of probe that fail
     slow_seconds   how long after its start a program answers probes; without probes, how long its start takes
     script         what its containers do besides
+    answers        what commands in its containers print, and how they end
     """
 
     failing: frozenset[ProbeKind] = frozenset()
     slow_seconds: float = 0.0
     script: Script = field(default_factory=Script)
+    answers: tuple[Answer, ...] = ()
 
 
 @dataclass(slots=True)
@@ -98,6 +101,22 @@ class Behaviours:
         ending = program(_start(spec)) if program is not None else None
         return replace(script, runs_for=ending.after, code=ending.code) if ending is not None else script
 
+    def answer_command(self, namespace: str, name: str, answer: Answer) -> None:
+        """Let commands in containers of a pod be answered so from now on."""
+        before = self.of(namespace, name)
+        kept = tuple(one for one in before.answers if (one.words, one.container) != (answer.words, answer.container))
+        self.set(namespace, name, replace(before, answers=(*kept, answer)))
+
+    def answer(self, spec: ContainerSpec, argv: Sequence[str]) -> Answer | None:
+        """Return what a command in a container is answered with, if anything was said about it."""
+        labels = spec.labels
+        return chosen(self.of(labels["pod-namespace"], labels["pod-name"]).answers, labels["container"], argv)
+
+    async def command(self, container: ContainerSpec, spec: ExecSpec, streams: SimulatedExec) -> int:
+        """Play a command (`ExecHandler`). One that nothing was said about, such as a hook, just succeeds."""
+        answer = self.answer(container, spec.argv)
+        return await perform(answer, spec, streams) if answer is not None else 0
+
     async def probe(self, pod: Pod, probe: Probe, target: Target) -> Outcome:
         """Answer a probe (`handlers.Prober`)."""
         behaviour = self.of(pod.namespace, pod.name)
@@ -105,6 +124,9 @@ class Behaviours:
         slow = self.clock.now() - self.started.get(target.container_id, 0.0) < behaviour.slow_seconds
         if slow or any(kind in behaviour.failing for kind in kinds):
             return Outcome(False, _complaint(probe, target))
+        if isinstance(probe.handler, ExecAction):
+            answer = chosen(behaviour.answers, target.container.name, probe.handler.command)
+            return Outcome(answer is None or answer.code == 0)
         return Outcome(True)
 
 

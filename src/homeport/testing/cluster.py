@@ -7,54 +7,79 @@
     cluster.advance(minutes=30)
     cluster.close()
 
-Time stands still between calls. A target is `kind/name` or `kind/namespace/name`; kinds may be short (`sts/db`).
+Time stands still between calls. The cluster's loop runs on the test's own thread, and only during a call, as long as
+nobody else needs it: so equal calls give equal histories. Once the API is served, or the test itself runs on a loop, it
+moves to a thread of its own (`pace`).
 """
 
 import asyncio
 import shutil
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from homeport.api.resources import Resource, find
-from homeport.client.apply import apply as apply_object
-from homeport.client.contract import PatchType
-from homeport.client.manifests import Manifest, manifests_of, parse_manifests, read_manifests, resource_of
-from homeport.client.readiness import verdict
-from homeport.node.pod import ProbeKind
-from homeport.testing.behaviour import Ending, Program
+from homeport.api.resources import Resource
+from homeport.client.rest import RestClient
+from homeport.testing.behaviour import Ending, Program, Start
+from homeport.testing.facade import Cluster, Place, WaitedTooLong
 from homeport.testing.faults import Rule
-from homeport.testing.handles import Event, Nodes, Pods
 from homeport.testing.loop import VirtualLoop
-from homeport.testing.simulation import CONTROL, Simulation, Snapshot, scratch_directory
+from homeport.testing.pace import LoopThread
+from homeport.testing.simulated_hands import SimulatedHands
+from homeport.testing.simulation import CONTROL, Simulation, scratch_directory
+from homeport.testing.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from homeport.testing.served import ServedApi
 
 __all__ = ["SimulatedCluster", "WaitedTooLong"]
 
-EVENTS = find("Event")
-PODS = find("Pod")
+QUIET_SECONDS: Final = 60.0
+RUNNING_SPEED: Final = 60.0
 T = TypeVar("T")
-Source = str | Path | Mapping[str, Any] | Sequence[Mapping[str, Any]]
+
+call_started: ContextVar[Callable[[LoopThread, "asyncio.Task[Any]"], None] | None] = ContextVar(
+    "call_started", default=None
+)
+"""Told the task of each call made in this context, on the cluster's thread: whoever gives a call up cancels it."""
 
 
-class WaitedTooLong(AssertionError):
-    """What was waited for did not come in the virtual time given."""
+@dataclass(frozen=True, slots=True)
+class _Always:
+    """A program every start of which ends alike."""
+
+    ending: Ending
+
+    def __call__(self, start: Start) -> Ending:
+        return self.ending
 
 
-class SimulatedCluster:
+class SimulatedCluster(Cluster):
     """One cluster that lives until `close`. It begins with the first call that needs it.
 
     seed   where all randomness comes from: the same calls with the same seed give the same history, byte for byte
     nodes  how many nodes there are: `node-1`, `node-2`, …
     base   where relative paths of manifests begin, after the working directory
+    start  the moment it begins with, of whatever cluster
     """
 
-    def __init__(self, *, seed: int = 0, nodes: int = 2, base: Path | None = None) -> None:
-        self.seed, self._nodes, self._base = seed, nodes, base
+    def __init__(
+        self, *, seed: int = 0, nodes: int = 2, base: Path | None = None, start: Snapshot | None = None
+    ) -> None:
+        super().__init__(base)
+        self.seed, self._nodes, self._start = seed, nodes, start
+        self.title = f"seed {seed}"
+        self.hands = SimulatedHands(self)
         self._directory = scratch_directory()
         self._runner: asyncio.Runner | None = None
         self._simulation: Simulation | None = None
-        self.pods = Pods(self)
-        self.nodes = Nodes(self)
+        self._thread: LoopThread | None = None
+        self._api: ServedApi | None = None
+        self._others: list[Cluster] = []
 
     # The world itself
 
@@ -62,51 +87,177 @@ class SimulatedCluster:
     def simulation(self) -> Simulation:
         """The cluster behind the calls, for what they do not offer."""
         if self._simulation is None:
-            self._open(None)
+            start, self._start = self._start, None
+            self._open(start, apart=_on_a_loop())
         assert self._simulation is not None
         return self._simulation
 
-    def _open(self, snapshot: Snapshot | None) -> None:
+    def _open(self, snapshot: Snapshot | None, *, apart: bool) -> None:
         self._runner = asyncio.Runner(loop_factory=lambda: VirtualLoop(threads=False))
         made = Simulation(seed=self.seed, nodes=self._nodes, directory=self._directory, snapshot=snapshot)
-        self._runner.run(made.__aenter__())
+        if apart:
+            self._thread = LoopThread(_virtual(self._runner))
+            self._thread.call(made.__aenter__())
+        else:
+            self._runner.run(made.__aenter__())
         self._simulation = made
 
+    def apart(self) -> None:
+        """Move the cluster's loop to a thread of its own, where it answers whoever asks, whatever the test does."""
+        simulation = self.simulation
+        if self._thread is None:
+            assert self._runner is not None
+            simulation.check()
+            self._thread = LoopThread(_virtual(self._runner))
+
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the cluster's loop to its end; time passes as far as it waits."""
         self.simulation.check()
+        if self._thread is None and _on_a_loop():
+            self.apart()
+        if self._thread is not None:
+            thread, told = self._thread, call_started.get()
+            return thread.call(coroutine, on_start=(lambda task: told(thread, task)) if told is not None else None)
         assert self._runner is not None
         return self._runner.run(coroutine)
 
+    def look(self, question: Callable[[], T]) -> T:
+        """Ask something about the simulation that takes no time."""
+        if self._thread is None or self._thread.is_here:
+            return question()
+
+        async def ask() -> T:
+            return question()
+
+        return self._thread.call(ask())
+
+    def act(self, action: Callable[[], object], told: str = "") -> None:
+        """Do something on the loop, in no time."""
+        simulation = self.simulation
+
+        async def act() -> None:
+            if told:
+                simulation.say(" ".join(told.split()))
+            action()
+
+        self.run(act())
+
     def _shut(self) -> None:
-        if self._runner is None:
+        """End the simulation, its loop and its thread; the address of its API stays."""
+        runner, simulation, thread = self._runner, self._simulation, self._thread
+        if runner is None:
             return
         try:
-            if self._simulation is not None:
-                self._runner.run(self._simulation.__aexit__(None, None, None))
+            if simulation is not None and thread is not None:
+                try:
+                    thread.call(simulation.__aexit__(None, None, None))  # watches of clients end with a word
+                finally:
+                    if self._api is not None:
+                        thread.call(self._api.stop())
+            elif simulation is not None:
+                _off_loop(lambda: runner.run(simulation.__aexit__(None, None, None)))
         finally:
-            self._runner.close()
-            self._runner = self._simulation = None
+            self._runner = self._simulation = self._thread = None
+            if thread is not None:
+                thread.stop()
+            _off_loop(runner.close)
 
     def close(self) -> None:
-        """End the cluster and remove what it kept on disk."""
         try:
+            for other in self._others:
+                other.close()
+            self._others.clear()
+            self.clients.close()
             self._shut()
         finally:
+            if self._api is not None:
+                self._api.close()
+                self._api = None
             shutil.rmtree(self._directory, ignore_errors=True)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Other worlds
+
     def snapshot(self) -> Snapshot:
-        """Return the cluster as it is now: objects, pods, files, clock and randomness."""
-        simulation = self.simulation
-        return self.run(simulation.snapshot())
+        """Return the cluster as it is now: objects, pods, files, clock, faults and randomness."""
+        return self.run(self.simulation.snapshot())
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go back to a snapshot of this cluster, as often as wanted.
+        """Go to a snapshot of this cluster or another one, as often as wanted.
 
-        Pods run on; components begin anew, as after a restart.
+        Pods run on; components begin anew, as after a restart. Whoever uses the kubeconfig connects again.
         """
+        apart = self._thread is not None
         self._shut()
-        self._open(snapshot)
+        self._open(snapshot, apart=apart)
+        if self._api is not None:
+            self._serve(self._api)
+
+    def fork(self) -> "SimulatedCluster":
+        """Return an independent cluster that begins as this one is now; it ends with `with`, or with this one."""
+        other = SimulatedCluster(seed=self.seed, nodes=self._nodes, base=self._base, start=self.snapshot())
+        other.title = f"fork of {self.title}"
+        self._others.append(other)
+        return other
+
+    @property
+    def others(self) -> tuple[Cluster, ...]:
+        """The clusters made from this one."""
+        return tuple(self._others)
+
+    # Clients of the user
+
+    @property
+    def kubeconfig(self) -> Path:
+        if self._api is None:
+            from homeport.testing.served import ServedApi
+
+            self.apart()
+            api = ServedApi()
+            try:
+                self._serve(api)
+            except BaseException:
+                api.close()
+                raise
+            self._api = api
+        return self._api.kubeconfig
+
+    def _serve(self, api: "ServedApi") -> None:
+        self.apart()
+        assert self._thread is not None
+        self._thread.call(api.serve(self.simulation, self._thread.pace.told))
+
+    @contextmanager
+    def running(self, speed: float = RUNNING_SPEED) -> Iterator[None]:
+        """Let time flow by itself within the block, `speed` virtual seconds in a real one, for clients that wait.
+
+        with homeport.running():
+            homeport.kubectl("rollout", "status", "sts/db")
+        """
+        self.apart()
+        assert self._thread is not None
+        with self._thread.flowing(speed):
+            yield
+
+    @property
+    def patience(self) -> float:
+        """Real seconds that clients outside have to react to what they are told before time goes on."""
+        self.apart()
+        assert self._thread is not None
+        return self._thread.pace.patience
+
+    @patience.setter
+    def patience(self, seconds: float) -> None:
+        self.apart()
+        assert self._thread is not None
+        self._thread.pace.patience = seconds
+
+    def rest(self, user_agent: str) -> RestClient:
+        return self.simulation.client(user_agent)
 
     # Time
 
@@ -125,173 +276,50 @@ class SimulatedCluster:
         self.run(asyncio.sleep(seconds + 60.0 * minutes + 3600.0 * hours))
         self.simulation.check()
 
-    def settle(self, *, quiet: float = 60.0, limit: float = 3600.0) -> None:
-        """Let time pass until nothing changes for `quiet` seconds. Raises WaitedTooLong after `limit` seconds."""
-        if not self.run(self.simulation.rest(quiet, limit)):
+    def settle(self, *, quiet: float | None = None, limit: float = 3600.0) -> None:
+        """Let time pass until nothing changes for `quiet` seconds (60). Raises WaitedTooLong after `limit` seconds."""
+        if not self.run(self.simulation.rest(QUIET_SECONDS if quiet is None else quiet, limit)):
             raise WaitedTooLong(f"the cluster did not come to rest in {limit:g} s")
 
-    def wait(
-        self,
-        target: str,
-        *,
-        ready: int | None = None,
-        gone: bool = False,
-        until: Callable[[Any], bool] | None = None,
-        timeout: float = 600.0,
-    ) -> Any:
-        """Let time pass until an object is as wanted, and return it; None for one that is gone.
-
-        ready    until it has exactly so many ready replicas; without it, until it is ready in the usual sense
-        gone     until it does not exist
-        until    until this holds for the object
-        timeout  virtual seconds; then WaitedTooLong is raised
-        """
-        resource, namespace, name = self._place(target)
-
-        def holds(obj: Any) -> bool:
-            if gone or obj is None:
-                return gone and obj is None
-            if until is not None:
-                return until(obj)
-            if ready is not None:
-                return bool((obj.get("status") or {}).get("readyReplicas", 0) == ready)
-            return verdict(obj, self._owned(obj)).ready
-
+    def _until(self, place: Place, holds: Callable[[Any], bool], timeout: float) -> Any:
         simulation = self.simulation
 
         async def follow() -> Any:
             async with asyncio.timeout(timeout):
                 while True:
                     simulation.changed.clear()
-                    obj = simulation.find(resource, namespace, name)
+                    obj = simulation.find(*place)
                     if holds(obj):
                         return obj
                     await simulation.changed.wait()
 
-        try:
-            return self.run(follow())
-        except TimeoutError:
-            raise WaitedTooLong(self._complaint(target, ready, gone, timeout)) from None
-
-    def _complaint(self, target: str, ready: int | None, gone: bool, timeout: float) -> str:
-        obj = self.find(target)
-        wanted = "gone" if gone else f"ready={ready}" if ready is not None else "as wanted"
-        if obj is None:
-            return f"{target} does not exist after {timeout:g} s; waited for {wanted}"
-        waits = verdict(obj, self._owned(obj)).waits_for
-        have = (obj.get("status") or {}).get("readyReplicas", 0)
-        return f"{target} is not {wanted} after {timeout:g} s: {have} ready" + (
-            f"; it waits for {waits}" if waits else ""
-        )
-
-    def _owned(self, obj: Any) -> list[Any]:
-        uid = obj["metadata"]["uid"]
-        pods = self.simulation.objects(PODS, obj["metadata"].get("namespace"))
-        return [pod for pod in pods if any(one["uid"] == uid for one in pod["metadata"].get("ownerReferences") or ())]
-
-    # Objects
-
-    def apply(self, source: Source, *, namespace: str = "default") -> list[Any]:
-        """Create or change what manifests say; returns the objects.
-
-        source  a file or directory, YAML text with a line break, an object, or several
-        """
-        client = self.simulation.client("kubectl-client-side-apply")
-
-        async def send() -> list[Any]:
-            return [
-                (await apply_object(client, one.resource, one.tree, one.namespace(namespace)))[1] for one in manifests
-            ]
-
-        manifests = self._manifests(source)
-        return self.run(send())
-
-    def _manifests(self, source: Source) -> list[Manifest]:
-        if isinstance(source, Mapping):
-            return manifests_of("the object", source)
-        if isinstance(source, str) and "\n" in source:
-            return parse_manifests("the text", source)
-        if isinstance(source, str | Path):
-            path = Path(source)
-            if self._base is not None and not path.exists():
-                path = self._base / path
-            return read_manifests([str(path)])
-        return [one for number, tree in enumerate(source) for one in manifests_of(f"object {number}", tree)]
-
-    def find(self, target: str) -> Any | None:
-        """Return an object as it is now, None when there is none."""
-        return self.simulation.find(*self._place(target))
-
-    def get(self, target: str) -> Any:
-        """Return an object as it is now. Raises NotFound."""
-        resource, namespace, name = self._place(target)
-        return self.run(self.simulation.client("test").get(resource, namespace, name))
-
-    def list(self, kind: str, *, namespace: str | None = None, selector: str = "") -> Sequence[Any]:
-        """Return the objects of a kind with these labels, in the order of their names."""
-        client = self.simulation.client("test")
-        return self.run(client.list(resource_of(kind), namespace, label_selector=selector)).items
-
-    def patch(
-        self, target: str, patch: Mapping[str, Any] | None = None, *, image: str = "", container: str = ""
-    ) -> Any:
-        """Merge a patch into an object (strategic merge), or give its template's container another image."""
-        resource, namespace, name = self._place(target)
-        body: Mapping[str, Any] = patch or {}
-        if image:
-            body = _image_patch(self.get(target), image, container)
-        client = self.simulation.client("test")
-        return self.run(client.patch(resource, namespace, name, body, kind=PatchType.STRATEGIC))
-
-    def scale(self, target: str, replicas: int) -> None:
-        """Ask for so many replicas."""
-        self.patch(target, {"spec": {"replicas": replicas}})
-
-    def delete(self, target: str, *, grace: int | None = None, propagation: str = "") -> None:
-        """Ask for an object's deletion. Raises NotFound."""
-        resource, namespace, name = self._place(target)
-        client = self.simulation.client("test")
-        self.run(client.delete(resource, namespace, name, grace_seconds=grace, propagation=propagation))
-
-    @staticmethod
-    def _place(target: str) -> tuple[Resource, str | None, str]:
-        parts = target.split("/")
-        if len(parts) not in (2, 3) or not all(parts):
-            raise ValueError(f"{target!r} names no object; write kind/name or kind/namespace/name")
-        resource = resource_of(parts[0])
-        if not resource.namespaced:
-            return resource, None, parts[-1]
-        return resource, (parts[1] if len(parts) == 3 else "default"), parts[-1]
+        return self.run(follow())
 
     # Looking around
 
+    def objects(self, resource: Resource, namespace: str | None = None) -> list[Any]:
+        simulation = self.simulation
+        return self.look(lambda: simulation.objects(resource, namespace))
+
+    def find_object(self, resource: Resource, namespace: str | None, name: str) -> Any | None:
+        simulation = self.simulation
+        return self.look(lambda: simulation.find(resource, namespace, name))
+
     def resolve(self, name: str, kind: str = "A", *, namespace: str = "default") -> tuple[str, ...]:
-        """Return what a name stands for, as a pod of a namespace sees it: addresses, or records in text form."""
-        return self.simulation.names.resolve(name, kind, namespace)
+        simulation = self.simulation
+        return self.look(lambda: simulation.names.resolve(name, kind, namespace))
 
     def endpoints(self, service: str, *, namespace: str = "default") -> tuple[str, ...]:
-        """Return `address:port` of every pod that a connection to a Service's address may reach now."""
-        return self.simulation.names.endpoints(namespace, service)
-
-    def events(self, target: str = "") -> Sequence[Event]:
-        """Return the events about an object (without a target: all), oldest first."""
-        found = [Event.of(tree) for tree in self.simulation.objects(EVENTS)]
-        if target:
-            resource, namespace, name = self._place(target)
-            found = [one for one in found if one.about == (resource.kind, namespace or "", name)]
-        return sorted(found, key=lambda one: one.version)
-
-    def logs(self, pod: str, *, container: str = "") -> str:
-        """Return what a pod's containers (or one of them) have printed since their last start."""
-        return self.pods[pod].logs(container)
+        simulation = self.simulation
+        return self.look(lambda: simulation.names.endpoints(namespace, service))
 
     def story(self) -> str:
-        """Return what happened so far, one line per change that matters."""
-        return self.simulation.story.text()
+        simulation = self.simulation
+        return self.look(simulation.story.text)
 
     def history(self) -> str:
         """Return a hash of every change and its time: equal for equal calls and seeds."""
-        return self.simulation.digest()
+        return self.look(self.simulation.digest)
 
     # What programs do
 
@@ -301,7 +329,7 @@ class SimulatedCluster:
         homeport.program("sums:1", Ending(after=30))
         homeport.program("sums:1", lambda start: Ending(5, code=1 if start.attempt == 0 else 0))
         """
-        program: Program = (lambda start: ends) if isinstance(ends, Ending) else ends
+        program: Program = _Always(ends) if isinstance(ends, Ending) else ends
         self.act(lambda: self.simulation.set_program(image, program))
 
     # What goes wrong, beyond one pod or node
@@ -362,28 +390,37 @@ class SimulatedCluster:
         """Set the cluster's wall clocks forward or back; no timer notices."""
         self.act(lambda: self.simulation.jump(seconds))
 
-    def fail_probe(self, pod: str, kind: str, *, namespace: str = "default", fails: bool = True) -> None:
-        """Let the probes of a kind (`startup`, `readiness`, `liveness`) of pods of this name fail, or succeed again."""
-        probe = ProbeKind(kind.capitalize())
-        self.act(lambda: self.simulation.fail_probe(namespace, pod, probe, fails=fails))
 
-    def act(self, action: Callable[[], object], told: str = "") -> None:
-        """Do something on the loop, in no time."""
-        simulation = self.simulation
+def _virtual(runner: asyncio.Runner) -> VirtualLoop:
+    loop = runner.get_loop()
+    assert isinstance(loop, VirtualLoop)
+    return loop
 
-        async def act() -> None:
-            if told:
-                simulation.say(" ".join(told.split()))
+
+def _on_a_loop() -> bool:
+    """Whether this thread runs an event loop already, so that it cannot run another one."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _off_loop(action: Callable[[], object]) -> None:
+    """Do something that runs a loop, on a thread that runs none."""
+    if not _on_a_loop():
+        action()
+        return
+    failures: list[BaseException] = []
+
+    def apart() -> None:
+        try:
             action()
+        except BaseException as error:  # raised again below, on the thread that asked
+            failures.append(error)
 
-        self.run(act())
-
-
-def _image_patch(obj: Any, image: str, container: str) -> Mapping[str, Any]:
-    template = obj["spec"].get("template")
-    containers = (template or obj)["spec"]["containers"]
-    if not container and len(containers) > 1:
-        names = ", ".join(one["name"] for one in containers)
-        raise ValueError(f"{obj['metadata']['name']} has several containers; say which one: {names}")
-    change = {"spec": {"containers": [{"name": container or containers[0]["name"], "image": image}]}}
-    return {"spec": {"template": change}} if template else change
+    thread = threading.Thread(target=apart)
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]

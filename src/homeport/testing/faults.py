@@ -7,7 +7,7 @@ them share; nothing in it is random unless a rule says so, and then from the gen
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +16,7 @@ from homeport.api.exchange import Request, Response
 from homeport.client.contract import Transport
 from homeport.errors import ApiError, Conflict, Details, Expired, InternalError, TooManyRequests
 
-__all__ = ["TROUBLES", "Faults", "FaultyTransport", "Rule"]
+__all__ = ["TROUBLES", "Faults", "FaultyTransport", "Rule", "SavedFaults"]
 
 WRITES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _encode: Final = msgspec.json.Encoder().encode
@@ -54,6 +54,14 @@ class Rule:
         if self.trouble == "conflict" and request.method not in ("PUT", "PATCH"):
             return False
         return self.path in request.path and request.headers.get("user-agent", "").startswith(self.component)
+
+
+@dataclass(frozen=True, slots=True)
+class SavedFaults:
+    """The rules and partitions in force at one moment."""
+
+    rules: tuple[Rule, ...]
+    cut: tuple[str, ...]
 
 
 class Faults:
@@ -107,6 +115,15 @@ class Faults:
         """Lift every rule and every partition."""
         self.rules.clear()
         self._cut.clear()
+
+    def save(self) -> SavedFaults:
+        """Return what is in force now."""
+        return SavedFaults(tuple(map(replace, self.rules)), tuple(self._cut))
+
+    def resume(self, saved: SavedFaults) -> None:
+        """Put in force what was saved."""
+        self.rules = list(map(replace, saved.rules))
+        self._cut = dict.fromkeys(saved.cut)
 
     def trouble_for(self, request: Request) -> str:
         """Return what happens to a request; empty for nothing."""

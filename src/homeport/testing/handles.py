@@ -1,4 +1,4 @@
-"""What a test holds in its hands: pods, nodes and events of a simulated cluster, by name."""
+"""What a test holds: pods, nodes and events of a cluster, by name."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from homeport.api.resources import find
 from homeport.errors import NotFound
-from homeport.node.runtime.contract import ContainerSpec
-from homeport.testing.machine import Machine
+from homeport.node.pod import ProbeKind
+from homeport.testing.commands import Answer, ExecResult, Said, text_bytes
 
 if TYPE_CHECKING:
-    from homeport.testing.cluster import SimulatedCluster
+    from homeport.testing.facade import Cluster
 
 __all__ = ["Event", "Node", "Nodes", "Pod", "Pods"]
 
@@ -43,7 +43,7 @@ class Event:
 class Pod:
     """A pod by its name. It may be deleted and created anew; what is said about its programs stays."""
 
-    def __init__(self, cluster: "SimulatedCluster", namespace: str, name: str) -> None:
+    def __init__(self, cluster: "Cluster", namespace: str, name: str) -> None:
         self._cluster, self.namespace, self.name = cluster, namespace, name
 
     def __repr__(self) -> str:
@@ -62,7 +62,7 @@ class Pod:
         return found
 
     def _find(self) -> Any | None:
-        return self._cluster.simulation.find(PODS, self.namespace, self.name)
+        return self._cluster.find_object(PODS, self.namespace, self.name)
 
     @property
     def uid(self) -> str:
@@ -116,64 +116,69 @@ class Pod:
             raise ValueError(f"{kind!r} is no kind of probe; one of: {', '.join(_PROBES)}")
         if not any(_PROBES[kind] in one for one in self.object["spec"]["containers"]):
             raise ValueError(f"pod {self.name} has no {_PROBES[kind]}, so it cannot fail")
-        self._cluster.fail_probe(self.name, kind, namespace=self.namespace)
+        self._cluster.hands.set_probe(self.namespace, self.name, ProbeKind(kind.capitalize()), fails=True)
 
     def recover_probe(self, kind: str) -> None:
         """Let its probes of a kind succeed again."""
-        self._cluster.fail_probe(self.name, kind, namespace=self.namespace, fails=False)
+        self._cluster.hands.set_probe(self.namespace, self.name, ProbeKind(kind.capitalize()), fails=False)
 
-    def crash(self, code: int = 1, *, container: str = "") -> None:
-        """Let its containers, or one of them, end now. Raises ValueError when none runs."""
+    def crash(self, code: int | None = None, *, container: str = "") -> None:
+        """Let its containers, or one of them, end now. Raises ValueError when none runs.
+
+        code  its exit code: 1 unless told; a real program is killed, and its code is 137
+        """
         self._end(code, container, oom=False)
 
     def run_out_of_memory(self, *, container: str = "") -> None:
         """Let its containers, or one of them, be killed for want of memory."""
-        self._end(137, container, oom=True)
+        self._end(None, container, oom=True)
 
-    def _end(self, code: int, container: str, *, oom: bool) -> None:
-        simulation = self._cluster.simulation
-        crash = simulation.crash(self.namespace, self.name, code, container=container, oom=oom)
-        if not self._cluster.run(crash):
+    def _end(self, code: int | None, container: str, *, oom: bool) -> None:
+        if not self._cluster.hands.end_containers(self.namespace, self.name, container, code, oom=oom):
             raise ValueError(f"no container of pod {self.name} runs")
 
     def slow_start(self, seconds: float) -> None:
         """Let its programs take so long to come up, from their next start on."""
-        simulation = self._cluster.simulation
-        self._cluster.act(lambda: simulation.slow_start(self.namespace, self.name, seconds))
+        self._cluster.hands.slow_start(self.namespace, self.name, seconds)
 
     def prints(self, *lines: str) -> None:
         """Let its programs print these lines when they start next."""
-        simulation = self._cluster.simulation
-        self._cluster.act(lambda: simulation.behaviours.print_lines(self.namespace, self.name, lines))
+        self._cluster.hands.print_lines(self.namespace, self.name, lines)
+
+    def on_exec(
+        self, command: Sequence[str], output: Said = "", code: int = 0, *, errors: str = "", container: str = ""
+    ) -> None:
+        """Say what commands that begin with these words print and end with; the most words that fit win.
+
+        output  text, bytes, or a function of the whole command and its standard input that returns one of them
+        errors  what comes on standard error
+        """
+        if isinstance(command, str) or not command:
+            raise ValueError("a command is a list of words, such as ['psql', '-c']")
+        answer = Answer(tuple(command), output, code, errors, container)
+        self._cluster.hands.answer_command(self.namespace, self.name, answer)
+
+    def exec(self, command: Sequence[str], *, stdin: str | bytes = b"", container: str = "") -> ExecResult:
+        """Run a command in its first container, or another one. Raises ValueError when that does not run."""
+        if isinstance(command, str) or not command:
+            raise ValueError("a command is a list of words, such as ['cat', '/data/file']")
+        return self._cluster.hands.exec(
+            self.namespace, self.name, container or next(iter(self.images)), tuple(command), text_bytes(stdin)
+        )
 
     def logs(self, container: str = "") -> str:
         """Return what its containers (or one of them) have printed since their last start."""
-        return "".join(_log(spec) for spec in self._newest(container))
-
-    def _newest(self, container: str) -> Sequence[ContainerSpec]:
-        """Return the last instance of each container."""
-        machine = self._cluster.simulation.machines.get(self.node)
-        newest: dict[str, ContainerSpec] = {}
-        for spec in machine.runtime.specs() if machine is not None else ():
-            if spec.labels["pod-uid"] == self.uid and container in ("", spec.labels["container"]):
-                newest[spec.labels["container"]] = spec
-        return list(newest.values())
+        return self._cluster.hands.logs(self.namespace, self.name, container)
 
     def delete(self, *, grace: int | None = None) -> None:
         """Ask for its deletion."""
         self._cluster.delete(f"pod/{self.namespace}/{self.name}", grace=grace)
 
 
-def _log(spec: ContainerSpec) -> str:
-    if not spec.log_path.exists():
-        return ""
-    return "".join(line.split(" ", 3)[3] for line in spec.log_path.read_text().splitlines(keepends=True))
-
-
 class Pods:
     """The pods of a cluster: `pods["db-0"]`, `pods["namespace/db-0"]`; iterating gives those that exist."""
 
-    def __init__(self, cluster: "SimulatedCluster") -> None:
+    def __init__(self, cluster: "Cluster") -> None:
         self._cluster = cluster
 
     def __getitem__(self, name: str) -> Pod:
@@ -181,65 +186,64 @@ class Pods:
         return Pod(self._cluster, namespace or "default", plain)
 
     def __iter__(self) -> Iterator[Pod]:
-        for tree in self._cluster.simulation.objects(PODS):
+        for tree in self._cluster.objects(PODS):
             yield Pod(self._cluster, tree["metadata"]["namespace"], tree["metadata"]["name"])
 
     def __contains__(self, name: str) -> bool:
         return self[name].exists
 
     def __len__(self) -> int:
-        return len(self._cluster.simulation.objects(PODS))
+        return len(self._cluster.objects(PODS))
 
 
 class Node:
     """A node by its name."""
 
-    def __init__(self, cluster: "SimulatedCluster", machine: Machine) -> None:
-        self._cluster, self._machine = cluster, machine
-        self.name = machine.name
+    def __init__(self, cluster: "Cluster", name: str) -> None:
+        self._cluster, self.name = cluster, name
 
     def __repr__(self) -> str:
         return f"<node {self.name}>"
 
     @property
     def ready(self) -> bool:
-        tree = self._cluster.simulation.find(NODES, None, self.name)
+        tree = self._cluster.find_object(NODES, None, self.name)
         conditions = ((tree or {}).get("status") or {}).get("conditions") or ()
         return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
     def lose(self) -> None:
         """Take its power: the agent and all containers end at once."""
-        self._cluster.run(self._cluster.simulation.lose_node(self.name))
+        self._cluster.hands.lose_node(self.name)
 
     def kill_agent(self) -> None:
         """End its agent; pods go on running."""
-        self._cluster.run(self._cluster.simulation.kill_agent(self.name))
+        self._cluster.hands.kill_agent(self.name)
 
     def start(self) -> None:
         """Start its agent again, after `lose` or `kill_agent`."""
-        self._cluster.act(lambda: self._cluster.simulation.return_node(self.name))
+        self._cluster.hands.start_node(self.name)
 
     def cut(self) -> None:
         """Part it from the API server; pods go on running."""
-        self._cluster.act(lambda: self._cluster.simulation.cut(self.name))
+        self._cluster.hands.cut_node(self.name)
 
     def join(self) -> None:
         """Connect it again."""
-        self._cluster.act(lambda: self._cluster.simulation.join(self.name))
+        self._cluster.hands.join_node(self.name)
 
 
 class Nodes:
     """The nodes of a cluster, by name."""
 
-    def __init__(self, cluster: "SimulatedCluster") -> None:
+    def __init__(self, cluster: "Cluster") -> None:
         self._cluster = cluster
 
     def __getitem__(self, name: str) -> Node:
-        machines = self._cluster.simulation.machines
-        if name not in machines:
-            raise KeyError(f"{name}; there are {', '.join(machines)}")
-        return Node(self._cluster, machines[name])
+        names = self._cluster.hands.nodes()
+        if name not in names:
+            raise KeyError(f"{name}; there are {', '.join(names)}")
+        return Node(self._cluster, name)
 
     def __iter__(self) -> Iterator[Node]:
-        for machine in self._cluster.simulation.machines.values():
-            yield Node(self._cluster, machine)
+        for name in self._cluster.hands.nodes():
+            yield Node(self._cluster, name)

@@ -5,15 +5,27 @@ milliseconds, and a program in which all wait for each other fails with `Deadloc
 
 Work handed to threads is real: while an executor call is in flight the clock stands, and its end is waited for. The
 same holds, up to `IO_GRACE_SECONDS` of real time, for descriptors of others (sockets, pipes) when no timer is left.
+
+A loop that serves others besides may be given a pace: it says how time passes while nothing is ready (`pace.Pace`).
 """
 
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
-from typing import Any, Final, TypeVar, TypeVarTuple
+from typing import Any, Final, TypeAlias, TypeVar, TypeVarTuple
 
-__all__ = ["EPOCH", "IO_GRACE_SECONDS", "Deadlock", "VirtualClock", "VirtualLoop", "run", "run_virtual"]
+__all__ = [
+    "EPOCH",
+    "IO_GRACE_SECONDS",
+    "Deadlock",
+    "Ready",
+    "Select",
+    "VirtualClock",
+    "VirtualLoop",
+    "run",
+    "run_virtual",
+]
 
 EPOCH: Final = 1_767_225_600.0
 """2026-01-01T00:00:00Z, where virtual clocks start unless told otherwise."""
@@ -23,6 +35,9 @@ IO_GRACE_SECONDS: Final = 5.0
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+Ready: TypeAlias = list[tuple[selectors.SelectorKey, int]]
+Select: TypeAlias = Callable[[float | None], Ready]
+"""Waits up to so many real seconds (None: for ever) and returns the descriptors that are ready."""
 
 
 class Deadlock(RuntimeError):
@@ -40,6 +55,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._virtual_now = 0.0
         self._in_flight = 0
         self._own_descriptors: int | None = None
+        self.pace: Callable[[float | None, Select], Ready] | None = None
+        """Called in place of a jump when nothing is ready, with the seconds to the next timer (None: there is none)."""
         super().__init__(_JumpingSelector(self._idle))
         self._own_descriptors = len(self._jumping.get_map())
 
@@ -79,36 +96,39 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         assert isinstance(selector, _JumpingSelector)
         return selector
 
-    def _idle(self, timeout: float | None) -> float | None:
-        """Return real seconds to block now that nothing is ready (None: until something is); may move the clock."""
+    def move(self, seconds: float) -> None:
+        """Let so much virtual time have passed."""
+        self._virtual_now = round(self._virtual_now + seconds, 9)
+
+    def _idle(self, timeout: float | None, select: Select) -> Ready:
+        """Nothing is ready: wait for what is real, or move the clock to the next timer."""
         if self._in_flight:
-            return None
+            return select(None)
+        if self.pace is not None:
+            return self.pace(timeout, select)
         if timeout is not None:
-            self._virtual_now = round(self._virtual_now + timeout, 9)
-            return 0.0
+            self.move(timeout)
+            return []
         if self._own_descriptors is not None and len(self._jumping.get_map()) > self._own_descriptors:
-            return IO_GRACE_SECONDS
+            ready = select(IO_GRACE_SECONDS)
+            if not ready:
+                raise Deadlock(f"descriptors stayed silent for {IO_GRACE_SECONDS:g} s and no timer is left")
+            return ready
         raise Deadlock(_describe(asyncio.all_tasks(self)))
 
 
 class _JumpingSelector(selectors.DefaultSelector):
     """A selector that asks what to do before it would block."""
 
-    def __init__(self, idle: Callable[[float | None], float | None]) -> None:
+    def __init__(self, idle: Callable[[float | None, Select], Ready]) -> None:
         super().__init__()
         self._ask = idle
 
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+    def select(self, timeout: float | None = None) -> Ready:
         ready = super().select(0)
         if ready or (timeout is not None and timeout <= 0):
             return ready
-        block = self._ask(timeout)
-        if block == 0.0:
-            return []
-        ready = super().select(block)
-        if not ready and block is not None:
-            raise Deadlock(f"descriptors stayed silent for {block:g} s and no timer is left")
-        return ready
+        return self._ask(timeout, super().select)
 
 
 def _describe(tasks: set[asyncio.Task[Any]]) -> str:

@@ -9,6 +9,7 @@ from typing import Final
 
 from homeport.client.contract import Client
 from homeport.clock import Clock
+from homeport.node.agent import Agent
 from homeport.node.context import Capacity
 from homeport.node.main import NodeParts, serve_node
 from homeport.node.network.contract import Attachment
@@ -50,9 +51,12 @@ class Machine:
         self._client, self._clock, self._behaviours, self._rng = client, clock, behaviours, rng
         self._started = started
         self.images = SimulatedImages()
+        self.reach = SimulatedReach()
         self.network = SimulatedNetwork(f"10.244.{(number - 1) * 64}.1")
-        self.runtime = SimulatedRuntime(clock, self._script)
+        self.runtime = SimulatedRuntime(clock, self._script, behaviours.command)
         self._serving: asyncio.Task[None] | None = None
+        self.agent: Agent | None = None
+        """The agent that serves, None before its first start."""
 
     @property
     def serving(self) -> bool:
@@ -62,12 +66,16 @@ class Machine:
         self._started(self.name, spec)
         return self._behaviours.script(spec)
 
+    def _met(self, agent: Agent) -> None:
+        self.agent = agent
+
     def start(self) -> None:
         """Start the agent; it adopts what runs. One that serves already goes on."""
         if self._serving is None:
             parts = NodeParts(
-                self.settings, self._client, self._clock, self.runtime, self.images, self.network, SimulatedReach(),
+                self.settings, self._client, self._clock, self.runtime, self.images, self.network, self.reach,
                 PlainMounts(), self._rng, CAPACITY, self._behaviours.probe, listens=False,
+                on_agent=self._met,
             )  # fmt: skip
             self._serving = asyncio.create_task(serve_node(parts), name=self.name)
 

@@ -16,8 +16,8 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar
@@ -40,12 +40,13 @@ from homeport.scheduler.controller import Scheduler
 from homeport.server.app import Server
 from homeport.server.settings import Settings
 from homeport.store.contract import Event
-from homeport.testing.behaviour import Behaviour, Behaviours, Program
+from homeport.testing.behaviour import Behaviours, Program
 from homeport.testing.faults import Faults, FaultyTransport
 from homeport.testing.loop import VirtualClock, VirtualLoop
-from homeport.testing.machine import Machine, SavedMachine
+from homeport.testing.machine import Machine
 from homeport.testing.names import Names
-from homeport.testing.recorded_store import RecordedStore, SavedStore, digest
+from homeport.testing.recorded_store import RecordedStore, digest
+from homeport.testing.snapshot import Snapshot, read_tree, relocated, write_tree
 from homeport.testing.story import Moment, Story, is_heartbeat
 
 __all__ = ["ADMIN", "CONTROL", "Broken", "Simulation", "Snapshot", "run_simulated", "scratch_directory"]
@@ -67,28 +68,13 @@ class Broken(Exception):
     """Something of the cluster ended that never should, or asks for what cannot be."""
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A simulated cluster at one moment. Components begin anew from it, as after a restart; pods run on."""
-
-    store: SavedStore
-    machines: tuple[SavedMachine, ...]
-    behaviours: Mapping[tuple[str, str], Behaviour]
-    programs: Mapping[str, Program]
-    random_state: Any
-    now: float
-    elapsed: float
-    moments: tuple[Moment, ...]
-    files: Mapping[str, bytes | None]
-
-
 class Simulation:
     """Starts with `async with`, on a virtual loop; everything ends with the block.
 
     seed       where all randomness comes from
-    nodes      how many nodes there are: `node-1`, `node-2`, …
+    nodes      how many nodes there are: `node-1`, `node-2`, …; a snapshot knows better
     directory  where the nodes keep their files; a temporary one when not given
-    snapshot   what to begin from; it must come from a simulation with the same directory
+    snapshot   what to begin from, of whatever simulation
     on_change  called with every change of the store, in order
     on_start   called with the node's name and the container whenever a container starts
     """
@@ -104,12 +90,19 @@ class Simulation:
         on_start: Started = lambda node, spec: None,
     ) -> None:
         self.rng = random.Random(seed)
+        self._temporary = directory is None
+        self.directory = directory or scratch_directory()
         if snapshot is not None:
+            snapshot = relocated(snapshot, self.directory)
+            nodes = len(snapshot.machines)
             self.rng.setstate(snapshot.random_state)
+        self._snapshot = snapshot
         self._elapsed = snapshot.elapsed if snapshot is not None else 0.0
         self.clock = VirtualClock(snapshot.now) if snapshot is not None else VirtualClock()
         self.story = Story(snapshot.moments if snapshot is not None else ())
         self.faults = Faults(self.rng)
+        if snapshot is not None:
+            self.faults.resume(snapshot.faults)
         self.behaviours = Behaviours(
             self.clock, self._probed, by_pod=dict(snapshot.behaviours) if snapshot is not None else {},
             programs=dict(snapshot.programs) if snapshot is not None else {},
@@ -118,11 +111,8 @@ class Simulation:
         """Set with every change that is no heartbeat; whoever waits clears it."""
         self.last_change = 0.0
         self._on_change, self._on_start = on_change, on_start
-        self._snapshot = snapshot
-        self._temporary = directory is None
-        self.directory = directory or scratch_directory()
         self.store = RecordedStore(self._told, snapshot.store if snapshot is not None else None)
-        self.server = Server(self.store, self.clock, self.rng, Settings())
+        self.server = Server(self.store, self.clock, self.rng, Settings(node_socket=str(self.node_socket)))
         self._transport = InProcessTransport(self.server.handle, ADMIN)
         self.machines = {
             machine.name: machine
@@ -138,6 +128,11 @@ class Simulation:
         self._watching: list[asyncio.Task[None]] = []
 
     # The cluster itself
+
+    @property
+    def node_socket(self) -> Path:
+        """Where the server looks for logs, commands and streams of pods; nobody listens there unless told to."""
+        return self.directory.with_name(f"{self.directory.name}.sock")
 
     @property
     def now(self) -> float:
@@ -237,10 +232,12 @@ class Simulation:
             tuple(machine.save() for machine in self.machines.values()),
             dict(self.behaviours.by_pod),
             dict(self.behaviours.programs),
+            self.faults.save(),
             self.rng.getstate(),
             self.clock.now(),
             self.now,
             tuple(self.story.moments),
+            str(self.directory),
             read_tree(self.directory),
         )
 
@@ -374,33 +371,6 @@ def scratch_directory() -> Path:
     """Return a new directory for nodes to keep their files in: in memory where the system offers that."""
     memory = Path("/dev/shm")
     return Path(tempfile.mkdtemp(prefix="homeport-", dir=memory if os.access(memory, os.W_OK | os.X_OK) else None))
-
-
-def read_tree(root: Path) -> dict[str, bytes | None]:
-    """Return what is below a directory: path → content, None for a directory. Links are left out."""
-    return {
-        str(path.relative_to(root)): None if path.is_dir() else path.read_bytes()
-        for path in sorted(root.rglob("*"))
-        if not path.is_symlink() and (path.is_dir() or path.is_file())
-    }
-
-
-def write_tree(root: Path, files: Mapping[str, bytes | None]) -> None:
-    """Make what is below a directory equal to what `read_tree` returned."""
-    present = read_tree(root)
-    for name, content in reversed(present.items()):
-        if name in files and (files[name] is None) == (content is None):
-            continue
-        path = root / name
-        if content is None:
-            shutil.rmtree(path)  # links and pipes inside are left out of `present`
-        else:
-            path.unlink(missing_ok=True)
-    for name, content in files.items():
-        if content is None:
-            (root / name).mkdir(parents=True, exist_ok=True)
-        elif present.get(name) != content:
-            (root / name).write_bytes(content)
 
 
 def run_simulated(main: Callable[[], Coroutine[Any, Any, T]]) -> T:

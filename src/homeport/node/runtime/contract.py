@@ -37,6 +37,9 @@ class RuntimeFailure(Exception):
         super().__init__(message)
         self.reason, self.message = reason, message
 
+    def __reduce__(self) -> tuple[type["RuntimeFailure"], tuple[str, str]]:
+        return type(self), (self.reason, self.message)
+
 
 class ImageError(Exception):
     """No usable image. `reason` is `ErrImagePull`, `ErrImageNeverPull`, `InvalidImageName` or `ImageInspectError`."""
@@ -44,6 +47,9 @@ class ImageError(Exception):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason, self.message = reason, message
+
+    def __reduce__(self) -> tuple[type["ImageError"], tuple[str, str]]:
+        return type(self), (self.reason, self.message)
 
 
 @dataclass(frozen=True, slots=True)

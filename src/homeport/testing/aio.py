@@ -1,0 +1,105 @@
+"""The calls of a cluster for tests that are `async`: the same names and arguments, awaited.
+
+    await homeport.aio.apply("statefulset.yaml")
+    await homeport.aio.wait("sts/db", ready=3)
+
+The test's own loop, whichever it is, goes on meanwhile; the cluster's has a thread of its own. Calls that are awaited
+together run together, in one virtual time. A call that is cancelled ends.
+"""
+
+import asyncio
+import importlib
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from homeport.testing.cluster import SimulatedCluster, call_started
+from homeport.testing.pace import LoopThread
+
+if TYPE_CHECKING:
+    from homeport.testing.facade import Cluster
+
+__all__ = ["AsyncCluster"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Call:
+    """A call that may be given up: its task on the cluster's loop is cancelled, now or as soon as it starts."""
+
+    def __init__(self) -> None:
+        self._running: list[tuple[LoopThread, asyncio.Task[Any]]] = []
+        self._given_up = False
+
+    def started(self, thread: LoopThread, task: "asyncio.Task[Any]") -> None:
+        self._running.append((thread, task))
+        if self._given_up:
+            task.cancel()
+
+    def give_up(self) -> None:
+        self._given_up = True
+        for thread, task in self._running:
+            thread.post(task.cancel)
+
+
+class AsyncCluster:
+    """Awaitable calls on a cluster, for asyncio and trio."""
+
+    def __init__(self, cluster: "Cluster") -> None:
+        self._cluster = cluster
+        self.advance = self._lifted(cluster.advance)
+        self.settle = self._lifted(cluster.settle)
+        self.wait = self._lifted(cluster.wait)
+        self.apply = self._lifted(cluster.apply)
+        self.find = self._lifted(cluster.find)
+        self.get = self._lifted(cluster.get)
+        self.list = self._lifted(cluster.list)
+        self.patch = self._lifted(cluster.patch)
+        self.scale = self._lifted(cluster.scale)
+        self.delete = self._lifted(cluster.delete)
+        self.resolve = self._lifted(cluster.resolve)
+        self.endpoints = self._lifted(cluster.endpoints)
+        self.events = self._lifted(cluster.events)
+        self.logs = self._lifted(cluster.logs)
+        self.exec = self._lifted(cluster.exec)
+        self.kubectl = self._lifted(cluster.kubectl)
+        self.restart_controllers = self._lifted(cluster.restart_controllers)
+        if isinstance(cluster, SimulatedCluster):
+            self.snapshot = self._lifted(cluster.snapshot)
+            self.restore = self._lifted(cluster.restore)
+            self.fork = self._lifted(cluster.fork)
+
+    async def do(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Make any other call: `await homeport.aio.do(homeport.pods["db-0"].crash)`."""
+        return await self._lifted(action)(*args, **kwargs)
+
+    def _lifted(self, method: Callable[P, T]) -> Callable[P, Awaitable[T]]:
+        async def lifted(*args: P.args, **kwargs: P.kwargs) -> T:
+            if isinstance(self._cluster, SimulatedCluster):
+                self._cluster.apart()
+            return await _in_a_thread(lambda: method(*args, **kwargs))
+
+        return lifted
+
+
+async def _in_a_thread(action: Callable[[], T]) -> T:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        trio: Any = importlib.import_module("trio")
+        done: T = await trio.to_thread.run_sync(action)
+        return done
+    call = _Call()
+    token = call_started.set(call.started)
+    try:
+        working = asyncio.ensure_future(asyncio.to_thread(action))
+    finally:
+        call_started.reset(token)
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        call.give_up()
+        await asyncio.wait([working])
+        if not working.cancelled():
+            working.exception()
+        raise

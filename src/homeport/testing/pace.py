@@ -1,0 +1,172 @@
+"""Virtual time and real clients in one world: a virtual loop in a thread of its own.
+
+Time stands still between the test's calls, while the loop goes on answering whoever asks. A call lets time jump from
+timer to timer until it is done, and returns once everything that is due at that moment has happened. Before each jump,
+clients that were just told something get a moment of real time (`patience`) to react: so a watching operator keeps up
+with hours that pass at once. With a `speed`, time flows by itself.
+"""
+
+import asyncio
+import concurrent.futures
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+from homeport.testing.loop import Ready, Select, VirtualLoop
+
+__all__ = ["PATIENCE_SECONDS", "LoopThread", "Pace"]
+
+PATIENCE_SECONDS: Final = 0.05
+"""Real seconds a client outside has to react to what it was told before time goes on."""
+
+T = TypeVar("T")
+
+
+class Pace:
+    """How time passes on a loop whenever nothing is ready; called on the loop's thread only.
+
+    patience  real seconds clients outside have to react before time goes on
+    speed     virtual seconds per real one by which time flows by itself; None: it stands unless a call lets it jump
+    """
+
+    def __init__(self, loop: VirtualLoop, patience: float = PATIENCE_SECONDS) -> None:
+        self._loop, self.patience = loop, patience
+        self.speed: float | None = None
+        self._calls = 0
+        self._told = False
+        self._done: list[Callable[[], None]] = []
+
+    def told(self) -> None:
+        """A client outside was told something it may want to react to."""
+        self._told = True
+
+    def begin(self) -> None:
+        """A call lets time go on, until `end`."""
+        self._calls += 1
+
+    def end(self, done: Callable[[], None]) -> None:
+        """The call is over; `done` is called once nothing more is due now."""
+        self._calls -= 1
+        self._done.append(done)
+
+    def __call__(self, timeout: float | None, select: Select) -> Ready:
+        done, self._done = self._done, []
+        for tell in done:
+            tell()
+        if self.speed is not None and not self._calls:
+            return self._flow(self.speed, timeout, select)
+        if not self._calls or timeout is None:
+            return select(None)
+        if self._told:
+            self._told = False
+            if ready := select(self.patience):
+                self._told = True  # it reacts: what it does next may take as long again
+                return ready
+        self._loop.move(timeout)
+        return []
+
+    def _flow(self, speed: float, timeout: float | None, select: Select) -> Ready:
+        began = time.monotonic()
+        ready = select(None if timeout is None else timeout / speed)
+        passed = (time.monotonic() - began) * speed
+        self._loop.move(passed if timeout is None or (ready and passed < timeout) else timeout)
+        return ready
+
+
+class LoopThread:
+    """Runs a virtual loop until `stop`. Everybody else talks to the loop through `call`."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop, self.pace = loop, Pace(loop)
+        loop.pace = self.pace
+        self._failure: BaseException | None = None
+        self._open: set[concurrent.futures.Future[Any]] = set()
+        self._thread = threading.Thread(target=self._main, name="homeport", daemon=True)
+        self._thread.start()
+
+    def _main(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        except BaseException as error:  # told to whoever calls now or later
+            self._failure = error
+            for outcome in tuple(self._open):
+                if not outcome.done():
+                    outcome.set_exception(error)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the calling thread is this one."""
+        return threading.current_thread() is self._thread
+
+    def call(
+        self, coroutine: Coroutine[Any, Any, T], *, on_start: Callable[[asyncio.Task[T]], None] | None = None
+    ) -> T:
+        """Run a coroutine on the loop, time passing as far as it waits, and return its result.
+
+        on_start  told the task, on the loop's thread; whoever cancels it ends the call
+
+        Interrupted, the coroutine is cancelled and seen out first.
+        """
+        if self.is_here:
+            coroutine.close()
+            raise RuntimeError("this is called by the cluster's own loop, which cannot wait for itself")
+        outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
+        running: list[asyncio.Task[T]] = []
+
+        def begin() -> None:
+            self.pace.begin()
+            task = self._loop.create_task(coroutine)
+            running.append(task)
+            task.add_done_callback(lambda task: self.pace.end(lambda: _pass_on(task, outcome)))
+            if on_start is not None:
+                on_start(task)
+
+        self._open.add(outcome)
+        try:
+            if self._failure is not None:
+                coroutine.close()
+                raise self._failure
+            self._loop.call_soon_threadsafe(begin)
+            try:
+                return outcome.result()
+            except (KeyboardInterrupt, SystemExit):
+                self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in running])
+                concurrent.futures.wait([outcome])
+                raise
+        finally:
+            self._open.discard(outcome)
+
+    def post(self, action: Callable[[], object]) -> None:
+        """Do something on the loop soon."""
+        self._loop.call_soon_threadsafe(action)
+
+    @contextmanager
+    def flowing(self, speed: float) -> Iterator[None]:
+        """Let time flow by itself within the block, `speed` virtual seconds in a real one."""
+        if speed <= 0:
+            raise ValueError(f"time cannot flow by {speed:g} seconds a second")
+        before = self.pace.speed
+        self.post(lambda: setattr(self.pace, "speed", speed))
+        try:
+            yield
+        finally:
+            self.post(lambda: setattr(self.pace, "speed", before))
+
+    def stop(self) -> None:
+        """End the thread; the loop is the caller's again, with time as it was before."""
+        if self._failure is None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.pace = None
+
+
+def _pass_on(task: asyncio.Task[T], outcome: "concurrent.futures.Future[T]") -> None:
+    if task.cancelled():
+        outcome.set_exception(asyncio.CancelledError())
+    elif (error := task.exception()) is not None:
+        outcome.set_exception(error)
+    else:
+        outcome.set_result(task.result())

@@ -1,0 +1,162 @@
+"""Any client reaches the virtual cluster over HTTPS, while time stands still, jumps or flows."""
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import pytest
+
+from homeport.testing.clients import ClientMissing, KubectlFailed
+from homeport.testing.cluster import SimulatedCluster
+
+needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+
+
+@needs_kubectl
+def test_kubectl_as_a_subprocess(db: SimulatedCluster) -> None:
+    done = subprocess.run(
+        ["kubectl", f"--kubeconfig={db.kubeconfig}", "get", "pods", "-o", "name"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["pod/db-0", "pod/db-1", "pod/db-2"]
+    db.kubectl("scale", "sts/db", "--replicas=4")
+    db.wait("sts/db", ready=4)
+    assert "db-3" in db.kubectl("get", "pods")
+    with pytest.raises(KubectlFailed, match="not found"):
+        db.kubectl("get", "pod", "nobody")
+
+
+@needs_kubectl
+def test_kubectl_waits_while_time_flows(db: SimulatedCluster) -> None:
+    db.patch("sts/db", image="db:2")
+    before = db.now
+    with db.running(speed=600):
+        assert "complete" in db.kubectl("rollout", "status", "sts/db", "--timeout=60s")
+    stopped = db.now
+    assert stopped > before
+    assert db.now == stopped
+    assert {pod.image for pod in db.pods} == {"db:2"}
+
+
+@needs_kubectl
+def test_kubectl_reads_logs_and_runs_commands(db: SimulatedCluster) -> None:
+    db.pods["db-0"].prints("listening")
+    db.pods["db-0"].on_exec(["psql", "-c"], lambda command, stdin: f"{command[-1]}: 1 row\n")
+    db.pods["db-0"].on_exec(["false"], code=3)
+    db.pods["db-0"].crash()
+    db.advance(minutes=1)
+    assert db.kubectl("logs", "db-0") == "listening\n"
+    assert db.kubectl("exec", "db-0", "--", "psql", "-c", "select") == "select: 1 row\n"
+    with pytest.raises(KubectlFailed, match="exit code 3"):
+        db.kubectl("exec", "db-0", "--", "false")
+    with pytest.raises(KubectlFailed, match="programs of db-0 are simulated"):
+        db.kubectl("exec", "db-0", "--", "ls")
+
+
+def test_time_stands_still_between_calls(db: SimulatedCluster) -> None:
+    assert db.kubeconfig.exists()
+    before = db.now
+    for _ in range(3):
+        assert db.clients.httpx.get("/api/v1/namespaces/default/pods").status_code == 200
+    assert db.now == before
+
+
+def test_the_official_client(db: SimulatedCluster) -> None:
+    from kubernetes import client
+
+    api = client.CoreV1Api(db.clients.kubernetes)
+    assert [pod.metadata.name for pod in api.list_namespaced_pod("default").items] == ["db-0", "db-1", "db-2"]
+    apps = client.AppsV1Api(db.clients.kubernetes)
+    apps.patch_namespaced_stateful_set_scale("db", "default", {"spec": {"replicas": 1}})
+    db.wait("sts/db", ready=1)
+    assert len(api.list_namespaced_pod("default").items) == 1
+
+
+def test_lightkube(db: SimulatedCluster) -> None:
+    from lightkube.resources.apps_v1 import StatefulSet
+
+    found = db.clients.lightkube.get(StatefulSet, "db", namespace="default")
+    assert found.status.readyReplicas == 3
+
+
+def test_kr8s(db: SimulatedCluster) -> None:
+    pytest.importorskip("kr8s")
+    assert [pod.name for pod in db.clients.kr8s.get("pods", namespace="default")] == ["db-0", "db-1", "db-2"]
+
+
+def test_a_client_that_is_not_installed_is_named(db: SimulatedCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightkube", None)
+    with pytest.raises(ClientMissing, match=r"clients\.lightkube needs the package 'lightkube': pip install lightkube"):
+        _ = db.clients.lightkube
+
+
+def test_what_happens_at_once_has_happened_when_a_call_returns(cluster: SimulatedCluster) -> None:
+    http = cluster.clients.httpx
+    service = {
+        "metadata": {"name": "web"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]},
+        "kind": "Service",
+    }
+    cluster.apply({"apiVersion": "v1", **service})
+    assert http.get("/api/v1/namespaces/default/endpoints/web").status_code == 200
+
+
+class Operator(threading.Thread):
+    """A client with a mind of its own: labels every pod it sees created, through a watch."""
+
+    def __init__(self, cluster: SimulatedCluster) -> None:
+        super().__init__(daemon=True)
+        self.http = cluster.clients.httpx
+        self.path = "/api/v1/namespaces/default/pods"
+        self.seen: list[str] = []
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        with self.http.stream("GET", self.path, params={"watch": "true"}, timeout=None) as response:
+            for line in response.iter_lines():
+                event: dict[str, Any] = json.loads(line)
+                name = event["object"]["metadata"]["name"]
+                if event["type"] == "ADDED":
+                    self.seen.append(name)
+                    body = json.dumps({"metadata": {"labels": {"seen": "yes"}}})
+                    headers = {"content-type": "application/merge-patch+json"}
+                    self.http.patch(f"{self.path}/{name}", content=body, headers=headers).raise_for_status()
+
+
+def test_an_operator_keeps_up_with_hours_that_pass_at_once(db: SimulatedCluster) -> None:
+    db.patience = 0.5
+    operator = Operator(db)
+    operator.start()
+    db.advance(seconds=1)
+    db.pods["db-1"].delete()
+    began = db.now
+    db.advance(hours=1)
+    created = [line for line in db.story().splitlines() if "pod/db-1 created" in line]
+    assert operator.seen == ["db-0", "db-1", "db-2", "db-1"]
+    assert all(pod.object["metadata"]["labels"]["seen"] == "yes" for pod in db.pods)
+    assert db.now == began + 3600
+    assert len(created) == 2
+
+
+def test_the_address_stays_when_the_world_is_restored(db: SimulatedCluster) -> None:
+    http, saved = db.clients.httpx, db.snapshot()
+    db.delete("sts/db")
+    db.settle()
+    assert http.get("/api/v1/namespaces/default/pods").json()["items"] == []
+    db.restore(saved)
+    assert len(http.get("/api/v1/namespaces/default/pods").json()["items"]) == 3
+
+
+def test_what_is_not_used_costs_nothing(cluster: SimulatedCluster) -> None:
+    cluster.advance(seconds=1)
+    assert not any(thread.name == "homeport" for thread in threading.enumerate())
+    place = cluster.kubeconfig.parent
+    assert any(thread.name == "homeport" for thread in threading.enumerate())
+    cluster.close()
+    assert not place.exists()
+    assert not any(thread.name == "homeport" for thread in threading.enumerate())
