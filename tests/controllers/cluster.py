@@ -112,7 +112,7 @@ async def cluster(tmp_path: Any, *, scheduler: bool = True) -> AsyncIterator[Clu
     clock, rng = VirtualClock(), random.Random(7)
     store = MemoryStore()
     async with Server(store, clock, rng) as server:
-        transport = InProcessTransport(server.handle, ADMIN)
+        transport = InProcessTransport(server.handle, ADMIN, shared=True)
 
         def client_for(component: str) -> Client:
             return RestClient(transport, f"{component}/test")

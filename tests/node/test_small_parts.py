@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from homeport.node.admission import admit
+from homeport.node.admission import Occupancy, admit
 from homeport.node.environment import ConfigError
 from homeport.node.grpc_health import header_block, parse_reply, request_bytes
 from homeport.node.last_words import read_last_words
@@ -156,7 +156,7 @@ def test_admission(container: dict[str, Any], spec: dict[str, Any], reason: str 
     import dataclasses
 
     other = dataclasses.replace(pod({"ports": [{"containerPort": 80, "hostPort": 80}]}), uid="other")
-    refusal = admit(pod(container, **spec), [other], NODE, {"disk": "hdd"})
+    refusal = admit(pod(container, **spec), Occupancy([other]), NODE, {"disk": "hdd"})
     assert (refusal.reason if refusal else None) == reason
 
 
@@ -164,7 +164,7 @@ def test_a_full_node_refuses() -> None:
     import dataclasses
 
     others = [dataclasses.replace(pod({}), uid=str(n)) for n in range(3)]
-    refusal = admit(pod({}), others, NODE, None)
+    refusal = admit(pod({}), Occupancy(others), NODE, None)
     assert refusal is not None
     assert refusal.message == "Node didn't have enough resource: pods, requested: 1, used: 3, capacity: 3"
 

@@ -42,7 +42,7 @@ class World:
             self.rng,
             Settings(disabled_admission=frozenset({"ServiceAccount"}), node_socket=node_socket),
         )
-        self.client = RestClient(InProcessTransport(self.server.handle, ADMIN), "test")
+        self.client = RestClient(InProcessTransport(self.server.handle, ADMIN, shared=True), "test")
         self.runtime = SimulatedRuntime(self.clock)
         self.images = SimulatedImages()
         self.network = SimulatedNetwork()

@@ -30,6 +30,8 @@ class Request:
     headers  lower-case names; repeated headers joined with `, `
     user     set by a transport that has already authenticated the caller (in-process, unix socket,
              client certificate); None leaves it to the `authorization` header
+    shared   the caller lives in this process and changes no object it is handed: where the answer can be given
+             decoded (`Response.document`, `documents`), its bytes may be left out
     """
 
     method: str
@@ -38,6 +40,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     user: User | None = None
+    shared: bool = False
 
 
 @dataclass(slots=True)
@@ -47,9 +50,8 @@ class Response:
     A stream yields whole frames (for a watch: one JSON document and its newline, or several) and is closed with
     `aclose()` when the client goes.
 
-    A handler that holds the answer decoded may offer it next to the bytes, so that a client in the same process reads
-    shared trees instead of parsing: `document` is the decoded `body`, `documents` the decoded `stream` in batches.
-    Of `stream` and `documents` exactly one is consumed and closed; both are optional and never required of a handler.
+    To a request that shares memory a handler may answer decoded: `document` stands for the `body`, `documents`, in
+    batches, for the `stream`. Such trees are the server's own. Both are optional and never required of a handler.
     """
 
     status: int

@@ -1,20 +1,24 @@
 """The transport without a wire: a request is handed to the server's handler as it is."""
 
-from dataclasses import replace
-
 from homeport.api.exchange import Handler, Request, Response, User
 
 __all__ = ["InProcessTransport"]
 
 
 class InProcessTransport:
-    """Calls `handler` as `user`, who counts as authenticated. Decoded answers are shared with the server."""
+    """Calls `handler` as `user`, who counts as authenticated.
 
-    def __init__(self, handler: Handler, user: User) -> None:
-        self._handler, self._user = handler, user
+    shared  decoded answers are the server's own trees, which nobody may change: for components, not for people
+    """
+
+    def __init__(self, handler: Handler, user: User, *, shared: bool = False) -> None:
+        self._handler, self._user, self._shared = handler, user, shared
 
     async def send(self, request: Request) -> Response:
-        return await self._handler(replace(request, user=self._user))
+        method, path, query = request.method, request.path, request.query
+        return await self._handler(
+            Request(method, path, query, request.headers, request.body, self._user, self._shared)
+        )
 
     async def close(self) -> None:
         """Nothing is held."""

@@ -25,6 +25,7 @@ from homeport.engine.ports import PortTaken
 from homeport.engine.serving import ServedApi, serve_api
 from homeport.engine.settings import ClusterSettings, SettingsError
 from homeport.errors import ApiError
+from homeport.garbage import collect_rarely
 from homeport.node.runtime.state import living_sandboxes
 from homeport.store.contract import StoreError
 
@@ -161,6 +162,7 @@ def main() -> None:
 
     import uvloop
 
+    collect_rarely()
     try:
         uvloop.run(_main(DataDirectory(arguments.data), say))
     except (

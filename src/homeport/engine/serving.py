@@ -47,7 +47,7 @@ class ServedApi:
     def client(self, component: str) -> RestClient:
         """Return a client inside this process, acting as the component of that name."""
         user = User(f"system:{component}", groups=MASTERS)
-        return RestClient(InProcessTransport(self.server.handle, user), component)
+        return RestClient(InProcessTransport(self.server.handle, user, shared=True), component)
 
 
 @asynccontextmanager

@@ -1,15 +1,20 @@
 """What a node refuses though it was bound to it. Source: `node` sections 1.2, 10 (sysctls), 15.1."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from typing import Final, TypeAlias
 
 from homeport.api.scalars import quantity_value
 from homeport.node.lifecycle import Waiting
 from homeport.node.pod import Kind, Pod
 from homeport.node.status import TERMINAL
 
-__all__ = ["SAFE_SYSCTLS", "admit", "pod_requests"]
+__all__ = ["SAFE_SYSCTLS", "Occupancy", "admit", "pod_requests"]
+
+HostPort: TypeAlias = tuple[str, str, int]
+"""Address, protocol and number."""
 
 SAFE_SYSCTLS: Final = frozenset(
     (
@@ -53,12 +58,66 @@ def _request(tree: Mapping[str, object], name: str) -> Decimal:
     return quantity_value(str(value)) if value is not None else Decimal(0)
 
 
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """What one pod holds of the node."""
+
+    tree: Mapping[str, object]
+    requests: Mapping[str, Decimal]
+    ports: frozenset[HostPort]
+
+
+class Occupancy:
+    """What the pods admitted here hold; those that have ended hold nothing any more. Sums are kept, not made."""
+
+    def __init__(self, pods: Iterable[Pod] = ()) -> None:
+        self._shares: dict[str, _Share] = {}
+        self._ports: Counter[HostPort] = Counter()
+        self.requests: dict[str, Decimal] = dict.fromkeys(COUNTED, Decimal(0))
+        for pod in pods:
+            self.put(pod)
+
+    def __len__(self) -> int:
+        return len(self._shares)
+
+    @property
+    def ports(self) -> Iterable[HostPort]:
+        """The ports of the node that are taken."""
+        return self._ports.keys()
+
+    def put(self, pod: Pod) -> None:
+        """Count a pod, or its newer form."""
+        known = self._shares.get(pod.uid)
+        if pod.status.get("phase") in TERMINAL:
+            self.drop(pod.uid)
+        elif known is None or known.tree != pod.spec:
+            self.drop(pod.uid)
+            share = self._shares[pod.uid] = _Share(pod.spec, pod_requests(pod), frozenset(_host_ports(pod)))
+            self._move(share, 1)
+            self._ports.update(share.ports)
+
+    def drop(self, uid: str) -> None:
+        """Count a pod no more."""
+        share = self._shares.pop(uid, None)
+        if share is not None:
+            self._move(share, -1)
+            for port in share.ports:
+                self._ports[port] -= 1
+                if not self._ports[port]:
+                    del self._ports[port]
+
+    def _move(self, share: _Share, sign: int) -> None:
+        for name, amount in share.requests.items():
+            if amount:
+                self.requests[name] += sign * amount
+
+
 def admit(
-    pod: Pod, others: Iterable[Pod], allocatable: Mapping[str, str], node_labels: Mapping[str, str] | None
+    pod: Pod, taken: Occupancy, allocatable: Mapping[str, str], node_labels: Mapping[str, str] | None
 ) -> Waiting | None:
     """Return why the node refuses the pod, with its reason and the bare detail; None when it is welcome.
 
-    others       the pods already admitted here; those that have ended hold nothing any more
+    taken        what other pods hold
     node_labels  None while the node's own object is not known
     """
     if (operating := (pod.spec.get("os") or {}).get("name")) not in (None, "linux"):
@@ -72,21 +131,20 @@ def admit(
         return Waiting(
             "NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
         )
-    active = [other for other in others if other.uid != pod.uid and other.status.get("phase") not in TERMINAL]
-    return _resources(pod, active, allocatable) or _ports(pod, active)
+    return _resources(pod, taken, allocatable) or _ports(pod, taken)
 
 
-def _resources(pod: Pod, active: list[Pod], allocatable: Mapping[str, str]) -> Waiting | None:
+def _resources(pod: Pod, taken: Occupancy, allocatable: Mapping[str, str]) -> Waiting | None:
     limit = int(quantity_value(allocatable.get("pods", "110")))
-    if len(active) >= limit:
-        detail = f"Node didn't have enough resource: pods, requested: 1, used: {len(active)}, capacity: {limit}"
+    if len(taken) >= limit:
+        detail = f"Node didn't have enough resource: pods, requested: 1, used: {len(taken)}, capacity: {limit}"
         return Waiting("OutOfpods", detail)
     wanted = pod_requests(pod)
     for name in COUNTED:
         if not wanted[name] or name not in allocatable:
             continue
         scale = 1000 if name == "cpu" else 1
-        used = sum((pod_requests(other)[name] for other in active), Decimal(0))
+        used = taken.requests[name]
         capacity = quantity_value(allocatable[name])
         if used + wanted[name] > capacity:
             return Waiting(
@@ -97,7 +155,7 @@ def _resources(pod: Pod, active: list[Pod], allocatable: Mapping[str, str]) -> W
     return None
 
 
-def _host_ports(pod: Pod) -> set[tuple[str, str, int]]:
+def _host_ports(pod: Pod) -> set[HostPort]:
     return {
         (port.get("hostIP") or "0.0.0.0", port.get("protocol") or "TCP", int(port["hostPort"]))
         for container in (*pod.init, *pod.containers)
@@ -106,10 +164,9 @@ def _host_ports(pod: Pod) -> set[tuple[str, str, int]]:
     }
 
 
-def _ports(pod: Pod, active: list[Pod]) -> Waiting | None:
-    taken = {port for other in active for port in _host_ports(other)}
+def _ports(pod: Pod, taken: Occupancy) -> Waiting | None:
     for address, protocol, number in _host_ports(pod):
-        for other_address, other_protocol, other_number in taken:
+        for other_address, other_protocol, other_number in taken.ports:
             overlap = "0.0.0.0" in (address, other_address) or address == other_address
             if overlap and (protocol, number) == (other_protocol, other_number):
                 detail = "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"

@@ -12,7 +12,7 @@ from typing import Final
 
 from homeport.client.contract import Object
 from homeport.client.informer import Informer
-from homeport.node.admission import admit
+from homeport.node.admission import Occupancy, admit
 from homeport.node.checkpoint import Adopted, adopt, load_checkpoint
 from homeport.node.context import NodeContext
 from homeport.node.lifecycle import Waiting
@@ -42,6 +42,7 @@ class Agent:
         self.context = context
         self._pods, self._services, self._nodes = pods, services, nodes
         self.workers: dict[str, PodWorker] = {}
+        self._taken = Occupancy()
         self._leaving: dict[tuple[str, str], asyncio.Event] = {}
         self._group: asyncio.TaskGroup | None = None
         self.settled = asyncio.Event()
@@ -179,6 +180,7 @@ class Agent:
             self._begin(new, Adopted())
         else:
             worker.update(new)
+            self._taken.put(worker.pod)
 
     def _deleted(self, tree: Object) -> None:
         worker = self.workers.get(tree["metadata"]["uid"])
@@ -189,16 +191,16 @@ class Agent:
         assert self._group is not None
         pod = parse_pod(tree)
         worker = self.workers[pod.uid] = PodWorker(self.context, tree, adopted, self._refusal(pod, adopted))
+        self._taken.put(worker.pod)
         self._group.create_task(self._serve(worker), name=f"pod-{pod.namespace}-{pod.name}")
 
     def _refusal(self, pod: Pod, adopted: Adopted) -> Waiting | None:
         """Ask admission about a pod that is new here; one that has run already was admitted."""
         if adopted.live or pod.status.get("startTime") or pod.deleting or pod.status.get("phase") in TERMINAL:
             return None
-        others = [worker.pod for worker in self.workers.values()]
         node = self._nodes.get(None, self.context.settings.name)
         labels = node["metadata"].get("labels") or {} if node is not None else None
-        refusal = admit(pod, others, self.context.capacity.allocatable, labels)
+        refusal = admit(pod, self._taken, self.context.capacity.allocatable, labels)
         if refusal is None:
             return None
         self.context.recorder.warning(pod.tree, refusal.reason, refusal.message)
@@ -219,6 +221,7 @@ class Agent:
             if self._leaving.get(key) is done:
                 del self._leaving[key]
             self.workers.pop(worker.pod.uid, None)
+            self._taken.drop(worker.pod.uid)
 
     @staticmethod
     async def _served(worker: PodWorker) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from homeport.node.context import NodeContext
 from homeport.node.events import PodEvents
@@ -45,6 +45,7 @@ class Preparation:
         self.ready = False
         self.shown_ready = sandbox is not None  # what an earlier agent made is not reported lost while we look
         self._moved = asyncio.Event()
+        self._seen = _visible(pod())
         self._attempt: asyncio.Task[PodSandbox] | None = None
         uid = pod().uid
         self.volumes = PodVolumes(
@@ -121,14 +122,18 @@ class Preparation:
 
     async def _keep_fresh(self) -> None:
         while True:
-            facts = self._context.facts(self.addresses)
-            due = await self.volumes.refresh(self._pod(), facts)
+            due = self.volumes.refresh_at
             left = REFRESH_SECONDS if due is None else min(REFRESH_SECONDS, due - self._context.clock.now())
             await self._moved_or(max(1.0, left))
+            await self.volumes.refresh(self._pod(), self._context.facts(self.addresses))
 
     async def pod_changed(self) -> None:
         """The pod has a newer form: labels and annotations show in volumes, and it may refer to other objects."""
         pod = self._pod()
+        facts = _visible(pod)
+        if facts == self._seen:
+            return
+        self._seen = facts
         await self._context.objects.hold(pod.uid, references(pod), self.object_changed)
         self._moved.set()
 
@@ -139,3 +144,9 @@ class Preparation:
         except TimeoutError:
             pass
         self._moved.clear()
+
+
+def _visible(pod: Pod) -> tuple[Any, ...]:
+    """Return what of a pod its volumes may show or be made from: everything but its status."""
+    metadata = pod.tree["metadata"]
+    return metadata.get("labels"), metadata.get("annotations"), pod.spec

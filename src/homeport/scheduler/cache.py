@@ -6,37 +6,41 @@ A pod is *assumed* on its node from the decision until the informer shows it the
 from collections.abc import Mapping
 
 from homeport.scheduler.model import Node, NodeState, Pod, Snapshot
+from homeport.scheduler.tally import Tally
 
 __all__ = ["ClusterCache"]
 
 
 class ClusterCache:
-    """Nodes with their pods, kept up to date change by change; `snapshot` costs one small copy."""
+    """Nodes with their pods, kept up to date change by change; `snapshot` is a view, for one decision."""
 
     def __init__(self) -> None:
         self._states: dict[str, NodeState] = {}
         self._homeless: dict[str, dict[str, Pod]] = {}  # pods on nodes not seen yet
         self._placed: dict[str, str] = {}  # node by pod uid
         self._assumed: set[str] = set()
+        self._tally = Tally()
         self.namespaces: dict[str, Mapping[str, str]] = {}
 
     def snapshot(self) -> Snapshot:
-        return Snapshot(dict(self._states), dict(self.namespaces))
+        return Snapshot(self._states, self.namespaces, self._tally)
 
     def put_node(self, node: Node) -> None:
         known = self._states.get(node.name)
         if known is not None:
-            self._states[node.name] = NodeState(node, known.pods, known.requested, known.scored)
+            known.node = node
             return
-        state = NodeState(node)
+        state = self._states[node.name] = NodeState(node)
         for pod in self._homeless.pop(node.name, {}).values():
-            state = state.with_pod(pod)
-        self._states[node.name] = state
+            state.put(pod)
+            self._tally.put(pod, node.name)
 
     def drop_node(self, name: str) -> None:
         state = self._states.pop(name, None)
         if state is not None and state.pods:
-            self._homeless[name] = dict(state.pods)
+            self._homeless[name] = state.pods
+            for pod in state.pods.values():
+                self._tally.drop(pod)
 
     def put_pod(self, pod: Pod) -> None:
         """Take note of a pod that is bound, as the server tells."""
@@ -54,8 +58,10 @@ class ClusterCache:
         node = self._placed.pop(uid, None)
         if node is None:
             return False
-        if node in self._states:
-            self._states[node] = self._states[node].without_pod(uid)
+        state = self._states.get(node)
+        if state is not None:
+            self._tally.drop(state.pods[uid])
+            state.drop(uid)
         else:
             self._homeless.get(node, {}).pop(uid, None)
         return True
@@ -67,7 +73,12 @@ class ClusterCache:
             if assumed:
                 self._assumed.add(pod.uid)
         self._placed[pod.uid] = node
-        if node in self._states:
-            self._states[node] = self._states[node].with_pod(pod)
+        state = self._states.get(node)
+        if state is not None:
+            before = state.pods.get(pod.uid)
+            if before is not None:
+                self._tally.drop(before)
+            state.put(pod)
+            self._tally.put(pod, node)
         else:
             self._homeless.setdefault(node, {})[pod.uid] = pod

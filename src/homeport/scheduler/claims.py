@@ -3,7 +3,7 @@
 Source: workloads 17.2 and node 16.2 of the specification.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ __all__ = [
     "ClaimView",
     "StorageClass",
     "Volume",
+    "VolumeIndex",
     "decode_claim",
     "decode_storage_class",
     "decode_volume",
@@ -30,6 +31,7 @@ REASON_NO_VOLUME = "node(s) didn't find available persistent volumes to bind"
 REASON_VOLUME_GONE = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
 NO_PROVISIONER = "kubernetes.io/no-provisioner"
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
+EXCLUSIVE = "ReadWriteOncePod"
 BIND_COMPLETED = "pv.kubernetes.io/bind-completed"
 
 
@@ -84,6 +86,47 @@ class ClaimView:
     @property
     def unbound(self) -> list[Claim]:
         return [claim for _, claim in self.claims if claim is not None and not claim.bound]
+
+
+class VolumeIndex:
+    """All volumes, kept so that those which may concern a claim are found without looking at the others."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Volume] = {}
+        self._open: dict[str, Volume] = {}  # nobody's, and to be had
+        self._reserved: dict[tuple[str, str], dict[str, Volume]] = {}  # by the claim's namespace and name
+
+    def put(self, volume: Volume) -> None:
+        """Add a volume, or its newer form."""
+        self.drop(volume.name)
+        self._known[volume.name] = volume
+        if volume.claim is not None:
+            self._reserved.setdefault(volume.claim[:2], {})[volume.name] = volume
+        elif volume.available:
+            self._open[volume.name] = volume
+
+    def drop(self, name: str) -> None:
+        """Forget a volume."""
+        volume = self._known.pop(name, None)
+        if volume is None:
+            return
+        self._open.pop(name, None)
+        if volume.claim is not None:
+            found = self._reserved[volume.claim[:2]]
+            del found[name]
+            if not found:
+                del self._reserved[volume.claim[:2]]
+
+    def for_claims(self, claims: Iterable[Claim]) -> Mapping[str, Volume]:
+        """Return the volumes that serve one of the claims, or may."""
+        found: dict[str, Volume] = {}
+        for claim in claims:
+            if not claim.bound:
+                found |= self._open
+            elif claim.volume_name in self._known:
+                found[claim.volume_name] = self._known[claim.volume_name]
+            found |= self._reserved.get((claim.namespace, claim.name), {})
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +261,4 @@ def decode_storage_class(raw: Mapping[str, Any]) -> StorageClass:
 
 def exclusive_conflict(view: ClaimView, in_use: Sequence[str]) -> bool:
     """Whether a claim only one pod may use at a time is in use; `in_use` are the claims of other pods."""
-    return any(
-        claim is not None and "ReadWriteOncePod" in claim.access_modes and name in in_use for name, claim in view.claims
-    )
+    return any(claim is not None and EXCLUSIVE in claim.access_modes and name in in_use for name, claim in view.claims)

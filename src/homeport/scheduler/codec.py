@@ -17,7 +17,7 @@ from homeport.scheduler.model import (
     WeightedTerm,
 )
 
-__all__ = ["decode_node", "decode_pod"]
+__all__ = ["decode_node", "decode_pod", "same_facts"]
 
 SCORING_DEFAULTS: Final = {"cpu": 100, "memory": 200 << 20}
 
@@ -74,6 +74,19 @@ def decode_pod(raw: Mapping[str, Any]) -> Pod:
         wanted_node=spec.get("nodeName") or "",
         nominated_node=status.get("nominatedNodeName") or "",
     )
+
+
+def same_facts(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two forms of a pod say the same to a scheduler, found out without decoding either."""
+    for field in ("namespace", "name", "uid", "labels", "creationTimestamp"):
+        if one["metadata"].get(field) != other["metadata"].get(field):
+            return False
+    if ("deletionTimestamp" in one["metadata"]) != ("deletionTimestamp" in other["metadata"]):
+        return False
+    before, after = one.get("status") or {}, other.get("status") or {}
+    if any(before.get(field) != after.get(field) for field in ("startTime", "nominatedNodeName")):
+        return False
+    return bool(one.get("spec") == other.get("spec"))
 
 
 def _host_ports(spec: Mapping[str, Any]) -> Iterable[HostPort]:

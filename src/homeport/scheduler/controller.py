@@ -24,11 +24,12 @@ from homeport.scheduler.claims import (
     SELECTED_NODE,
     Binding,
     ClaimView,
+    VolumeIndex,
     decode_claim,
     decode_storage_class,
     decode_volume,
 )
-from homeport.scheduler.codec import decode_node, decode_pod
+from homeport.scheduler.codec import decode_node, decode_pod, same_facts
 from homeport.scheduler.decide import Placement, Unschedulable, decide
 from homeport.scheduler.model import Pod
 from homeport.scheduler.preemption import Eviction
@@ -75,6 +76,10 @@ class Scheduler:
         self._pods.add_handler(add=self._pod_seen, update=self._pod_changed, delete=self._pod_gone)
         self._nodes.add_handler(add=self._node_seen, update=self._node_changed, delete=self._node_gone)
         self._namespaces.on_change(self._namespace_seen)
+        self._volume_index = VolumeIndex()
+        self._volumes.add_handler(
+            add=self._volume_seen, update=lambda _, new: self._volume_seen(new), delete=self._volume_gone
+        )
         for informer in (self._claims, self._volumes, self._classes):
             informer.on_change(self._storage_changed)
 
@@ -266,9 +271,10 @@ class Scheduler:
         if not pod.claims:
             return ClaimView((), {}, {})
         raw_claims = [(name, self._claims.get(pod.namespace, name)) for name in pod.claims]
+        claims = tuple((name, decode_claim(raw) if raw is not None else None) for name, raw in raw_claims)
         return ClaimView(
-            tuple((name, decode_claim(raw) if raw is not None else None) for name, raw in raw_claims),
-            {volume.name: volume for volume in map(decode_volume, self._volumes.list())},
+            claims,
+            self._volume_index.for_claims(claim for _, claim in claims if claim is not None),
             {storage_class.name: storage_class for storage_class in map(decode_storage_class, self._classes.list())},
         )
 
@@ -295,8 +301,8 @@ class Scheduler:
                 self._queue.wake_all()
 
     def _pod_changed(self, old: Object, new: Object) -> None:
-        """Look again when something that matters changed; the scheduler's own status writes do not."""
-        if not self._is_ours(new) or not self._is_ours(old) or decode_pod(old) != decode_pod(new):
+        """Look again when something that matters changed; most writes of a status do not."""
+        if not same_facts(old, new) or pod_rules.is_terminal(new):
             self._pod_seen(new)
 
     def _give_up(self, key: Key) -> None:
@@ -326,6 +332,12 @@ class Scheduler:
 
     def _namespace_seen(self, raw: Mapping[str, Any]) -> None:
         self._cache.namespaces[raw["metadata"]["name"]] = raw["metadata"].get("labels") or {}
+
+    def _volume_seen(self, raw: Object) -> None:
+        self._volume_index.put(decode_volume(raw))
+
+    def _volume_gone(self, raw: Object) -> None:
+        self._volume_index.drop(raw["metadata"]["name"])
 
     def _storage_changed(self, _: Object) -> None:
         self._claim_changed.set()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from homeport.api.node_selectors import matches_node_selector
-from homeport.scheduler.claims import ClaimView, exclusive_conflict, volume_plan
+from homeport.scheduler.claims import EXCLUSIVE, ClaimView, exclusive_conflict, volume_plan
 from homeport.scheduler.model import NodeState, Pod, Snapshot, Taint
 from homeport.scheduler.topology import (
     AffinityView,
@@ -52,7 +52,7 @@ class View:
 
 def view_of(pod: Pod, snapshot: Snapshot, claims: ClaimView) -> View:
     in_use: Sequence[str] = ()
-    if pod.claims:
+    if any(claim is not None and EXCLUSIVE in claim.access_modes for _, claim in claims.claims):
         in_use = [
             name
             for _, other in snapshot.pods()

@@ -4,13 +4,14 @@ Amounts are whole numbers: cpu in thousandths, everything else in units. Source:
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from homeport.api.selectors import LabelSelector
 
 __all__ = [
     "AffinityTerm",
+    "Counts",
     "HostPort",
     "Node",
     "NodeState",
@@ -155,51 +156,100 @@ class Pod:
         return any(toleration.tolerates(taint) for toleration in self.tolerations)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NodeState:
-    """A node and the pods on it, with their sum kept beside them."""
+    """A node and the pods on it by uid, with their sums kept beside them.
+
+    picky  those of the pods that have affinity terms, which speak of whoever comes next
+    """
 
     node: Node
-    pods: Mapping[str, Pod] = field(default_factory=dict)
-    requested: Mapping[str, int] = field(default_factory=dict)
-    scored: Mapping[str, int] = field(default_factory=dict)
+    pods: dict[str, Pod] = field(default_factory=dict)
+    requested: dict[str, int] = field(default_factory=dict)
+    scored: dict[str, int] = field(default_factory=dict)
+    picky: dict[str, Pod] = field(default_factory=dict)
+
+    def put(self, pod: Pod) -> None:
+        """Add a pod, or its newer form."""
+        self.drop(pod.uid)
+        self.pods[pod.uid] = pod
+        if pod.affinity or pod.anti_affinity or pod.preferred or pod.avoided:
+            self.picky[pod.uid] = pod
+        _add(self.requested, pod.requests, 1)
+        _add(self.scored, pod.scored_requests, 1)
+
+    def drop(self, uid: str) -> None:
+        """Take a pod away; one that is not here changes nothing."""
+        pod = self.pods.pop(uid, None)
+        if pod is not None:
+            self.picky.pop(uid, None)
+            _add(self.requested, pod.requests, -1)
+            _add(self.scored, pod.scored_requests, -1)
 
     def with_pod(self, pod: Pod) -> "NodeState":
-        base = self.without_pod(pod.uid)
-        return replace(
-            base,
-            pods={**base.pods, pod.uid: pod},
-            requested=_add(base.requested, pod.requests, 1),
-            scored=_add(base.scored, pod.scored_requests, 1),
-        )
+        """Return the node as it would be with one more pod."""
+        other = self._copy()
+        other.put(pod)
+        return other
 
     def without_pod(self, uid: str) -> "NodeState":
-        pod = self.pods.get(uid)
-        if pod is None:
-            return self
-        return replace(
-            self,
-            pods={key: other for key, other in self.pods.items() if key != uid},
-            requested=_add(self.requested, pod.requests, -1),
-            scored=_add(self.scored, pod.scored_requests, -1),
-        )
+        """Return the node as it would be with one pod less."""
+        other = self._copy()
+        other.drop(uid)
+        return other
+
+    def _copy(self) -> "NodeState":
+        return NodeState(self.node, dict(self.pods), dict(self.requested), dict(self.scored), dict(self.picky))
 
 
-def _add(total: Mapping[str, int], amounts: Mapping[str, int], sign: int) -> dict[str, int]:
-    return {**total, **{name: total.get(name, 0) + sign * amount for name, amount in amounts.items()}}
+def _add(total: dict[str, int], amounts: Mapping[str, int], sign: int) -> None:
+    for name, amount in amounts.items():
+        total[name] = total.get(name, 0) + sign * amount
+
+
+class Counts(Protocol):
+    """Counts of pods that somebody keeps up to date."""
+
+    def matching(self, namespace: str, selector: LabelSelector) -> Mapping[str, int]:
+        """Return how many pods of a namespace a selector matches, by node; terminating ones do not count."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The cluster at the moment of a decision. `namespaces` holds the labels of each."""
+    """The cluster at the moment of a decision: a view, to be used before anything changes.
+
+    namespaces  the labels of each
+    counts      where counts of pods are known; without, they are counted when asked for
+    """
 
     nodes: Mapping[str, NodeState]
     namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    counts: Counts | None = None
 
     def pods(self) -> Iterable[tuple[NodeState, Pod]]:
         for state in self.nodes.values():
             for pod in state.pods.values():
                 yield state, pod
 
+    def picky_pods(self) -> Iterable[tuple[NodeState, Pod]]:
+        """Yield the pods that have affinity terms, each with its node."""
+        for state in self.nodes.values():
+            for pod in state.picky.values():
+                yield state, pod
+
+    def matching(self, namespace: str, selector: LabelSelector) -> Mapping[str, int]:
+        """Return how many pods of a namespace a selector matches, by node; terminating ones do not count."""
+        if self.counts is not None:
+            return self.counts.matching(namespace, selector)
+        return {
+            name: sum(
+                not pod.terminating and pod.namespace == namespace and selector.matches(pod.labels)
+                for pod in state.pods.values()
+            )
+            for name, state in self.nodes.items()
+        }
+
     def with_state(self, state: NodeState) -> "Snapshot":
-        return replace(self, nodes={**self.nodes, state.node.name: state})
+        """Return the cluster as it would be with one node in another state."""
+        return Snapshot({**self.nodes, state.node.name: state}, self.namespaces)

@@ -56,7 +56,7 @@ def affinity_view(pod: Pod, snapshot: Snapshot) -> AffinityView:
     )
     forbidden = frozenset(
         (term.topology_key, state.node.labels[term.topology_key])
-        for state, other in snapshot.pods()
+        for state, other in snapshot.picky_pods()
         for term in other.anti_affinity
         if term.topology_key in state.node.labels and term_matches(term, other, pod, snapshot.namespaces)
     )
@@ -94,15 +94,15 @@ def spread_views(pod: Pod, snapshot: Snapshot, *, required: bool) -> tuple[Sprea
     views = []
     for constraint in constraints:
         domains: dict[str, int] = {}
-        for state in snapshot.nodes.values():
+        matching = snapshot.matching(pod.namespace, constraint.selector)
+        for name, state in snapshot.nodes.items():
             node = state.node
             if constraint.topology_key not in node.labels or any(key not in node.labels for key in keys):
                 continue
             if not _counts(pod, constraint, node):
                 continue
             domain = node.labels[constraint.topology_key]
-            matching = sum(_spread_match(pod, constraint, other) for other in state.pods.values())
-            domains[domain] = domains.get(domain, 0) + matching
+            domains[domain] = domains.get(domain, 0) + matching.get(name, 0)
         least = min(domains.values(), default=0) if len(domains) >= constraint.min_domains else 0
         itself = int(constraint.selector.matches(pod.labels))
         views.append(SpreadView(constraint, domains, least, itself))
@@ -121,10 +121,6 @@ def _admits(pod: Pod, node: Node) -> bool:
     return all(node.labels.get(k) == v for k, v in pod.node_selector.items()) and matches_node_selector(
         pod.node_affinity, node.labels, node.name
     )
-
-
-def _spread_match(pod: Pod, constraint: SpreadConstraint, other: Pod) -> bool:
-    return not other.terminating and other.namespace == pod.namespace and constraint.selector.matches(other.labels)
 
 
 def spread_reason(views: Iterable[SpreadView], node: Node) -> str:
@@ -163,11 +159,13 @@ def preference(pod: Pod, snapshot: Snapshot) -> dict[tuple[str, str], int]:
         if value is not None:
             weights[key, value] = weights.get((key, value), 0) + weight
 
-    for state, other in snapshot.pods():
-        for sign, own in ((1, pod.preferred), (-1, pod.avoided)):
-            for entry in own:
-                if term_matches(entry.term, pod, other, snapshot.namespaces):
-                    add(state, entry.term.topology_key, sign * entry.weight)
+    if pod.preferred or pod.avoided:
+        for state, other in snapshot.pods():
+            for sign, own in ((1, pod.preferred), (-1, pod.avoided)):
+                for entry in own:
+                    if term_matches(entry.term, pod, other, snapshot.namespaces):
+                        add(state, entry.term.topology_key, sign * entry.weight)
+    for state, other in snapshot.picky_pods():
         for sign, theirs in ((1, other.preferred), (-1, other.avoided)):
             for entry in theirs:
                 if term_matches(entry.term, other, pod, snapshot.namespaces):

@@ -19,11 +19,15 @@ def body(content: bytes, representation: Representation, status: int = 200) -> R
 
 def shown(codec: Codec, stored: Stored, representation: Representation, now: float, status: int = 200) -> Response:
     """Answer with a stored object."""
+    if representation.shared:
+        return Response(status, [_JSON], document=codec.tree(stored))
     return body(stored_bytes(codec, stored, representation, now), representation, status)
 
 
 def tree(obj: Tree, gvk: Gvk, representation: Representation, now: float, status: int = 200) -> Response:
     """Answer with an object that is not in the store."""
+    if representation.shared:
+        return Response(status, [_JSON], document=obj)
     return body(object_bytes(obj, gvk, representation, now), representation, status)
 
 

@@ -211,7 +211,9 @@ class Server:
                 if target.subresource in LONG_RUNNING:  # the answer is not this server's to shape
                     representation = negotiation.plain(request.headers, query)
                 else:
-                    representation = negotiation.choose(request.headers, query, collection=collection, watch=watch)
+                    representation = negotiation.choose(
+                        request.headers, query, collection=collection, watch=watch, shared=request.shared
+                    )
                 call = Call(request, target, query, user, codec, representation, self._requirement(user, target))
                 if text := rules.deprecation(codec.resource.gvk):
                     call.warnings.append(text)

@@ -28,13 +28,13 @@ class TooOld(Exception):
 
 
 class Change:
-    """One committed change of one key. `frames` keeps what was encoded for it, for all watchers to share."""
+    """One committed change of one key. `frames` keeps the events made of it, for all watchers to share."""
 
     __slots__ = ("_gone", "at", "frames", "key", "new", "old", "revision")
 
     def __init__(self, key: str, revision: int, old: Stored | None, new: Stored | None, at: float) -> None:
         self.key, self.revision, self.old, self.new, self.at = key, revision, old, new, at
-        self.frames: dict[Hashable, bytes] = {}
+        self.frames: dict[Hashable, Any] = {}
         self._gone: Stored | None = None
 
     @property

@@ -28,13 +28,17 @@ class Form(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Representation:
-    """An answer's shape. `version` is meta.k8s.io's, for tables and partial objects."""
+    """An answer's shape. `version` is meta.k8s.io's, for tables and partial objects.
+
+    shared  nothing is encoded: the client reads the server's own trees
+    """
 
     form: Form = Form.PLAIN
     yaml: bool = False
     pretty: bool = False
     version: str = "v1"
     include_object: str = ""
+    shared: bool = False
 
     @property
     def content_type(self) -> str:
@@ -105,16 +109,23 @@ def _with_parameters(parameters: Mapping[str, str], yaml: bool) -> Representatio
 
 
 _PLAIN: Final = Representation()
+_SHARED: Final = Representation(shared=True)
 _PLAIN_PRETTY: Final = Representation(pretty=True)
 
 
 def choose(
-    headers: Mapping[str, str], query: Mapping[str, str], *, collection: bool, watch: bool = False
+    headers: Mapping[str, str],
+    query: Mapping[str, str],
+    *,
+    collection: bool,
+    watch: bool = False,
+    shared: bool = False,
 ) -> Representation:
     """Return the representation for a request. Raises NotAcceptable.
 
     collection  whether the answer is a list or a stream of a collection
     watch       whether it is a stream: its objects are items, so the `...List` form is refused
+    shared      whether the client takes plain objects as they are in memory
     """
     accept = headers.get("accept", "")
     found = _PLAIN if accept in ("", "application/json") else _negotiate(accept, collection)
@@ -125,7 +136,7 @@ def choose(
         pretty = headers.get("user-agent", "").startswith(_PRETTY_AGENTS)
     include = query.get("includeObject", "") if found.form is Form.TABLE else ""
     if pretty == found.pretty and not include:
-        return found
+        return _SHARED if shared and found is _PLAIN else found
     if found is _PLAIN:
         return _PLAIN_PRETTY
     return Representation(found.form, found.yaml, pretty, found.version, include)

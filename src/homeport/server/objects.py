@@ -49,7 +49,10 @@ class Stored:
 
     def at(self, revision: int) -> "Stored":
         """Return the same state under another revision, as a DELETED event shows it."""
-        return Stored(self.key, self.value, revision)
+        other = Stored(self.key, self.value, revision)
+        if self._tree is not None:
+            other._tree = stamped(self._tree, revision)
+        return other
 
 
 class Codec:

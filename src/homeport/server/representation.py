@@ -1,7 +1,7 @@
 """Objects, lists and watch events in the form a client asked for: plain, Table or metadata alone; JSON or YAML."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -14,7 +14,21 @@ from homeport.server.cache import Change
 from homeport.server.negotiation import Form, Representation
 from homeport.server.objects import Codec, Stored, Tree, encode_json
 
-__all__ = ["bookmark", "error_frame", "list_bytes", "object_bytes", "stored_bytes", "tree_bytes", "watch_frame"]
+__all__ = [
+    "Frame",
+    "bookmark",
+    "error_frame",
+    "list_bytes",
+    "list_tree",
+    "object_bytes",
+    "shared_frame",
+    "stored_bytes",
+    "tree_bytes",
+    "watch_frame",
+]
+
+Frame: TypeAlias = bytes | Tree
+"""One event of a watch: a JSON document and its newline, or for a client in this process the tree itself."""
 
 _INCLUDES = ("", "Metadata", "Object", "None")
 
@@ -144,6 +158,13 @@ def list_bytes(
     return finish(document, representation) + _newline(representation)
 
 
+def list_tree(codec: Codec, items: Sequence[Stored], metadata: Tree) -> Tree:
+    """Return a list for a client in this process: its items are whole objects, the server's own."""
+    resource = codec.resource
+    trees = [codec.tree(stored) for stored in items]
+    return {"kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": metadata, "items": trees}
+
+
 def list_frame(codec: Codec, metadata: Tree, joined: bytes) -> bytes:
     """Return a list document around items that are already joined."""
     resource = codec.resource
@@ -157,8 +178,10 @@ def list_frame(codec: Codec, metadata: Tree, joined: bytes) -> bytes:
 
 def watch_frame(
     kind: str, codec: Codec, stored: Stored, representation: Representation, now: float, *, first: bool = False
-) -> bytes:
-    """Encode one event and its newline. `first` Table events carry the column definitions (10.12)."""
+) -> Frame:
+    """Return one event. `first` Table events carry the column definitions (10.12)."""
+    if representation.shared:
+        return {"type": kind, "object": codec.tree(stored)}
     match representation.form:
         case Form.PLAIN:
             body = codec.json(stored)
@@ -170,9 +193,9 @@ def watch_frame(
     return b'{"type":"%b","object":%b}\n' % (kind.encode(), body)
 
 
-def shared_frame(kind: str, codec: Codec, change: Change, representation: Representation, now: float) -> bytes:
-    """Encode a change once for all watchers that show it alike."""
-    slot = (kind, codec.resource.group, representation)
+def shared_frame(kind: str, codec: Codec, change: Change, representation: Representation, now: float) -> Frame:
+    """Return a change's event, made once for all watchers that show it alike."""
+    slot = (kind, codec.resource.group, None if representation.shared else representation)
     frame = change.frames.get(slot)
     if frame is None:
         stored = change.gone if kind == "DELETED" else change.new
@@ -183,13 +206,15 @@ def shared_frame(kind: str, codec: Codec, change: Change, representation: Repres
 
 def bookmark(
     codec: Codec, revision: int, representation: Representation, now: float, *, initial: bool, first: bool = False
-) -> bytes:
-    """Encode a BOOKMARK: an object with nothing but a version, and the mark that ends the initial events (10.4)."""
+) -> Frame:
+    """Return a BOOKMARK: an object with nothing but a version, and the mark that ends the initial events (10.4)."""
     metadata: Tree = {"resourceVersion": str(revision)}
     if initial:
         metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
     resource = codec.resource
     tree = _empty(resource.gvk, metadata)
+    if representation.shared:
+        return {"type": "BOOKMARK", "object": tree}
     match representation.form:
         case Form.PLAIN:
             document = tree
@@ -211,5 +236,8 @@ def _empty(gvk: Gvk, metadata: Tree) -> Tree:
 _EMPTY: Final[dict[Gvk, Tree]] = {}
 
 
-def error_frame(status: Tree) -> bytes:
+def error_frame(status: Tree, representation: Representation) -> Frame:
+    """Return the event that ends a watch with a Status."""
+    if representation.shared:
+        return {"type": "ERROR", "object": status}
     return b'{"type":"ERROR","object":%b}\n' % encode_json(status)

@@ -11,7 +11,7 @@ from homeport.server.delete import Deleter
 from homeport.server.lists import FUTURE_SECONDS
 from homeport.server.objects import Stored, Tree
 from homeport.server.options import DeleteOptions, WriteOptions, delete_options, list_options, write_options
-from homeport.server.representation import list_bytes
+from homeport.server.representation import list_bytes, list_tree
 from homeport.server.services import Call, Services
 from homeport.server.writes import Outcome, Writer
 
@@ -43,6 +43,9 @@ class Verbs:
 
     async def list(self, call: Call) -> Response:
         options = list_options(call.query, watch=False)
+        if call.representation.shared:
+            page = await self._services.lister.find(call.codec, call.target.namespace, options)
+            return Response(200, document=list_tree(call.codec, page.items, page.metadata()))
         content = await self._services.lister.answer(
             call.codec, call.target.namespace, options, call.representation, self._services.clock.now()
         )
@@ -53,7 +56,10 @@ class Verbs:
         stream = await self._services.watches.open(
             call.codec, call.target.namespace, call.target.name, options, call.representation
         )
-        return Response(200, [("content-type", call.representation.content_type)], stream=stream)
+        headers = [("content-type", call.representation.content_type)]
+        if call.representation.shared:
+            return Response(200, headers, documents=stream)
+        return Response(200, headers, stream=stream)
 
     async def create(self, call: Call) -> Response:
         options = write_options(call.query, call.repeated, "CreateOptions")

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from homeport.errors import ApiError, Expired
 from homeport.server import failures
@@ -14,7 +14,7 @@ from homeport.server.lists import FUTURE_SECONDS, selection_for
 from homeport.server.negotiation import Form, Representation
 from homeport.server.objects import Codec, Stored
 from homeport.server.options import ListOptions
-from homeport.server.representation import bookmark, error_frame, shared_frame, watch_frame
+from homeport.server.representation import Frame, bookmark, error_frame, shared_frame, watch_frame
 from homeport.server.selection import Selection
 
 __all__ = ["WatchStream", "Watches"]
@@ -56,7 +56,8 @@ class Scope:
 
 
 class WatchStream:
-    """One client's watch: frames collect here until they are read. An async iterator, closed with `aclose`.
+    """One client's watch: frames collect here until they are read. An async iterator of bytes, or for a client in
+    this process of batches of trees; closed with `aclose`.
 
     Subscribed from the moment it is made, so nothing is missed before the first read. A client that leaves too much
     unread is closed, not buffered.
@@ -65,7 +66,7 @@ class WatchStream:
     def __init__(self, watches: "Watches", scope: Scope, representation: Representation, after: int) -> None:
         self._watches, self._scope, self._representation = watches, scope, representation
         self._after = after
-        self._pending: list[bytes] = []
+        self._pending: list[Frame] = []
         self._closed = False
         self._marked = False
         self._sent_columns = representation.form is not Form.TABLE
@@ -87,7 +88,7 @@ class WatchStream:
         self._pending.append(self._frame(kind, change))
         self._notify()
 
-    def _frame(self, kind: str, change: Change) -> bytes:
+    def _frame(self, kind: str, change: Change) -> Frame:
         codec, now = self._scope.codec, self._watches.now()
         if not self._sent_columns:
             self._sent_columns = True
@@ -116,7 +117,7 @@ class WatchStream:
 
     def fail(self, error: ApiError) -> None:
         """Put an ERROR event after what is pending, and end."""
-        self._pending.append(error_frame(error.as_status()))
+        self._pending.append(error_frame(error.as_status(), self._representation))
         self.end()
 
     def schedule(self, seconds: float, bookmark_seconds: float | None) -> None:
@@ -155,15 +156,16 @@ class WatchStream:
     def __aiter__(self) -> "WatchStream":
         return self
 
-    async def __anext__(self) -> bytes:
+    async def __anext__(self) -> Any:
         while True:
             if self._marked and not self._closed:
                 self._marked = False
                 self.bookmark(max(self._watches.revision, self._after))
             if self._pending:
-                frames = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
-                self._pending.clear()
-                return frames
+                frames, self._pending = self._pending, []
+                if self._representation.shared:
+                    return frames
+                return frames[0] if len(frames) == 1 else b"".join(frames)  # type: ignore[arg-type]
             if self._closed:
                 raise StopAsyncIteration
             self._wake = asyncio.get_running_loop().create_future()

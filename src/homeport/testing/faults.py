@@ -157,8 +157,8 @@ class Faults:
 class _Line:
     """A watch that can break: what was sent before still arrives, then the bad news."""
 
-    def __init__(self, faults: Faults, party: str, component: str, source: Any) -> None:
-        self.party, self.component = party, component
+    def __init__(self, faults: Faults, party: str, component: str, source: Any, *, decoded: bool) -> None:
+        self.party, self.component, self._decoded = party, component, decoded
         self._faults, self._source = faults, source
         self._error: OSError | ApiError | None = None
 
@@ -168,22 +168,25 @@ class _Line:
             self._faults.closed(self)
             self._source.end()
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> AsyncIterator[Any]:
         return self
 
-    async def __anext__(self) -> bytes:
+    async def __anext__(self) -> Any:
         try:
-            frames = bytes(await anext(self._source))
+            frames = await anext(self._source)
             await self._faults.travel()
             return frames
         except StopAsyncIteration:
             self._faults.closed(self)
             error, self._error = self._error, None
             if isinstance(error, ApiError):
-                return _encode({"type": "ERROR", "object": error.as_status()}) + b"\n"
+                return self._told({"type": "ERROR", "object": error.as_status()})
             if error is not None:
                 raise error from None
             raise
+
+    def _told(self, event: Any) -> Any:
+        return [event] if self._decoded else _encode(event) + b"\n"
 
     async def aclose(self) -> None:
         self._faults.closed(self)
@@ -218,8 +221,13 @@ class FaultyTransport:
         response = await self._served(request)
         await self._faults.travel()
         self._check()  # the answer too has to get through
-        if response.stream is not None and hasattr(response.stream, "end"):
-            line = _Line(self._faults, self._party, request.headers.get("user-agent", ""), response.stream)
+        agent = request.headers.get("user-agent", "")
+        if response.documents is not None:
+            line = _Line(self._faults, self._party, agent, response.documents, decoded=True)
+            self._faults.opened(line)
+            response.documents = line
+        elif response.stream is not None and hasattr(response.stream, "end"):
+            line = _Line(self._faults, self._party, agent, response.stream, decoded=False)
             self._faults.opened(line)
             response.stream = line
         return response

@@ -243,9 +243,10 @@ class Invariants:
         return known is not None and self._now - known[1] <= STALE_SECONDS
 
     def _answer(self, request: Request, response: Response) -> None:
-        if request.method not in ("POST", "PUT", "PATCH") or response.status >= 300 or not response.body:
+        if request.method not in ("POST", "PUT", "PATCH") or response.status >= 300:
             return
-        metadata = _decode(response.body).get("metadata") or {}
+        answer = response.document if response.document is not None else _decode(response.body or b"{}")
+        metadata = answer.get("metadata") or {}
         if metadata.get("resourceVersion") and "dryRun" not in dict(request.query):
             self._answered.append((f"{request.method} {request.path}", int(metadata["resourceVersion"])))
 

@@ -15,6 +15,8 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from typing import Any, Final, TypeAlias, TypeVar, TypeVarTuple
 
+from homeport.garbage import collected_rarely
+
 __all__ = [
     "EPOCH",
     "IO_GRACE_SECONDS",
@@ -62,6 +64,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._virtual_now
+
+    def run_forever(self) -> None:
+        with collected_rarely():
+            super().run_forever()
 
     def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> "asyncio.Future[T]":
         if not self._threads:

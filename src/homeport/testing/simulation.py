@@ -114,6 +114,7 @@ class Simulation:
         self.store = RecordedStore(self._told, snapshot.store if snapshot is not None else None)
         self.server = Server(self.store, self.clock, self.rng, Settings(node_socket=str(self.node_socket)))
         self._transport = InProcessTransport(self.server.handle, ADMIN)
+        self._sharing = InProcessTransport(self.server.handle, ADMIN, shared=True)
         self.machines = {
             machine.name: machine
             for machine in (
@@ -144,7 +145,7 @@ class Simulation:
         return RestClient(self._transport, user_agent)
 
     def _party(self, party: str, user_agent: str) -> RestClient:
-        return RestClient(FaultyTransport(self._transport, self.faults, party), user_agent)
+        return RestClient(FaultyTransport(self._sharing, self.faults, party), user_agent)
 
     def watching(self, party: str = "watching") -> InformerFactory:
         """Return informers of one's own, to `start`; faults of the party reach them."""
@@ -161,7 +162,7 @@ class Simulation:
             await admin.create(STORAGE_CLASSES, class_body())
         else:
             write_tree(self.directory, self._snapshot.files)
-        informers = InformerFactory(admin, self.rng)
+        informers = InformerFactory(RestClient(self._sharing, "homeport-engine"), self.rng)
         self.names = Names(informers, self.clock, self.rng, "node-1")
         self.start(informers.run(), "names")
         self.start(self.names.feed.run(), "names-feed")

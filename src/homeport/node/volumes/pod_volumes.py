@@ -102,8 +102,13 @@ class PodVolumes:
         if failures:
             raise VolumesFailed(failures)
 
-    async def refresh(self, pod: Pod, facts: Facts) -> float | None:
-        """Bring atomic volumes up to date; returns the epoch second at which a token is due, None for none.
+    @property
+    def refresh_at(self) -> float | None:
+        """The epoch second at which a token is due, None for none."""
+        return min((token.refresh_at for token in self._tokens.values()), default=None)
+
+    async def refresh(self, pod: Pod, facts: Facts) -> None:
+        """Bring atomic volumes up to date.
 
         A source that is missing now leaves what was there; an optional one empties its part.
         """
@@ -116,7 +121,6 @@ class PodVolumes:
                 await self._write(pod, volume, known.path, facts)
             except (VolumeFailure, ApiError, OSError) as error:
                 _log.info("pod %s: volume %s stays as it is: %s", pod, volume["name"], error)
-        return min((token.refresh_at for token in self._tokens.values()), default=None)
 
     async def tear_down(self) -> None:
         """Unmount everything of the pod and remove its directory, never anything behind a mount."""
