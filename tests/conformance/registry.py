@@ -22,6 +22,7 @@ class Name:
     conformance  whether it is one of the conformance tests
     area         the directory below tests/conformance
     real         whether it needs programs, so that it runs on real pods too
+    unserved     why there can be no test of it: a departure from upstream that docs/departures.md tells
     """
 
     full: str
@@ -29,6 +30,7 @@ class Name:
     conformance: bool
     area: str
     real: bool
+    unserved: str = ""
 
     @property
     def function(self) -> str:
@@ -60,6 +62,7 @@ def cited() -> list[Name]:
             test["kind"] == "conformance",
             suite["area"],
             test.get("real", False),
+            test.get("unserved", ""),
         )
         for suite in table
         for test in suite["tests"]

@@ -1,12 +1,15 @@
 """Every name in `names.yaml` has its test, and every test below this package bears a name from there."""
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from tests.conformance.registry import Name, cited, slug, written
 
-NAMES = cited()
+NAMES = [name for name in cited() if not name.unserved]
+UNSERVED = [name for name in cited() if name.unserved]
+DEPARTURES = Path(__file__).parents[2] / "docs" / "departures.md"
 WRITTEN = {(one.area, one.function): one for one in written()}
 
 
@@ -27,6 +30,11 @@ def test_every_name_has_its_test(name: Name) -> None:
 
 def test_no_name_is_told_twice() -> None:
     assert [key for key, count in Counter((one.area, one.function) for one in NAMES).items() if count > 1] == []
+
+
+@pytest.mark.parametrize("name", UNSERVED, ids=lambda name: name.full)
+def test_a_name_without_a_test_is_a_departure(name: Name) -> None:
+    assert name.unserved in DEPARTURES.read_text(encoding="utf-8")
 
 
 def test_no_test_is_missing_from_the_table() -> None:

@@ -34,14 +34,20 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """A program ends by itself so many seconds after its start."""
+    """How a program ends: by itself so many seconds after its start, and when it is told to stop.
 
-    after: float
+    after        None: it runs until it is stopped
+    stops_after  seconds from SIGTERM to its end with `stop_code`; None: it takes no notice
+    """
+
+    after: float | None = None
     code: int = 0
+    stops_after: float | None = 0.0
+    stop_code: int = 0
 
 
 Program: TypeAlias = Callable[[Start], Ending | None]
-"""Says how a start of it ends; None: it runs until it is stopped."""
+"""Says how a start of it ends; None: it runs until it is stopped, at once when it is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,11 @@ class Behaviours:
     def _played(self, spec: ContainerSpec, script: Script) -> Script:
         program = self.programs.get(spec.labels["image"])
         ending = program(_start(spec)) if program is not None else None
-        return replace(script, runs_for=ending.after, code=ending.code) if ending is not None else script
+        if ending is None:
+            return script
+        return replace(
+            script, runs_for=ending.after, code=ending.code, stop_after=ending.stops_after, stop_code=ending.stop_code
+        )
 
     def answer_command(self, namespace: str, name: str, answer: Answer) -> None:
         """Let commands in containers of a pod be answered so from now on."""
