@@ -16,7 +16,7 @@ from tests.conformance.steps import (
     settle,
     wait,
 )
-from tests.conformance.world import World
+from tests.conformance.world import World, also_on_real_pods
 
 REVISION = "controller-revision-hash"
 pytestmark = pytest.mark.homeport(nodes=3)
@@ -52,8 +52,10 @@ def places(world: World) -> list[str]:
 ALL = ["node-1", "node-2", "node-3"]
 
 
-def everywhere(world: World, nodes: list[str] = ALL) -> None:
-    """Wait until exactly one pod runs on each of these nodes, and the set says so."""
+def everywhere(world: World, nodes: list[str] | None = None) -> None:
+    """Wait until exactly one pod runs on each of these nodes (of all), and the set says so."""
+    if nodes is None:
+        nodes = [node["metadata"]["name"] for node in world.items("node")]
     eventually(world, lambda: places(world) == nodes and len(daemons(world)) == len(nodes))
 
     def counted(tree: Tree) -> bool:
@@ -71,6 +73,7 @@ def images(world: World) -> list[str]:
     return sorted(pod["spec"]["containers"][0]["image"] for pod in daemons(world))
 
 
+@also_on_real_pods
 def test_should_run_and_stop_simple_daemon(world: World) -> None:
     """Daemon set should run and stop simple daemon"""
     world.create(daemon_set())
@@ -80,8 +83,7 @@ def test_should_run_and_stop_simple_daemon(world: World) -> None:
     gone(world, f"pod/{victim['metadata']['name']}")
     everywhere(world)
     world.delete("daemonset/d", propagation="Background")
-    settle(world)
-    assert not world.items("pod")
+    eventually(world, lambda: not world.items("pod"))
 
 
 def test_should_run_and_stop_complex_daemon(world: World) -> None:
@@ -113,6 +115,7 @@ def test_should_run_and_stop_complex_daemon_with_node_affinity(world: World) -> 
     everywhere(world, [])
 
 
+@also_on_real_pods
 def test_should_retry_creating_failed_daemon_pods(world: World) -> None:
     """Daemon set should retry creating failed daemon pods"""
     world.create(daemon_set())

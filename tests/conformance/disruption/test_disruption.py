@@ -9,7 +9,7 @@ from homeport.client.rest import collection_path
 from homeport.errors import Invalid, TooManyRequests
 from tests.conformance.programs import RUN, container
 from tests.conformance.steps import Tree, condition, eventually, evict, gone, settle, wait
-from tests.conformance.world import World
+from tests.conformance.world import World, also_on_real_pods
 
 LABELS = {"foo": "bar"}
 
@@ -85,6 +85,7 @@ def test_should_update_patch_poddisruptionbudget_status(world: World) -> None:
     assert not patched["status"].get("disruptedPods")
 
 
+@also_on_real_pods
 def test_should_block_an_eviction_until_the_pdb_is_updated_to_allow_it(world: World) -> None:
     """DisruptionController should block an eviction until the PDB is updated to allow it"""
     with_pods(world, 3)

@@ -2,7 +2,7 @@
 
 from tests.conformance.programs import RUN, container
 from tests.conformance.steps import Tree, eventually, gone, pass_time, reference, settle, wait
-from tests.conformance.world import World
+from tests.conformance.world import World, also_on_real_pods
 
 POD = {"terminationGracePeriodSeconds": 0, "containers": [container(RUN)]}
 
@@ -21,12 +21,12 @@ def rc(world: World, name: str = "simpletest", replicas: int = 2) -> None:
     wait(world, f"rc/{name}", lambda tree: (tree.get("status") or {}).get("replicas") == replicas)
 
 
+@also_on_real_pods
 def test_should_delete_pods_created_by_rc_when_not_orphaning(world: World) -> None:
     """Garbage collector should delete pods created by rc when not orphaning"""
     rc(world)
     world.delete("rc/simpletest", propagation="Background")
-    settle(world)
-    assert not world.items("pod")
+    eventually(world, lambda: not world.items("pod"))
 
 
 def test_should_orphan_pods_created_by_rc_if_delete_options_say_so(world: World) -> None:

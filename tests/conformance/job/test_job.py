@@ -25,13 +25,16 @@ from tests.conformance.steps import (
     settle,
     wait,
 )
-from tests.conformance.world import World
+from tests.conformance.world import World, also_on_real_pods
+
+DATA = {"name": "data", "emptyDir": {}}
+MOUNT = {"name": "data", "mountPath": "/data"}
 
 
 def job(program: str, *, restart: str = "Never", parallelism: int = 2, completions: int = 4, **spec: Any) -> Tree:
     template = {
         "metadata": {"labels": {"job": "j"}},
-        "spec": {"restartPolicy": restart, "containers": [container(program)]},
+        "spec": {"restartPolicy": restart, "volumes": [DATA], "containers": [container(program, volumeMounts=[MOUNT])]},
     }
     counts = {"parallelism": parallelism, "completions": completions}
     return {
@@ -95,14 +98,14 @@ def phases(world: World) -> list[str]:
     return sorted(pod["status"]["phase"] for pod in world.items("pod", "job-name=j"))
 
 
+@also_on_real_pods
 def test_should_delete_a_job(world: World) -> None:
     """Job should delete a job"""
     begin(world, job(RUN))
     running(world)
     world.delete("job/j", propagation="Background")
     gone(world, "job/j")
-    settle(world)
-    assert not world.items("pod")
+    eventually(world, lambda: not world.items("pod"))
 
 
 def test_should_manage_the_lifecycle_of_a_job(world: World) -> None:
@@ -154,6 +157,7 @@ def test_should_run_a_job_to_completion_when_tasks_succeed(world: World) -> None
     assert phases(world) == ["Succeeded"] * 4
 
 
+@also_on_real_pods
 def test_should_run_a_job_to_completion_when_tasks_sometimes_fail_and_are_locally_restarted(
     world: World,
 ) -> None:
@@ -189,6 +193,7 @@ def test_should_adopt_matching_orphans_and_release_non_matching_pods(world: Worl
     assert not world.get(f"pod/{name}")["metadata"].get("finalizers")
 
 
+@also_on_real_pods
 def test_should_create_pods_for_an_indexed_job_with_completion_indexes_and_specified_hostname(
     world: World,
 ) -> None:
@@ -205,6 +210,7 @@ def test_should_create_pods_for_an_indexed_job_with_completion_indexes_and_speci
     assert found == set(range(4))
 
 
+@also_on_real_pods
 def test_should_allow_to_use_the_pod_failure_policy_on_exit_code_to_fail_the_job_early(
     world: World,
 ) -> None:
@@ -243,6 +249,7 @@ def test_should_allow_to_use_a_pod_failure_policy_to_ignore_failure_matching_on_
     completed(world, 3)
 
 
+@also_on_real_pods
 def test_with_successpolicy_should_succeeded_when_all_indexes_succeeded(world: World) -> None:
     """Job with successPolicy should succeeded when all indexes succeeded"""
     policy = {"rules": [{"succeededCount": 2}]}
@@ -305,6 +312,7 @@ def test_should_record_the_failure_count_in_the_pod_annotation_when_using_backof
     assert counts == [("0", "0"), ("0", "1"), ("1", "0"), ("1", "1")]
 
 
+@also_on_real_pods
 def test_should_mark_indexes_as_failed_when_the_failindex_action_is_matched_in_podfailurepolicy(
     world: World,
 ) -> None:
