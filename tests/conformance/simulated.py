@@ -44,10 +44,10 @@ class SimulatedWorld(World):
         self.run(wait())
 
     def break_http_probe(self, pod: str) -> None:
-        self.cluster.fail_probe(pod, "readiness", namespace=self.namespace)
+        self.cluster.pods[f"{self.namespace}/{pod}"].fail_probe("readiness")
 
     def mend_http_probe(self, pod: str) -> None:
-        self.cluster.fail_probe(pod, "readiness", namespace=self.namespace, fails=False)
+        self.cluster.pods[f"{self.namespace}/{pod}"].recover_probe("readiness")
 
     def execute(self, pod: str, *command: str, container: str = "") -> str:
         raise AssertionError(f"nobody runs {command} here: ask `runs_programs` first")
