@@ -1,10 +1,9 @@
-"""What people ask with: dig, drill, kdig, and the C library's resolver. Each where it is installed."""
+"""What people ask with: dig, drill, kdig. Each where it is installed."""
 
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -77,44 +76,3 @@ def test_drill(port: str) -> None:
     needs("drill")
     lines = said("drill", "-p", port, "pg-0.pg.db.svc.cluster.local", "@127.0.0.1", "A")
     assert [line.split()[-1] for line in lines] == ["10.244.1.10"]
-
-
-GETENT = """
-ip link set lo up
-ip address add 192.0.2.1/32 dev lo
-printf '%s\\n' 'search db.svc.cluster.local svc.cluster.local cluster.local' \\
-  'nameserver 127.0.0.1' 'options ndots:5' > "$1/resolv"
-printf 'hosts: dns\\n' > "$1/nsswitch"
-mount --bind "$1/resolv" "$(readlink -f /etc/resolv.conf)"
-mount --bind "$1/nsswitch" /etc/nsswitch.conf
-"$2" -m tests.dns.serve_worked 127.0.0.1 53 > "$1/port" &
-server=$!
-until [ -s "$1/port" ]; do sleep 0.05; done
-for name in pg-0.pg pg-rw.db dual.web 10.244.1.12; do getent hosts "$name"; done
-getent ahostsv4 pg-1.pg
-kill $server
-"""
-
-
-@pytest.mark.real
-def test_the_c_library_resolves_short_names(tmp_path: Path) -> None:
-    needs("getent")
-    command = [
-        "unshare",
-        "--map-root-user",
-        "--net",
-        "--mount",
-        "sh",
-        "-c",
-        GETENT,
-        "sh",
-        str(tmp_path),
-        sys.executable,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    lines = [line.split() for line in done.stdout.splitlines()]
-    assert ["10.244.1.10", "pg-0.pg.db.svc.cluster.local"] in lines, done.stderr
-    assert ["10.96.7.7", "pg-rw.db.svc.cluster.local"] in lines
-    assert ["fd00:96::33", "dual.web.svc.cluster.local"] in lines
-    assert ["10.244.1.12", "10-244-1-12.pg-peers.db.svc.cluster.local"] in lines
-    assert ["10.244.1.11", "STREAM", "pg-1.pg.db.svc.cluster.local"] in lines

@@ -84,6 +84,10 @@ class Opt:
     dnssec_ok: bool = False
     options: tuple[tuple[int, bytes], ...] = ()
 
+    def echoed(self) -> "Opt":
+        """Return what a reply bears: options that are not implemented are left out (RFC 6891, 6.1.2)."""
+        return Opt(self.payload, dnssec_ok=self.dnssec_ok)
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
@@ -246,6 +250,8 @@ def parse_message(data: bytes) -> tuple[Header, Answer]:
         records: list[Record] = []
         for _ in range(count):
             record, at = _read_record(data, at)
+            if record.type in (RRType.A, RRType.AAAA) and not record.data:
+                raise FormatError("address without octets")
             if record.type == RRType.OPT:
                 extended = (record.ttl >> 24) << 4
             else:

@@ -17,7 +17,7 @@ from homeport.dns.objects import Part
 from homeport.dns.records import IN, Answer, Question, Rcode, Record, RRType
 from homeport.dns.settings import DnsSettings
 
-__all__ = ["MAX_TCP", "MIN_UDP", "Reply", "ReplySteps", "respond"]
+__all__ = ["MAX_TCP", "MIN_UDP", "Reply", "ReplySteps", "refuse", "respond"]
 
 MIN_UDP: Final = 512
 MAX_TCP: Final = 65535
@@ -73,12 +73,10 @@ def respond(
         failed = Answer(Rcode.FORMERR, authoritative=False)
         return Reply((encode(error.query, failed, limit=MAX_TCP),))
     limit = MAX_TCP if tcp else max(MIN_UDP, query.opt.payload if query.opt else 0)
-    opt = Opt(query.opt.payload, dnssec_ok=query.opt.dnssec_ok) if query.opt else None
-    if query.opt is not None and query.opt.version != 0:
-        bare = Opt(0, dnssec_ok=query.opt.dnssec_ok)  # of the asker's version nothing is known, its size included
-        return Reply((encode(query, Answer(Rcode.BADVERS, authoritative=False), limit=limit, opt=bare),))
-    if query.question.klass != IN:
-        return Reply((encode(query, Answer(Rcode.REFUSED, authoritative=False), limit=limit, opt=opt),))
+    refusal = refuse(query, limit)
+    if refusal is not None:
+        return Reply((refusal,))
+    opt = query.opt.echoed() if query.opt else None
     question = replace(
         query.question,
         dnssec_ok=query.opt is not None and query.opt.dnssec_ok,
@@ -103,6 +101,18 @@ def respond(
         absent=bool(answer.authority) or not answer.names,
         type=question.type,
     )
+
+
+def refuse(query: Query, limit: int) -> bytes | None:
+    """Return the reply to a query of an unknown version of EDNS or of another class than IN, None for others."""
+    opt = query.opt
+    if opt is not None and opt.version != 0:
+        bare = Opt(0, dnssec_ok=opt.dnssec_ok)  # of the asker's version nothing is known, its size included
+        return encode(query, Answer(Rcode.BADVERS, authoritative=False), limit=limit, opt=bare)
+    if query.question.klass != IN:
+        refused = Answer(Rcode.REFUSED, authoritative=False)
+        return encode(query, refused, limit=limit, opt=opt.echoed() if opt else None)
+    return None
 
 
 def _orders(

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from homeport.dns.index import Index
-from homeport.dns.message import Query, encode
+from homeport.dns.message import Opt, Query, encode
 from homeport.dns.name import Name, below, fold, from_text, wire_length
 from homeport.dns.objects import Port, Service
 from homeport.dns.records import Answer, Question, Rcode, Record, RRType, address_record
+from homeport.dns.reply import refuse
 from homeport.dns.settings import DnsSettings
 from homeport.dns.zone import Lookup
 
@@ -25,6 +26,9 @@ FULL_MESSAGE: Final = 60_000
 def transfer(query: Query, index: Index, settings: DnsSettings) -> list[bytes]:
     """Return the messages that answer a transfer asked for over TCP. Their making stops nobody from changing the index
     afterwards: they all tell of one serial."""
+    refusal = refuse(query, MAX_MESSAGE)
+    if refusal is not None:
+        return [refusal]
     folded = fold(query.question.name)
     zone = settings.zone_of(folded)
     if zone is None:
@@ -40,12 +44,16 @@ def transfer(query: Query, index: Index, settings: DnsSettings) -> list[bytes]:
             return _refused(query, Rcode.SERVFAIL)
         if not _older(query.serial, index.serial):
             current = Answer(answer=(soa,), authoritative=False)
-            return [encode(query, current, limit=MAX_MESSAGE, opt=query.opt)]
+            return [encode(query, current, limit=MAX_MESSAGE, opt=_opt(query))]
     return list(_messages(query, [soa, *_apex(lookup), *_contents(lookup), soa]))
 
 
 def _refused(query: Query, code: Rcode) -> list[bytes]:
-    return [encode(query, Answer(code, authoritative=False), limit=MAX_MESSAGE, opt=query.opt)]
+    return [encode(query, Answer(code, authoritative=False), limit=MAX_MESSAGE, opt=_opt(query))]
+
+
+def _opt(query: Query) -> Opt | None:
+    return query.opt.echoed() if query.opt else None
 
 
 def _older(serial: int, current: int) -> bool:
@@ -57,7 +65,7 @@ def _older(serial: int, current: int) -> bool:
 def _messages(query: Query, records: Iterable[Record]) -> Iterator[bytes]:
     batch: list[Record] = []
     size = 0
-    opt = query.opt
+    opt = _opt(query)
     for record in records:
         batch.append(record)
         size += (
