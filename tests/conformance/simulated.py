@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from homeport.node.pod import ProbeKind
 from homeport.testing.cluster import SimulatedCluster
 from tests.conformance.world import World
 
@@ -44,10 +45,10 @@ class SimulatedWorld(World):
         self.run(wait())
 
     def break_http_probe(self, pod: str) -> None:
-        self.cluster.pods[f"{self.namespace}/{pod}"].fail_probe("readiness")
+        self.cluster.hands.set_probe(self.namespace, pod, ProbeKind.READINESS, fails=True)
 
     def mend_http_probe(self, pod: str) -> None:
-        self.cluster.pods[f"{self.namespace}/{pod}"].recover_probe("readiness")
+        self.cluster.hands.set_probe(self.namespace, pod, ProbeKind.READINESS, fails=False)
 
     def execute(self, pod: str, *command: str, container: str = "") -> str:
         raise AssertionError(f"nobody runs {command} here: ask `runs_programs` first")
