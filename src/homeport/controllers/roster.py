@@ -20,6 +20,7 @@ from homeport.controllers.namespace import NamespaceController
 from homeport.controllers.nodes import NodeLifecycle, PodCollector, TaintEviction
 from homeport.controllers.replicaset import REPLICATION_CONTROLLERS, ReplicaSetController
 from homeport.controllers.serviceaccount import NamespaceFurnisher
+from homeport.controllers.servicecidr import ServiceCidrController
 from homeport.controllers.statefulset import StatefulSetController
 from homeport.controllers.volumes import (
     ClaimProtection,
@@ -85,6 +86,7 @@ def controllers(
         GarbageCollector(client("generic-garbage-collector"), clock, informers),
         NamespaceController(client("namespace-controller"), clock, informers),
         NamespaceFurnisher(client("service-account-controller"), informers, settings.ca_bundle),
+        ServiceCidrController(client("service-cidr-controller"), clock, informers),
         VolumeBinder(
             client("persistent-volume-binder"), clock, informers, retell_seconds=settings.claim_retell_seconds
         ),

@@ -73,7 +73,7 @@ async def serve_api(
 
 def _server_settings(directory: DataDirectory, settings: ClusterSettings) -> Settings:
     return Settings(
-        service_cidr=IPv4Network(settings.service_network),
+        service_cidrs=(IPv4Network(settings.service_network),),
         advertise=settings.api_address_inside,
         cluster_domain=settings.domain,
         authorization="RBAC",

@@ -5,7 +5,6 @@ Reserved before validation, returned if the write fails; what an update gives up
 
 import random
 from collections.abc import Iterable
-from ipaddress import IPv4Address
 from typing import Final
 
 import msgspec
@@ -15,62 +14,53 @@ from homeport.api.resources import find
 from homeport.api.validation import invalid
 from homeport.errors import Cause
 from homeport.server import failures
+from homeport.server.addressbook import Address, AddressBook, family_of
 from homeport.server.objects import Codec, Tree
-from homeport.server.pools import AddressPool, Full, OutOfRange, PortPool, Taken
+from homeport.server.pools import Full, OutOfRange, PortPool, Taken
 from homeport.server.settings import Settings
 
 __all__ = ["Allocator", "Reservation"]
-
-FAMILIES: Final = ("IPv4",)
-"""What this cluster's Services speak."""
 
 _WITH_PORTS: Final = ("NodePort", "LoadBalancer")
 _HEADLESS: Final = "None"
 
 
 class Reservation:
-    """What one write took from the pools, and what it gives back once it is stored."""
+    """What one write took, and what it gives back once it is stored."""
 
-    def __init__(self, addresses: AddressPool, ports: PortPool) -> None:
-        self._addresses, self._ports = addresses, ports
-        self.took_addresses: list[str] = []
+    def __init__(self, book: AddressBook, ports: PortPool) -> None:
+        self._book, self._ports = book, ports
+        self.took_addresses: list[Address] = []
         self.took_ports: list[int] = []
-        self.frees_addresses: list[str] = []
         self.frees_ports: list[int] = []
 
     def release(self) -> None:
         """The write failed: nothing was taken."""
-        self._free(self.took_addresses, self.took_ports)
+        self._end(self.took_ports)
 
     def commit(self) -> None:
-        """The write is stored."""
-        self._free(self.frees_addresses, self.frees_ports)
+        """The write is stored: its addresses are those of the stored Service now."""
+        self._end(self.frees_ports)
 
-    def _free(self, addresses: Iterable[str], ports: Iterable[int]) -> None:
-        for address in addresses:
-            self._addresses.free(address)
+    def _end(self, ports: Iterable[int]) -> None:
+        self._book.settled(self.took_addresses)
         for port in ports:
             self._ports.free(port)
 
 
 class Allocator:
-    """Keeps the pools of one cluster in step with its Services."""
+    """Gives a cluster's Services their numbers. Addresses are the book's, ports are counted here."""
 
-    def __init__(self, settings: Settings, rng: random.Random) -> None:
+    def __init__(self, settings: Settings, book: AddressBook, rng: random.Random) -> None:
         self._resource = find("Service")
-        self._addresses = AddressPool(settings.service_cidr, rng)
+        self._families = tuple(family_of(network) for network in settings.service_cidrs)
+        self._book = book
         self._ports = PortPool(*settings.node_ports, rng)
-        self._base = str(settings.service_cidr.network_address)
-        self._nothing = Reservation(self._addresses, self._ports)
+        self._nothing = Reservation(book, self._ports)
 
     def restore(self, services: Iterable[Tree]) -> None:
-        """Take what stored Services hold; a second claim on the same number is left to its holder."""
+        """Take the ports stored Services hold; a second claim on the same number is left to its holder."""
         for service in services:
-            for address in _addresses(service["spec"]):
-                try:
-                    self._addresses.take(address)
-                except (Taken, OutOfRange):
-                    continue
             for port in _ports(service["spec"]):
                 try:
                     self._ports.take(port)
@@ -92,18 +82,16 @@ class Allocator:
         return self._allocate(new, old, dry_run)
 
     def removed(self, codec: Codec, tree: Tree) -> None:
-        """A Service is gone: its numbers are free."""
+        """A Service is gone: its ports are free."""
         if codec.resource is self._resource:
-            for address in _addresses(tree["spec"]):
-                self._addresses.free(address)
             for port in _ports(tree["spec"]):
                 self._ports.free(port)
 
     def _allocate(self, tree: Tree, old: Tree | None, dry_run: bool) -> Reservation:
         spec, before = tree["spec"], old["spec"] if old else {}
-        reservation = Reservation(self._addresses, self._ports)
+        reservation = Reservation(self._book, self._ports)
         try:
-            if violations := service_rules.settle_families(tree, old, FAMILIES):
+            if violations := service_rules.settle_families(tree, old, self._families):
                 raise invalid(self._resource.gvk, tree["metadata"].get("name", ""), violations)
             self._give_addresses(tree, before, reservation, dry_run)
             self._give_ports(tree, before, reservation, old is None)
@@ -113,49 +101,50 @@ class Allocator:
             raise
         if dry_run:
             reservation.release()
-        kept_addresses, kept_ports = set(_addresses(spec)), set(_ports(spec))
-        reservation.frees_addresses = [each for each in _addresses(before) if each not in kept_addresses]
+        kept_ports = set(_ports(spec))
         reservation.frees_ports = [each for each in set(_ports(before)) if each not in kept_ports]
         return reservation
 
     def _give_addresses(self, tree: Tree, before: Tree, reservation: Reservation, dry_run: bool) -> None:
+        """Give one address per family: those asked for, those held already, else any."""
         spec = tree["spec"]
         if spec.get("type") == "ExternalName":
             return
-        wanted = spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else [])
-        if wanted and spec.get("clusterIP"):
-            spec["clusterIPs"] = wanted
-        if not wanted:
-            address = self._base if dry_run else self._pick_address(tree)
-            if not dry_run:
-                reservation.took_addresses.append(address)
-            spec["clusterIP"], spec["clusterIPs"] = address, [address]
+        listed = list(spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else []))
+        if listed == [_HEADLESS]:
+            spec["clusterIPs"] = listed
             return
         held = before.get("clusterIPs") or []
-        for address in wanted:
-            if address == _HEADLESS or address in held or not _is_v4(address):
-                continue
-            try:
-                self._addresses.take(address)
-            except Taken:
-                raise self._refuse_address(tree, wanted, address, "provided IP is already allocated") from None
-            except OutOfRange:
-                raise self._refuse_address(
-                    tree, wanted, address, "the provided network does not match the current range"
-                ) from None
-            reservation.took_addresses.append(address)
+        for address in listed:
+            if address not in held:
+                self._take_address(tree, listed, address, reservation)
+        lacking = spec["ipFamilies"][len(listed) :]
+        listed += [self._pick_address(tree, family, reservation, dry_run) for family in lacking]
+        spec["clusterIP"], spec["clusterIPs"] = listed[0], listed
 
-    def _pick_address(self, tree: Tree) -> str:
+    def _take_address(self, tree: Tree, listed: list[str], address: str, reservation: Reservation) -> None:
         try:
-            return self._addresses.pick()
+            reservation.took_addresses.append(self._book.take(address))
+            return
+        except Taken:
+            why = "provided IP is already allocated"
+        except OutOfRange:
+            why = "the provided network does not match the current range"
+        except ValueError:
+            return  # no address: validation has the word for it
+        value = msgspec.json.encode(listed).decode()
+        raise _invalid(tree, "spec.clusterIPs", value, f"failed to allocate IP {address}: {why}")
+
+    def _pick_address(self, tree: Tree, family: str, reservation: Reservation, dry_run: bool) -> str:
+        try:
+            if dry_run:
+                return str(self._book.base(family))
+            address = self._book.pick(family)
         except Full:
             name = tree["metadata"].get("name", "")
             raise failures.internal(f'failed to allocate a serviceIP for Service "{name}": range is full') from None
-
-    def _refuse_address(self, tree: Tree, wanted: list[str], address: str, why: str) -> Exception:
-        return _invalid(
-            tree, "spec.clusterIPs", msgspec.json.encode(wanted).decode(), f"failed to allocate IP {address}: {why}"
-        )
+        reservation.took_addresses.append(address)
+        return str(address)
 
     def _give_ports(self, tree: Tree, before: Tree, reservation: Reservation, creating: bool) -> None:
         spec = tree["spec"]
@@ -234,18 +223,6 @@ class Allocator:
 def _invalid(tree: Tree, path: str, value: str, why: str) -> Exception:
     cause = Cause("FieldValueInvalid", f"Invalid value: {value}: {why}", path)
     return failures.invalid("Service", "", tree["metadata"].get("name", ""), (cause,))
-
-
-def _is_v4(address: str) -> bool:
-    try:
-        IPv4Address(address)
-    except ValueError:
-        return False
-    return True
-
-
-def _addresses(spec: Tree) -> list[str]:
-    return [each for each in spec.get("clusterIPs") or () if each != _HEADLESS and _is_v4(each)]
 
 
 def _ports(spec: Tree) -> list[int]:

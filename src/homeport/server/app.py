@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from homeport import ids
 from homeport.api.exchange import Request, Response, User
-from homeport.api.resources import BY_GVK, Gvk
+from homeport.api.resources import BY_GVK, Gvk, find
 from homeport.clock import Clock
 from homeport.errors import ApiError, Details, Forbidden, RequestTooLarge, ServiceUnavailable, Timeout
 from homeport.server import answers, failures, negotiation, rules
+from homeport.server.addressbook import AddressBook
+from homeport.server.addresskeeper import AddressKeeper
 from homeport.server.admission import Admission
 from homeport.server.allocate import Allocator
 from homeport.server.authentication import Authentication
@@ -24,7 +26,7 @@ from homeport.server.authorization import (
     check,
     refusal,
 )
-from homeport.server.bootstrap import Bootstrap
+from homeport.server.bootstrap import NETWORKING, Bootstrap
 from homeport.server.compression import GZIP_FROM, Compressor
 from homeport.server.delete import Deleter
 from homeport.server.discovery import Discovery
@@ -107,9 +109,13 @@ class Server:
         rbac = Rbac(services) if settings.authorization == "RBAC" else None
         self._authorizer: Authorizer = rbac or KnownUsers()
         admission = Admission(services, Escalation(rbac) if rbac else None)
-        self._allocator = Allocator(settings, rng)
-        writer = Writer(services, admission, self._allocator)
-        deleter = Deleter(services, admission, self._allocator)
+        self._service_cache = hub.cache(services.codec(find("Service")))
+        addresses = services.codec(find("IPAddress", NETWORKING))
+        self._book = AddressBook(hub.cache(services.codec(find("ServiceCIDR", NETWORKING))), hub.cache(addresses), rng)
+        self._allocator = Allocator(settings, self._book, rng)
+        self._keeper = AddressKeeper(services, addresses, self._book)
+        writer = Writer(services, admission, self._allocator, self._keeper)
+        deleter = Deleter(services, admission, self._allocator, self._keeper)
         tokens = Tokens(services, token_key)
         self.settings, self._services, self._hub, self._rng = settings, services, hub, rng
         self._verbs = Verbs(services, writer, deleter)
@@ -140,6 +146,7 @@ class Server:
         self._expiry = EventExpiry(event_cache, services.storage, clock)
         self._following: asyncio.Task[None] | None = None
         self._expiring: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
         self._loaded = False
         self.ready = False
 
@@ -147,15 +154,15 @@ class Server:
         """Load what is stored, follow the store, create what must be there; then the server is ready."""
         await self._hub.load()
         self._loaded = True
-        self._allocator.restore(
-            stored.tree
-            for cache in self._hub.caches
-            if cache.codec.resource.gvk == Gvk("", "v1", "Service")
-            for stored in cache.entries.values()
-        )
+        stored = [stored.tree for stored in self._service_cache.entries.values()]
+        self._allocator.restore(stored)
+        self._book.restore(stored)
+        self._service_cache.observers[self._book] = None
         self._following = asyncio.create_task(self._hub.run(), name="api server: follow the store")
         self._following.add_done_callback(self._followed)
         self._expiring = asyncio.create_task(self._expiry.run(), name="api server: expire events")
+        await self._keeper.mend()
+        self._keeping = asyncio.create_task(self._keeper.run(), name="api server: keep addresses")
         await self._bootstrap.run()
         self.ready = True
 
@@ -163,12 +170,12 @@ class Server:
         """End every watch, then stop following the store. The store stays open: it is the caller's."""
         self.ready = self._loaded = False
         self._services.watches.close()
-        tasks = [task for task in (self._following, self._expiring) if task is not None]
+        tasks = [task for task in (self._following, self._expiring, self._keeping) if task is not None]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        self._following = self._expiring = None
+        self._following = self._expiring = self._keeping = None
 
     def _followed(self, task: "asyncio.Task[None]") -> None:
         """The store is no longer followed: on purpose, or no write can be answered any more."""

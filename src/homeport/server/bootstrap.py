@@ -1,11 +1,15 @@
 """What is there from the start: namespaces, and the Service through which pods find the API (api-machinery 24)."""
 
+import logging
+from ipaddress import ip_address
 from typing import Any, Final
 
+from homeport import ids
 from homeport.api import decode as decoding
 from homeport.api.defaults import apply_defaults
 from homeport.api.exchange import User
 from homeport.api.resources import find
+from homeport.clock import rfc3339
 from homeport.errors import AlreadyExists
 from homeport.server.default_roles import default_roles
 from homeport.server.objects import Codec, Stored, Tree
@@ -13,7 +17,11 @@ from homeport.server.rbac import GROUP
 from homeport.server.services import Services
 from homeport.server.writes import Writer, fresh
 
-__all__ = ["Bootstrap"]
+__all__ = ["NETWORKING", "Bootstrap"]
+
+_log = logging.getLogger(__name__)
+
+NETWORKING: Final = "networking.k8s.io"
 
 _NAMESPACES: Final = ("default", "kube-system", "kube-public", "kube-node-lease")
 _PRIORITIES: Final = (
@@ -47,11 +55,58 @@ class Bootstrap:
         if self._services.settings.authorization == "RBAC":
             for kind, tree in default_roles():
                 await self._ensure(kind, GROUP, None, tree)
-        first = str(next(self._services.settings.service_cidr.hosts()))
-        await self._ensure("Service", "", "default", _service(first))
+        await self._ensure_ranges()
+        await self._ensure("Service", "", "default", _service(self._services.settings.kubernetes_address))
         host, port = self._services.settings.advertise
         await self._publish("Endpoints", "", _endpoints(host, port), "subsets")
         await self._publish("EndpointSlice", "discovery.k8s.io", _slice(host, port), "endpoints", "ports")
+
+    async def _ensure_ranges(self) -> None:
+        """Publish the ranges the server was told as the default ServiceCIDR; one that differs stays (services-dns 7).
+
+        A cluster that was of one family and is now of two gets the second range.
+        """
+        cidrs = [str(network) for network in self._services.settings.service_cidrs]
+        await self._ensure(
+            "ServiceCIDR", NETWORKING, None, {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": cidrs}}
+        )
+        codec = self._services.codec(find("ServiceCIDR", NETWORKING))
+        tree = self._services.storage.get(codec, None, "kubernetes").tree
+        if tree["spec"]["cidrs"] == cidrs[:1] != cidrs:
+            await self._change(codec, None, {"spec": {"cidrs": cidrs}})
+            tree = self._services.storage.get(codec, None, "kubernetes").tree
+        if "deletionTimestamp" in tree["metadata"]:
+            return
+        if tree["spec"]["cidrs"] != cidrs:
+            await self._warn_of_ranges(tree, cidrs)
+        elif not (tree.get("status") or {}).get("conditions"):
+            ready = {
+                "type": "Ready",
+                "status": "True",
+                "reason": "",
+                "message": "Kubernetes default Service CIDR is ready",
+                "lastTransitionTime": rfc3339(self._services.clock.now()),
+            }
+            await self._change(codec, None, {"status": {"conditions": [ready]}}, "status")
+
+    async def _warn_of_ranges(self, tree: Tree, cidrs: list[str]) -> None:
+        stored, told = (f"[{' '.join(each)}]" for each in (tree["spec"]["cidrs"], cidrs))
+        message = f"The default ServiceCIDR {stored} does not match the controller flag configurations {told}"
+        _log.warning("%s", message)
+        now = rfc3339(self._services.clock.now())
+        about = {"apiVersion": tree["apiVersion"], "kind": tree["kind"], "name": tree["metadata"]["name"]}
+        event = {
+            "metadata": {"name": f"kubernetes.{ids.uid(self._services.rng).replace('-', '')[:16]}"},
+            "involvedObject": {**about, "uid": tree["metadata"]["uid"]},
+            "reason": "KubernetesDefaultServiceCIDRInconsistent",
+            "message": message,
+            "type": "Warning",
+            "source": {"component": "default-servicecidr-controller"},
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+        await self._ensure("Event", "", "default", event)
 
     async def _ensure(self, kind: str, group: str, namespace: str | None, tree: Tree) -> None:
         codec = self._services.codec(find(kind, group))
@@ -68,15 +123,18 @@ class Bootstrap:
         """Create an object, or bring some of its fields to what they should be."""
         codec: Codec = self._services.codec(find(kind, group))
         await self._ensure(kind, group, "default", fresh(tree))
+        await self._change(codec, "default", {field: tree[field] for field in fields})
+
+    async def _change(self, codec: Codec, namespace: str | None, fields: Tree, subresource: str = "") -> None:
+        """Replace fields of the object called `kubernetes`."""
 
         def build(old: Stored) -> Tree:
-            wanted: dict[str, Any] = fresh(codec.tree(old))
-            wanted.update({field: tree[field] for field in fields})
+            wanted: dict[str, Any] = {**fresh(codec.tree(old)), **fresh(fields)}
             decoded = decoding.decode(codec.resource.gvk, wanted).tree
             apply_defaults(codec.resource.gvk, decoded)
             return decoded
 
-        await self._writer.update(codec, "default", "kubernetes", build, _SYSTEM, [])
+        await self._writer.update(codec, namespace, "kubernetes", build, _SYSTEM, [], subresource=subresource)
 
 
 def _service(address: str) -> Tree:
@@ -100,9 +158,10 @@ def _endpoints(host: str, port: int) -> Tree:
 
 
 def _slice(host: str, port: int) -> Tree:
+    family = f"IPv{ip_address(host).version}"
     return {
         "metadata": {"name": "kubernetes", "labels": {"kubernetes.io/service-name": "kubernetes"}},
-        "addressType": "IPv4",
+        "addressType": family,
         "endpoints": [{"addresses": [host], "conditions": {"ready": True}}],
         "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
     }

@@ -10,6 +10,7 @@ from homeport.api.resources import find
 from homeport.clock import parse_time, rfc3339
 from homeport.errors import NotFound
 from homeport.server import failures
+from homeport.server.addresskeeper import AddressKeeper
 from homeport.server.admission import Admission, Attempt
 from homeport.server.allocate import Allocator
 from homeport.server.objects import Codec, Stored, Tree
@@ -33,8 +34,11 @@ class Deleted:
 class Deleter:
     """Takes objects away, at once or in steps."""
 
-    def __init__(self, services: Services, admission: Admission, allocator: Allocator) -> None:
+    def __init__(
+        self, services: Services, admission: Admission, allocator: Allocator, addresses: AddressKeeper
+    ) -> None:
         self._services, self._admission, self._allocator = services, admission, allocator
+        self._addresses = addresses
         self._endpoints = services.codec(find("Endpoints"))
 
     async def delete(
@@ -86,6 +90,7 @@ class Deleter:
         else:
             revision = await storage.remove(old)
         self._allocator.removed(codec, before)
+        await self._addresses.follow(codec)
         if codec.resource.kind == "Service":
             await self._drop_endpoints(namespace, old.name)
         shown = {**shown, "metadata": {**shown["metadata"], "resourceVersion": str(revision)}}

@@ -1,12 +1,12 @@
-"""Numbers to give away: cluster addresses and node ports, each from a band for asked-for and one for chosen ones.
+"""Numbers to give away, from a band for those asked for and one for those chosen: the rule, and the node ports.
 
 Source: services-dns 3.1, 3.2. A pool only remembers; it is rebuilt from the stored Services at start.
 """
 
 import random
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Callable
 
-__all__ = ["AddressPool", "Full", "OutOfRange", "PortPool", "Taken"]
+__all__ = ["Full", "OutOfRange", "PortPool", "Taken", "band", "choose"]
 
 
 class Taken(Exception):
@@ -21,79 +21,48 @@ class Full(Exception):
     """Nothing left."""
 
 
-def _band(size: int, share: int, least: int, most: int) -> int:
+def band(size: int, share: int, least: int, most: int) -> int:
+    """Return how many of `size` numbers, the lowest, are kept for those who ask for a certain one."""
     return 0 if size <= least else min(max(least, size // share), most)
 
 
-class _Band:
-    """Integers of a range, the lower part of it kept for those who ask for a certain one."""
-
-    def __init__(self, first: int, last: int, static: int, rng: random.Random) -> None:
-        self.first, self.last = first, last
-        self._dynamic_from = first + static
-        self._rng = rng
-        self.taken: set[int] = set()
-
-    def take(self, number: int) -> None:
-        if not self.first <= number <= self.last:
-            raise OutOfRange(number)
-        if number in self.taken:
-            raise Taken(number)
-        self.taken.add(number)
-
-    def pick(self) -> int:
-        """Take a free number: upper band first, from a random start on."""
-        for low, high in ((self._dynamic_from, self.last), (self.first, self._dynamic_from - 1)):
-            size = high - low + 1
-            if size <= 0:
-                continue
-            start = self._rng.randrange(size)
-            for step in range(size):
-                number = low + (start + step) % size
-                if number not in self.taken:
-                    self.taken.add(number)
-                    return number
-        raise Full
-
-    def free(self, number: int) -> None:
-        self.taken.discard(number)
-
-
-class AddressPool:
-    """The usable addresses of a service range."""
-
-    def __init__(self, network: IPv4Network, rng: random.Random) -> None:
-        self.network = network
-        size = network.num_addresses
-        first = int(network.network_address) + 1
-        self._band = _Band(first, first + size - 3, _band(size, 16, 16, 256), rng)
-
-    def take(self, address: str) -> None:
-        """Take one address. Raises Taken, OutOfRange."""
-        self._band.take(int(IPv4Address(address)))
-
-    def pick(self) -> str:
-        """Take any address. Raises Full."""
-        return str(IPv4Address(self._band.pick()))
-
-    def free(self, address: str) -> None:
-        self._band.free(int(IPv4Address(address)))
+def choose(first: int, last: int, static: int, rng: random.Random, taken: Callable[[int], bool]) -> int:
+    """Return a free number of a range: above its static band first, from a random start on. Raises Full."""
+    dynamic_from = first + static
+    for low, high in ((dynamic_from, last), (first, dynamic_from - 1)):
+        size = high - low + 1
+        if size <= 0:
+            continue
+        start = rng.randrange(size)
+        for step in range(size):
+            number = low + (start + step) % size
+            if not taken(number):
+                return number
+    raise Full
 
 
 class PortPool:
     """The node ports: one number space for all protocols."""
 
     def __init__(self, first: int, last: int, rng: random.Random) -> None:
-        self._band = _Band(first, last, _band(last - first + 1, 32, 16, 128), rng)
         self.first, self.last = first, last
+        self._static = band(last - first + 1, 32, 16, 128)
+        self._rng = rng
+        self._taken: set[int] = set()
 
     def take(self, port: int) -> None:
         """Take one port. Raises Taken, OutOfRange."""
-        self._band.take(port)
+        if not self.first <= port <= self.last:
+            raise OutOfRange(port)
+        if port in self._taken:
+            raise Taken(port)
+        self._taken.add(port)
 
     def pick(self) -> int:
         """Take any port. Raises Full."""
-        return self._band.pick()
+        port = choose(self.first, self.last, self._static, self._rng, self._taken.__contains__)
+        self._taken.add(port)
+        return port
 
     def free(self, port: int) -> None:
-        self._band.free(port)
+        self._taken.discard(port)

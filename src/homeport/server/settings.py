@@ -1,14 +1,16 @@
 """What a server is told at start. One frozen value, passed down."""
 
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from typing import Final, Literal
 
 from homeport.api.release import KUBERNETES_VERSION
 
-__all__ = ["ADMISSION_PLUGINS", "Settings"]
+__all__ = ["ADMISSION_PLUGINS", "Network", "Settings"]
 
-_SERVICE_CIDR: Final = IPv4Network("10.96.0.0/16")
+Network = IPv4Network | IPv6Network
+
+_SERVICE_CIDRS: Final[tuple[Network, ...]] = (IPv4Network("10.96.0.0/16"),)
 
 ADMISSION_PLUGINS: Final = (
     "NamespaceLifecycle",
@@ -27,7 +29,8 @@ ADMISSION_PLUGINS: Final = (
 class Settings:
     """Addresses, names and limits of one cluster's API.
 
-    service_cidr        where ClusterIPs come from; its first usable address is the `kubernetes` Service
+    service_cidrs       where ClusterIPs come from, one range per address family; the first is the default family's,
+                        and its first usable address the `kubernetes` Service's
     node_ports          first and last NodePort
     advertise           address and port published as the endpoint of the `kubernetes` Service; never loopback
     server_address      `host:port` shown in legacy discovery, or "" until the listener has bound
@@ -38,7 +41,7 @@ class Settings:
     anonymous           whether a request without credentials is `system:anonymous` rather than refused
     """
 
-    service_cidr: IPv4Network = _SERVICE_CIDR
+    service_cidrs: tuple[Network, ...] = _SERVICE_CIDRS
     node_ports: tuple[int, int] = (30000, 32767)
     advertise: tuple[str, int] = ("10.244.0.1", 6443)
     server_address: str = ""
@@ -52,3 +55,8 @@ class Settings:
     max_body_bytes: int = 3 * 1024 * 1024
     request_timeout_seconds: float = 60.0
     watch_bookmark_seconds: float = 60.0
+
+    @property
+    def kubernetes_address(self) -> str:
+        """The address of the Service through which pods reach the API."""
+        return str(self.service_cidrs[0][1])

@@ -13,6 +13,7 @@ from homeport.api.exchange import User
 from homeport.clock import rfc3339
 from homeport.errors import AlreadyExists, ApiError, Cause, Details
 from homeport.server import failures, rules
+from homeport.server.addresskeeper import AddressKeeper
 from homeport.server.admission import Admission, Attempt
 from homeport.server.allocate import Allocator
 from homeport.server.objects import Codec, Stored, Tree, encode_json
@@ -54,8 +55,11 @@ class Outcome:
 class Writer:
     """Creates and updates objects. Raises what the client is to see."""
 
-    def __init__(self, services: Services, admission: Admission, allocator: Allocator) -> None:
+    def __init__(
+        self, services: Services, admission: Admission, allocator: Allocator, addresses: AddressKeeper
+    ) -> None:
         self._services, self._admission, self._allocator = services, admission, allocator
+        self._addresses = addresses
 
     async def create(
         self,
@@ -91,6 +95,7 @@ class Writer:
             reservation.release()
             raise
         reservation.commit()
+        await self._addresses.follow(codec)
         return outcome
 
     async def _insert(
@@ -218,6 +223,7 @@ class Writer:
                 if not dry_run:
                     await services.storage.remove(old)
                     self._allocator.removed(codec, before)
+                    await self._addresses.follow(codec)
                 return Outcome(tree=new)
             outcome = await self._replace(codec, old, new, before, dry_run)
         except asyncio.CancelledError:
@@ -226,6 +232,7 @@ class Writer:
             reservation.release()
             raise
         reservation.commit()
+        await self._addresses.follow(codec)
         return outcome
 
     async def _replace(self, codec: Codec, old: Stored, new: Tree, before: Tree, dry_run: bool) -> Outcome:
