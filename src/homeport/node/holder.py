@@ -35,8 +35,9 @@ from typing import Any, Final
 
 from homeport.clock import Clock, WallClock
 from homeport.node import syscalls
-from homeport.node.launching import Launch, LaunchFailed, spawn
-from homeport.node.unsharing import KINDS, create_namespaces, join_namespaces
+from homeport.node.launching import KEPT_KINDS, Launch, LaunchFailed, spawn
+from homeport.node.sealing import SealedPrograms
+from homeport.node.unsharing import create_namespaces, join_namespaces
 from homeport.unix_sockets import bound
 
 __all__ = ["RECORD", "SOCKET", "Keeper", "main", "write_atomically"]
@@ -99,8 +100,9 @@ class Keeper:
         self.peers: dict[int, Peer] = {}
         self.consoles: dict[int, str] = {}
         self.stopping = False
-        self.namespaces = [os.open(f"/proc/self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in KINDS]
+        self.namespaces = [os.open(f"/proc/self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in KEPT_KINDS]
         self.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        self.sealed = SealedPrograms()
         self.poll = select.poll()
 
     def listen(self) -> socket.socket:
@@ -229,7 +231,8 @@ class Keeper:
                     stdio.append(kept.fds[-1])
             if launch.console:
                 self.expect_console(launch, kept)
-            pid = spawn(launch, stdio, fds, self.namespaces)
+            program = self.sealed.find(launch.argv[0]) if launch.sealed else None
+            pid = spawn(launch, stdio, fds, self.namespaces, program)
         except BaseException:
             self.close_kept(kept)
             raise

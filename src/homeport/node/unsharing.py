@@ -11,19 +11,15 @@ from pathlib import Path
 from typing import Final
 
 from homeport.node import syscalls
-from homeport.node.launching import FIRST_KEPT_FD
+from homeport.node.launching import FIRST_KEPT_FD, KEPT_KINDS
 
 __all__ = [
-    "KINDS",
     "create_namespaces",
     "has_capability",
     "in_user_namespace",
     "join_namespaces",
     "needs_user_namespace",
 ]
-
-KINDS: Final = ("user", "mnt", "net", "ipc", "uts")
-"""The keeper's namespaces, in the order their descriptors are handed to a sandbox's first process."""
 
 _CAP_SYS_ADMIN: Final = 21
 
@@ -63,9 +59,9 @@ def create_namespaces(uids: str = "", gids: str = "") -> None:
 
 def join_namespaces(pid: int) -> None:
     """Enter the namespaces whose descriptors a sandbox's first process holds (see `launching.FIRST_KEPT_FD`)."""
-    fds = [os.open(f"/proc/{pid}/fd/{FIRST_KEPT_FD + index}", os.O_RDONLY) for index in range(len(KINDS))]
+    fds = [os.open(f"/proc/{pid}/fd/{FIRST_KEPT_FD + index}", os.O_RDONLY) for index in range(len(KEPT_KINDS))]
     try:
-        for kind, fd in zip(KINDS, fds, strict=True):
+        for kind, fd in zip(KEPT_KINDS, fds, strict=True):
             if os.fstat(fd).st_ino != os.stat(f"/proc/self/ns/{kind}").st_ino:
                 syscalls.setns(fd, 0)
     finally:

@@ -38,16 +38,19 @@ class Cgroups:
     def create(self, container_id: str, limits: Limits) -> Sequence[str]:
         """Make the container's groups with their limits; return the `cgroup.procs` files to enter.
 
-        A limit the kernel refuses is left out: it is better to run than not to.
+        A limit the kernel refuses is left out: it is better to run than not to. Of version 1 hierarchies those are
+        passed over that have nothing to limit.
         """
         entered = []
         for controller, base in self.hierarchies.items():
+            settings = settings_v2(limits) if controller == "" else settings_v1(controller, limits)
+            if not settings and controller:
+                continue
             group = base / container_id
             try:
                 group.mkdir(parents=True, exist_ok=True)
             except OSError:
                 continue
-            settings = settings_v2(limits) if controller == "" else settings_v1(controller, limits)
             for name, value in settings:
                 with suppress(OSError):
                     (group / name).write_text(value, encoding="ascii")

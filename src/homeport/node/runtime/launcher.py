@@ -7,7 +7,7 @@ engine, is undone by removing that directory (`discard`).
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,7 @@ from homeport.node.runtime.seccomp import LOCALHOST, local_profile
 from homeport.node.runtime.spec import Place, build
 from homeport.node.runtime.state import SandboxRecord
 from homeport.node.runtime.users import IdMap, User, accounts_beneath, resolve
+from homeport.node.sealing import SealedPrograms
 
 __all__ = ["Launcher", "container_name", "last_message", "start_failure"]
 
@@ -42,6 +43,7 @@ class Launcher:
 
     hidden    host paths no container may see
     profiles  where `Localhost` seccomp profiles are
+    programs  sealed copies of the runtime, for what this process starts itself
     """
 
     tool: Tool
@@ -53,6 +55,7 @@ class Launcher:
     rootless: bool
     hidden: tuple[str, ...]
     profiles: Path
+    programs: SealedPrograms
 
     @property
     def makes_cgroups(self) -> bool:
@@ -111,6 +114,8 @@ class Launcher:
             pid_file=str(directory / "pid"),
             console=console,
             cgroups=[] if self.makes_cgroups else self.cgroups.create(spec.id, spec.limits),
+            bounded=bool(spec.limits.memory_bytes),
+            sealed=True,
         )
         try:
             return await holder.launch(launch)
@@ -135,6 +140,8 @@ class Launcher:
             pid_file=f"{stem}.pid",
             console=f"{stem}.sock",
             cgroups=self._groups(container_id),
+            bounded=True,  # by then nobody here knows the limits
+            sealed=True,
         )
 
     def _groups(self, container_id: str) -> list[str]:
@@ -143,14 +150,18 @@ class Launcher:
         groups = [str(base / container_id / "cgroup.procs") for base in self.cgroups.hierarchies.values()]
         return [group for group in groups if os.path.exists(group)]
 
-    def exec_command(self, container_id: str, *words: str) -> list[str]:
-        """Return the argv that runs the runtime's `exec` inside the container's cgroup."""
+    def exec_command(self, container_id: str, *words: str) -> tuple[list[str], Sequence[int]]:
+        """Return the argv that runs the runtime's `exec` in the container's cgroup, and the descriptors it needs."""
         command = self.tool.command(self.state, None, "exec", *words)
+        sealed = self.programs.find(self.tool.path)
+        passed = [] if sealed is None else [sealed]
+        if sealed is not None:
+            command[0] = f"/proc/self/fd/{sealed}"
         groups = self._groups(container_id)
         if not groups:
-            return command
+            return command, passed
         enter = 'while [ "$1" != -- ]; do echo 0 > "$1"; shift; done; shift; exec "$@"'
-        return ["/bin/sh", "-c", enter, "enter", *groups, "--", *command]
+        return ["/bin/sh", "-c", enter, "enter", *groups, "--", *command], passed
 
     def discard(self, container_id: str, directory: Path) -> None:
         """Undo everything: mounts, the runtime's own record, the cgroup, the directory. Absent is fine."""

@@ -42,6 +42,7 @@ from homeport.node.runtime.rootfs import RootFilesystems
 from homeport.node.runtime.state import UNKNOWN_CODE, ContainerRecord, Directories, Process, SandboxRecord
 from homeport.node.runtime.streams import PipeSession, TerminalSession
 from homeport.node.runtime.users import IdMap
+from homeport.node.sealing import SealedPrograms
 from homeport.node.unsharing import in_user_namespace
 
 __all__ = ["OciRuntime"]
@@ -102,6 +103,7 @@ class OciRuntime:
             state=run / "oci",
             rootless=rootless,
             profiles=data / "seccomp",
+            programs=SealedPrograms(),
             hidden=tuple(dict.fromkeys(str(path.resolve()) for path in (data, *hidden))),
         )
         runtime = cls(directories, launcher, clock, data / "logs" / "holder.log")
@@ -268,8 +270,8 @@ class OciRuntime:
                 session: PipeSession | TerminalSession = await _whole(self._exec_terminal(container_id, stem))
             else:
                 words = ["--process", f"{stem}.json", "--pid-file", f"{stem}.pid", container_id]
-                command = self._launcher.exec_command(container_id, *words)
-                session = await PipeSession.start(command, stem.with_suffix(".pid"), stdin=spec.stdin)
+                command, passed = self._launcher.exec_command(container_id, *words)
+                session = await PipeSession.start(command, passed, stem.with_suffix(".pid"), stdin=spec.stdin)
             try:
                 yield session
             finally:
@@ -338,6 +340,7 @@ class OciRuntime:
         for pump in self._pumps.values():
             pump.close()
         self._pumps.clear()
+        self._launcher.programs.close()
         self._holder.close()
 
     async def _adopt(self) -> None:

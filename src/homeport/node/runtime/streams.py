@@ -34,7 +34,9 @@ class PipeSession:
             self._pidfd = os.pidfd_open(process.pid)
 
     @classmethod
-    async def start(cls, command: Sequence[str], pid_file: Path, *, stdin: bool) -> "PipeSession":
+    async def start(
+        cls, command: Sequence[str], passed: Sequence[int], pid_file: Path, *, stdin: bool
+    ) -> "PipeSession":
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
@@ -42,6 +44,7 @@ class PipeSession:
             stderr=asyncio.subprocess.PIPE,
             env=_ENVIRONMENT,
             cwd="/",
+            pass_fds=passed,
         )
         return cls(process, pid_file)
 
