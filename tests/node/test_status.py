@@ -7,7 +7,7 @@ import pytest
 from homeport.clock import rfc3339
 from homeport.node.lifecycle import ContainerState, Ended, Running, Waiting
 from homeport.node.pod import Pod, parse_pod
-from homeport.node.status import Observation, compute_phase, pod_status, status_patch
+from homeport.node.status import Observation, compute_phase, is_interim, pod_status, status_patch
 
 NOW = 1_767_225_600.0
 
@@ -209,3 +209,33 @@ def test_a_new_address_replaces_the_old_one() -> None:
     patch = status_patch("u-1", {"podIPs": [{"ip": "10.0.0.1"}]}, {"podIPs": [{"ip": "10.0.0.2"}], "conditions": []})
     assert patch is not None
     assert patch["status"]["podIPs"] == [{"ip": "10.0.0.2"}, {"$patch": "replace"}]
+
+
+SCHEDULED: dict[str, Any] = {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "True"}]}
+
+
+@pytest.mark.parametrize(
+    ("state", "interim"),
+    [
+        (ContainerState(), True),
+        (ContainerState(busy=True), True),
+        (ContainerState(waiting=Waiting("ErrImagePull", "no such image")), False),
+        (ContainerState(waiting=Waiting("CreateContainerConfigError", "no such key")), False),
+        (running(started=False, ready=False), False),
+        (running(), False),
+        (ended(1), False),
+        (ContainerState(previous=ended(1).ended), False),
+    ],
+)
+def test_what_merely_says_that_a_pod_is_being_started_is_interim(state: ContainerState, interim: bool) -> None:
+    for init, containers in (((), ("main",)), (("main",), ("other",))):
+        of = pod(init=init, containers=containers)
+        after = status_of(of, Observation({"main": state}, sandbox_ready=True, pod_ips=("10.244.0.2",)), SCHEDULED)
+        assert is_interim(SCHEDULED, after) is interim
+
+
+def test_what_takes_back_something_is_never_interim() -> None:
+    before = status_of(pod(), Observation({"main": running()}))
+    assert not is_interim(before, status_of(pod(), Observation({}), SCHEDULED))
+    rejected = Observation(verdict=Waiting("OutOfcpu", "too much"), rejected=True)
+    assert not is_interim(SCHEDULED, status_of(pod(), rejected, SCHEDULED))

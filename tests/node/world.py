@@ -48,6 +48,7 @@ class World:
         self.network = SimulatedNetwork()
         self.reach = SimulatedReach()
         self.departed: Callable[[str], Awaitable[None]] = at_once
+        self.patience = 0.0
         self.parts: NodeParts | None = None
         self._node: asyncio.Task[None] | None = None
 
@@ -57,7 +58,8 @@ class World:
 
     def start_node(self) -> None:
         self.parts = NodeParts(self.settings, self.client, self.clock, self.runtime, self.images, self.network,
-                               self.reach, PlainMounts(), self.rng, departed=self.departed)  # fmt: skip
+                               self.reach, PlainMounts(), self.rng, departed=self.departed,
+                               patience=self.patience)  # fmt: skip
         self._node = asyncio.create_task(serve_node(self.parts))
 
     async def kill_node(self) -> None:
@@ -129,8 +131,9 @@ class World:
 
 
 @asynccontextmanager
-async def world(data: Path, *, start: bool = True) -> AsyncIterator[World]:
+async def world(data: Path, *, start: bool = True, patience: float = 0.0) -> AsyncIterator[World]:
     made = World(data)
+    made.patience = patience
     async with made.server:
         if start:
             made.start_node()

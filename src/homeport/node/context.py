@@ -34,6 +34,7 @@ class NodeContext:
     """`services` returns every Service known now; `started_at` is when this agent began, epoch seconds.
 
     departed  returns once no new connection is led to a deleted pod (by uid) any more
+    patience  seconds a report that a pod is merely being started may wait for a better one
     """
 
     settings: NodeSettings
@@ -52,6 +53,7 @@ class NodeContext:
     started_at: float
     departed: Callable[[str], Awaitable[None]]
     prober: Prober = probe_for_real
+    patience: float = 0.0
 
     @property
     def host_ips(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ what the engine runs in the node process.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from homeport.api.resources import find
@@ -32,6 +32,9 @@ from homeport.node.volumes.mounts import KernelMounts, Mounts
 __all__ = ["NodeParts", "at_once", "run_node", "serve_node"]
 
 COMPONENT: Final = "kubelet"
+PATIENCE_SECONDS: Final = 1.0
+"""How often upstream's agent looks at its containers: what happens within becomes one report."""
+
 PODS: Final = find("Pod")
 SERVICES: Final = find("Service")
 NODES: Final = find("Node")
@@ -54,6 +57,7 @@ class NodeParts:
     listens   whether the node serves its own HTTP API
     on_agent  is told the agent, for one who serves its pods in another way
     departed  returns once nothing leads new connections to a deleted pod (by uid); where nothing ever does, at once
+    patience  seconds a report that a pod is merely being started may wait for a better one
     """
 
     settings: NodeSettings
@@ -70,6 +74,7 @@ class NodeParts:
     listens: bool = True
     on_agent: Callable[[Agent], None] = unseen
     departed: Callable[[str], Awaitable[None]] = at_once
+    patience: float = 0.0
 
 
 async def run_node(
@@ -84,9 +89,8 @@ async def run_node(
     """Serve the node this process is in; ends by cancellation only, and leaves pods running."""
     rng = random.SystemRandom()
     reach, mounts = SocketReach(), KernelMounts()
-    await serve_node(
-        NodeParts(settings, client, clock, runtime, images, network, reach, mounts, rng, departed=departed)
-    )
+    parts = NodeParts(settings, client, clock, runtime, images, network, reach, mounts, rng)
+    await serve_node(replace(parts, departed=departed, patience=PATIENCE_SECONDS))
 
 
 async def serve_node(parts: NodeParts) -> None:
@@ -117,6 +121,7 @@ async def serve_node(parts: NodeParts) -> None:
         started_at=clock.now(),
         prober=parts.prober,
         departed=parts.departed,
+        patience=parts.patience,
     )
     agent = Agent(context, pods, services, nodes)
     parts.on_agent(agent)

@@ -1,4 +1,8 @@
-"""Publishing a pod's status: newest state only, one request at a time per pod, nothing when nothing changed."""
+"""Publishing a pod's status: newest state only, one request at a time per pod, nothing when nothing changed.
+
+A report that says no more than that a pod is being started may wait a little: nearly always the pod runs before, and
+one request says both. Upstream's agent, which looks at its containers once a second, merges them the same way.
+"""
 
 import asyncio
 import logging
@@ -8,7 +12,7 @@ from typing import Any, Final
 from homeport.api.resources import find
 from homeport.client.contract import Client, Object, PatchType
 from homeport.errors import ApiError, Conflict, NotFound
-from homeport.node.status import status_patch
+from homeport.node.status import is_interim, status_patch
 
 __all__ = ["StatusReporter"]
 
@@ -23,10 +27,13 @@ Compute = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 class StatusReporter:
-    """The status of one pod. `compute` is asked at the moment of writing, so bursts of changes become one write."""
+    """The status of one pod. `compute` is asked at the moment of writing, so bursts of changes become one write.
 
-    def __init__(self, client: Client, pod: Object, compute: Compute) -> None:
-        self._client, self._compute = client, compute
+    patience  seconds an interim report may wait for a better one
+    """
+
+    def __init__(self, client: Client, pod: Object, compute: Compute, patience: float = 0.0) -> None:
+        self._client, self._compute, self._patience = client, compute, patience
         metadata = pod["metadata"]
         self._namespace, self._name, self._uid = metadata["namespace"], metadata["name"], metadata["uid"]
         self._dirty, self._clean = asyncio.Event(), asyncio.Event()
@@ -48,6 +55,7 @@ class StatusReporter:
 
     async def flush(self) -> None:
         """Return once everything known up to now is published, or the pod is gone."""
+        self._patience = 0.0  # whoever asks waits: from now on nothing does
         self.wake()
         await self._clean.wait()
 
@@ -57,7 +65,7 @@ class StatusReporter:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
-            patch = None if self.gone else status_patch(self._uid, self.known, self._compute(self.known))
+            patch = await self._patch()
             if patch is None:
                 if not self._dirty.is_set():
                     self._clean.set()
@@ -70,6 +78,18 @@ class StatusReporter:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, RETRY_LIMIT_SECONDS)
             self._dirty.set()
+
+    async def _patch(self) -> Mapping[str, Any] | None:
+        """Return what is to be written; None when nothing is."""
+        if self._patience:
+            try:
+                async with asyncio.timeout(self._patience):
+                    while not self.gone and self._patience and is_interim(self.known, self._compute(self.known)):
+                        await self._dirty.wait()
+                        self._dirty.clear()
+            except TimeoutError:
+                self._patience = 0.0
+        return None if self.gone else status_patch(self._uid, self.known, self._compute(self.known))
 
     async def _send(self, patch: Mapping[str, Any]) -> None:
         try:

@@ -11,7 +11,7 @@ from homeport.clock import parse_time, rfc3339
 from homeport.node.lifecycle import NEW, ContainerState, Ended, Waiting, initialised, may_restart
 from homeport.node.pod import ContainerDef, Kind, Pod, RestartPolicy
 
-__all__ = ["Observation", "compute_phase", "pod_status", "status_patch"]
+__all__ = ["Observation", "compute_phase", "is_interim", "pod_status", "status_patch"]
 
 TERMINAL: Final = ("Succeeded", "Failed")
 DISRUPTIONS: Final = ("Evicted", "Terminated")
@@ -335,6 +335,24 @@ def _written(condition: _Condition, before: Mapping[str, Any] | None, generation
     if condition.message:
         out["message"] = condition.message
     return out
+
+
+_STARTING: Final = ("ContainerCreating", "PodInitializing")
+_CONTAINER_STATUSES: Final = ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
+
+
+def is_interim(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether `after` tells of nothing but a start that goes as it should: no container has run, none is in trouble."""
+    return all(
+        status.get("phase") in (None, "Pending")
+        and not status.get("reason")
+        and all(
+            (entry["state"].get("waiting") or {}).get("reason") in _STARTING and not entry.get("lastState")
+            for key in _CONTAINER_STATUSES
+            for entry in status.get(key) or ()
+        )
+        for status in (before, after)
+    )
 
 
 _REPLACED_BY_KEY: Final = ("podIPs", "hostIPs")

@@ -76,7 +76,7 @@ class PodWorker:
         addresses = lambda: self.preparation.addresses  # noqa: E731
         self.probing = Probing(context, lambda: self.pod, self.records, self.events, addresses, self._ending)
         self.ending = Ending(context, lambda: self.pod, self.records, self.events, addresses)
-        self.reporter = StatusReporter(context.client, tree, self._status)
+        self.reporter = StatusReporter(context.client, tree, self._status, context.patience)
         self.records.adopt(adopted.states, adopted.live)
         for exit in adopted.exits:
             self.records.exited(exit)
