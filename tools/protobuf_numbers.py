@@ -26,6 +26,7 @@ PACKAGES = {
     "storage.v1": "api@{v}/storage/v1",
     "events.v1": "api@{v}/events/v1",
     "autoscaling.v1": "api@{v}/autoscaling/v1",
+    "autoscaling.v2": "api@{v}/autoscaling/v2",
     "policy.v1": "api@{v}/policy/v1",
     "authentication.v1": "api@{v}/authentication/v1",
     "authorization.v1": "api@{v}/authorization/v1",

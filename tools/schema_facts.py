@@ -1,6 +1,6 @@
 """Generate `src/homeport/api/_facts/facts.json.z`: what the API server must know about every field, without prose.
 
-    go mod download k8s.io/api@v0.36.0 k8s.io/apimachinery@v0.36.0      (in any folder with a go.mod)
+    go mod download k8s.io/api@v0.36.0 k8s.io/apimachinery@v0.36.0 k8s.io/metrics@v0.36.0   (in any folder with a go.mod)
     python tools/schema_facts.py "$(go env GOMODCACHE)/k8s.io" v0.36.0 src/homeport/api/_facts
 
 Developer-run; the result is committed. The source is the published Go API module (Apache-2.0), because it alone says
@@ -38,6 +38,8 @@ PACKAGES = {
     "storage.v1": "api@{v}/storage/v1",
     "events.v1": "api@{v}/events/v1",
     "autoscaling.v1": "api@{v}/autoscaling/v1",
+    "autoscaling.v2": "api@{v}/autoscaling/v2",
+    "metrics.v1beta1": "metrics@{v}/pkg/apis/metrics/v1beta1",
     "policy.v1": "api@{v}/policy/v1",
     "authentication.v1": "api@{v}/authentication/v1",
     "authorization.v1": "api@{v}/authorization/v1",
@@ -55,6 +57,7 @@ GROUPS = {
     "storage": "storage.k8s.io",
     "events": "events.k8s.io",
     "autoscaling": "autoscaling",
+    "metrics": "metrics.k8s.io",
     "policy": "policy",
     "authentication": "authentication.k8s.io",
     "authorization": "authorization.k8s.io",
@@ -71,7 +74,9 @@ KINDS = {
     "coordination.v1": "Lease",
     "storage.v1": "StorageClass",
     "events.v1": "Event",
-    "autoscaling.v1": "Scale",
+    "autoscaling.v1": "Scale HorizontalPodAutoscaler",
+    "autoscaling.v2": "HorizontalPodAutoscaler",
+    "metrics.v1beta1": "NodeMetrics PodMetrics",
     "policy.v1": "Eviction PodDisruptionBudget",
     "authentication.v1": "TokenRequest TokenReview SelfSubjectReview",
     "authorization.v1": "SelfSubjectAccessReview SubjectAccessReview LocalSubjectAccessReview SelfSubjectRulesReview",
@@ -83,6 +88,7 @@ SCALARS = {
     "string": "s", "int32": "i", "int64": "l", "int": "l", "uint32": "l", "uint8": "i", "bool": "b", "float64": "n",
     "[]byte": "y", "types.UID": "s", "types.NodeName": "s", "resource.Quantity": "q", "intstr.IntOrString": "x",
     "runtime.RawExtension": "r", "meta.v1.Time": "t", "meta.v1.MicroTime": "u", "meta.v1.FieldsV1": "f",
+    "meta.v1.Duration": "s",
 }  # fmt: skip
 
 STRUCT = re.compile(r"^type (\w+) struct \{")
@@ -235,7 +241,7 @@ def collect(root: Path, version: str) -> dict[str, Any]:
             facts.add(f"{package}.{name}")
             group = GROUPS.get(package.split(".")[0])
             if group is not None:
-                kinds[f"{group}/v1/{name}"] = f"{package}.{name}"
+                kinds[f"{group}/{package.rpartition('.')[2]}/{name}"] = f"{package}.{name}"
             else:
                 kinds[f"meta.k8s.io/v1/{name}"] = f"{package}.{name}"
     return {"types": facts.types, "kinds": kinds}

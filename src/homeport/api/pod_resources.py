@@ -6,9 +6,11 @@ Source: node 3.2 and 16.5 of the specification.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from homeport.api.quantity import parse_quantity
+from homeport.api.quantity import Quantity, parse_quantity
 
-__all__ = ["amounts", "pod_requests"]
+__all__ = ["AmountsByName", "amounts", "parse_amounts", "pod_amounts", "pod_requests"]
+
+AmountsByName = dict[str, Quantity]
 
 
 def amounts(resources: Mapping[str, Any] | None) -> dict[str, int]:
@@ -37,6 +39,44 @@ def pod_requests(spec: Mapping[str, Any], defaults: Mapping[str, int] | None = N
         total |= {name: max(amount, total.get(name, 0)) for name, amount in peak.items()}
     total |= amounts((spec.get("resources") or {}).get("requests"))
     return _sum((total, amounts(spec.get("overhead"))))
+
+
+def parse_amounts(resources: Mapping[str, Any] | None) -> AmountsByName:
+    """Return quantities exactly, in the notation they were written in."""
+    return {name: parse_quantity(str(text)) for name, text in (resources or {}).items()}
+
+
+def pod_amounts(spec: Mapping[str, Any], field: str) -> AmountsByName:
+    """Return a pod's `requests` or `limits` at its hungriest moment, exactly and without overhead.
+
+    A pod states a limit where one of its containers does.
+    """
+
+    def of(container: Mapping[str, Any]) -> AmountsByName:
+        return parse_amounts((container.get("resources") or {}).get(field))
+
+    total: AmountsByName = {}
+    for container in spec.get("containers") or ():
+        _add(total, of(container))
+    sidecars: AmountsByName = {}
+    peak: AmountsByName = {}
+    for container in spec.get("initContainers") or ():
+        wanted = of(container)
+        if container.get("restartPolicy") == "Always":
+            _add(total, wanted)
+            _add(sidecars, wanted)
+            moment = sidecars
+        else:
+            moment = dict(wanted)
+            _add(moment, sidecars)
+        peak |= {name: max(amount, peak.get(name, amount)) for name, amount in moment.items()}
+    total |= {name: max(amount, total.get(name, amount)) for name, amount in peak.items()}
+    return total | parse_amounts((spec.get("resources") or {}).get(field))
+
+
+def _add(total: AmountsByName, more: AmountsByName) -> None:
+    for name, amount in more.items():
+        total[name] = total[name] + amount if name in total else amount
 
 
 def _container(container: Mapping[str, Any], defaults: Mapping[str, int] | None) -> dict[str, int]:

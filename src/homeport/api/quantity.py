@@ -11,7 +11,7 @@ from fractions import Fraction
 from functools import lru_cache, total_ordering
 from typing import Final
 
-__all__ = ["Format", "Quantity", "parse_quantity"]
+__all__ = ["NANO", "Format", "Quantity", "parse_quantity"]
 
 _SYNTAX: Final = re.compile(r"([+-]?)([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE]?|[eE][+-]?[0-9]+)\Z")
 _SHAPE: Final = re.compile(r"[+-]?[0-9.]+[eEinumkKMGTP]*[-+]?[0-9]*\Z")

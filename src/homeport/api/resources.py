@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-__all__ = ["BY_GVK", "BY_PATH", "RESOURCES", "Gvk", "Resource", "Subresource", "find"]
+__all__ = ["BY_GVK", "BY_PATH", "OTHER_VERSIONS", "RESOURCES", "Gvk", "Resource", "Subresource", "find"]
 
 VERBS: Final = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 _NO_COLLECTION_DELETE: Final = tuple(verb for verb in VERBS if verb != "deletecollection")
@@ -78,6 +78,11 @@ class Resource:
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     @cached_property
+    def versioned(self) -> str:
+        """`pods.v1.`, `horizontalpodautoscalers.v2.autoscaling`: a name of its own for every version of a kind."""
+        return f"{self.plural}.{self.version}.{self.group}"
+
+    @cached_property
     def prefix(self) -> str:
         """`/api/v1` or `/apis/apps/v1`."""
         return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
@@ -137,10 +142,23 @@ def _resource(
     )
 
 
+def _autoscaler(version: str) -> Resource:
+    return _resource(
+        "autoscaling",
+        version,
+        "HorizontalPodAutoscaler",
+        "horizontalpodautoscalers",
+        short=("hpa",),
+        all_category=True,
+        subs=("status",),
+    )
+
+
 RESOURCES: Final[tuple[Resource, ...]] = (
     _resource("", "v1", "ConfigMap", "configmaps", short=("cm",)),
     _resource("", "v1", "Endpoints", "endpoints", short=("ep",)),
     _resource("", "v1", "Event", "events", short=("ev",)),
+    _resource("", "v1", "LimitRange", "limitranges", short=("limits",)),
     _resource(
         "",
         "v1",
@@ -184,6 +202,7 @@ RESOURCES: Final[tuple[Resource, ...]] = (
         all_category=True,
         subs=("scale", "status"),
     ),
+    _resource("", "v1", "ResourceQuota", "resourcequotas", short=("quota",), subs=("status",)),
     _resource("", "v1", "Secret", "secrets"),
     _resource("", "v1", "ServiceAccount", "serviceaccounts", short=("sa",), subs=("token",)),
     _resource("", "v1", "Service", "services", short=("svc",), all_category=True, subs=("proxy", "status")),
@@ -195,6 +214,7 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     _resource("apps", "v1", "ReplicaSet", "replicasets", short=("rs",), all_category=True, subs=("scale", "status")),
     _resource("apps", "v1", "StatefulSet", "statefulsets", short=("sts",), all_category=True, subs=("scale", "status")),
     _resource("events.k8s.io", "v1", "Event", "events", short=("ev",)),
+    _autoscaler("v2"),
     _resource("batch", "v1", "CronJob", "cronjobs", short=("cj",), all_category=True, subs=("status",)),
     _resource("batch", "v1", "Job", "jobs", all_category=True, subs=("status",)),
     _resource("networking.k8s.io", "v1", "IPAddress", "ipaddresses", namespaced=False, short=("ip",)),
@@ -209,10 +229,15 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     _resource("coordination.k8s.io", "v1", "Lease", "leases"),
     _resource("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"),
 )
-"""In the priority order of groups, alphabetical inside one."""
+"""In the priority order of groups, alphabetical inside one; each kind in its preferred version."""
 
-BY_GVK: Final = {resource.gvk: resource for resource in RESOURCES}
-BY_PATH: Final = {(resource.group, resource.version, resource.plural): resource for resource in RESOURCES}
+OTHER_VERSIONS: Final[tuple[Resource, ...]] = (_autoscaler("v1"),)
+"""Further views of kinds of `RESOURCES`: the same objects, written otherwise."""
+
+BY_GVK: Final = {resource.gvk: resource for resource in (*RESOURCES, *OTHER_VERSIONS)}
+BY_PATH: Final = {
+    (resource.group, resource.version, resource.plural): resource for resource in (*RESOURCES, *OTHER_VERSIONS)
+}
 
 
 def find(kind: str, group: str = "") -> Resource:

@@ -7,7 +7,7 @@ Every function works in place on a tree the caller owns; nothing here needs clus
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from homeport.api import decode
+from homeport.api import autoscaling, decode
 from homeport.api.qos import qos_class
 from homeport.api.resources import Gvk
 from homeport.clock import rfc3339
@@ -37,6 +37,7 @@ CREATE_ON_UPDATE: Final[frozenset[Key]] = frozenset(
         ("", "Endpoints"),
         ("", "Service"),
         ("", "Event"),
+        ("", "LimitRange"),
         ("events.k8s.io", "Event"),
         ("coordination.k8s.io", "Lease"),
         ("rbac.authorization.k8s.io", "ClusterRole"),
@@ -57,6 +58,7 @@ RETURNS_DELETED_OBJECT: Final[frozenset[Key]] = frozenset(
         ("", "ReplicationController"),
         ("", "Namespace"),
         ("", "ServiceAccount"),
+        ("", "ResourceQuota"),
         ("storage.k8s.io", "StorageClass"),
     }
 )
@@ -98,6 +100,7 @@ _STATUS: Final[Mapping[Key, Callable[[], Tree]]] = {
     ("apps", "Deployment"): lambda: decode.empty("apps.v1.DeploymentStatus"),
     ("apps", "ReplicaSet"): lambda: decode.empty("apps.v1.ReplicaSetStatus"),
     ("apps", "DaemonSet"): lambda: decode.empty("apps.v1.DaemonSetStatus"),
+    ("autoscaling", "HorizontalPodAutoscaler"): lambda: decode.empty("autoscaling.v2.HorizontalPodAutoscalerStatus"),
     ("batch", "CronJob"): dict,
     ("batch", "Job"): dict,
     ("networking.k8s.io", "ServiceCIDR"): dict,
@@ -156,6 +159,9 @@ def prepare_for_create(gvk: Gvk, tree: Tree, *, now: float) -> None:
             _number_template(tree, 1)
         case ("batch", "Job"):
             _select_own_pods(tree)
+        case ("autoscaling", "HorizontalPodAutoscaler") if autoscaling.is_v1(tree):
+            tree["status"] = decode.empty("autoscaling.v1.HorizontalPodAutoscalerStatus")
+            _carry(tree, {}, autoscaling.STATUS_ANNOTATIONS)
 
 
 def prepare_for_update(gvk: Gvk, new: Tree, old: Tree, subresource: str = "", *, now: float = 0.0) -> None:
@@ -230,6 +236,19 @@ def _prepare_main(key: Key, new: Tree, old: Tree) -> None:
         case ("apps", "DaemonSet"):
             number = int(old["metadata"].get("annotations", {}).get(TEMPLATE_GENERATION, 0))
             _number_template(new, number + (new["spec"].get("template") != old["spec"].get("template")))
+        case ("autoscaling", "HorizontalPodAutoscaler") if autoscaling.is_v1(new):
+            _carry(new, old, autoscaling.STATUS_ANNOTATIONS)
+
+
+def _carry(new: Tree, old: Tree, names: Iterable[str]) -> None:
+    """Keep annotations that stand for a part of the object this write may not touch."""
+    before = old.get("metadata", {}).get("annotations") or {}
+    annotations = {key: text for key, text in (new["metadata"].get("annotations") or {}).items() if key not in names}
+    annotations |= {key: before[key] for key in names if key in before}
+    if annotations:
+        new["metadata"]["annotations"] = annotations
+    else:
+        new["metadata"].pop("annotations", None)
 
 
 def _number_template(tree: Tree, number: int) -> None:
@@ -277,6 +296,8 @@ def _prepare_status(key: Key, new: Tree, old: Tree) -> None:
             _keep(new["metadata"], old["metadata"], ("labels",))
         case ("networking.k8s.io", "ServiceCIDR"):
             _keep(new["metadata"], old["metadata"], ("labels", "annotations", "finalizers", "ownerReferences"))
+        case ("autoscaling", "HorizontalPodAutoscaler") if autoscaling.is_v1(new):
+            _carry(new, old, autoscaling.SPEC_ANNOTATIONS)
 
 
 def _generation_moves(key: Key, new: Tree, old: Tree) -> bool:

@@ -19,6 +19,7 @@ from homeport.controllers.mirroring import EndpointSliceMirroring
 from homeport.controllers.namespace import NamespaceController
 from homeport.controllers.nodes import NodeLifecycle, PodCollector, TaintEviction
 from homeport.controllers.replicaset import REPLICATION_CONTROLLERS, ReplicaSetController
+from homeport.controllers.resourcequota import ResourceQuotaController
 from homeport.controllers.serviceaccount import NamespaceFurnisher
 from homeport.controllers.servicecidr import ServiceCidrController
 from homeport.controllers.statefulset import StatefulSetController
@@ -93,6 +94,7 @@ def controllers(
         EphemeralVolumes(client("ephemeral-volume-controller"), clock, informers),
         ClaimProtection(client("pvc-protection-controller"), informers),
         VolumeProtection(client("pv-protection-controller"), informers),
+        ResourceQuotaController(client("resourcequota-controller"), clock, informers),
         PodCollector(client("pod-garbage-collector"), clock, informers),
         TaintEviction(client("taint-eviction-controller"), clock, informers),
     ]

@@ -10,6 +10,7 @@ from homeport.api.exchange import User
 from homeport.api.resources import find
 from homeport.errors import Cause
 from homeport.server import failures
+from homeport.server.ceilings import LimitRanger, QuotaKeeper
 from homeport.server.escalation import Escalation
 from homeport.server.objects import Codec, Tree
 from homeport.server.services import Services
@@ -42,6 +43,7 @@ class Admission:
         self._namespaces = services.codec(find("Namespace"))
         self._accounts = services.codec(find("ServiceAccount"))
         self._classes = services.codec(find("StorageClass", "storage.k8s.io"))
+        self._limits, self._quotas = LimitRanger(services), QuotaKeeper(services)
         self._priorities = services.codec(find("PriorityClass", "scheduling.k8s.io"))
 
     async def create(self, attempt: Attempt, tree: Tree) -> None:
@@ -57,6 +59,8 @@ class Admission:
         if resource.kind == "Node" and self._on("TaintNodesByCondition"):
             _taint(tree["spec"])
         elif resource.kind == "Pod":
+            if self._on("LimitRanger") and attempt.namespace is not None:
+                self._limits.mutate(attempt.namespace, tree)
             if self._on("ServiceAccount"):
                 self._service_account(attempt, tree)
             if self._on("Priority"):
@@ -65,6 +69,20 @@ class Admission:
                 _tolerations(tree["spec"])
         elif resource.kind == "PersistentVolumeClaim" and self._on("DefaultStorageClass"):
             self._default_class(tree["spec"])
+
+    async def validate(self, attempt: Attempt, new: Tree, old: Tree | None = None) -> None:
+        """Run the plugins that look at a valid object last: limits, then quotas. Raises Forbidden."""
+        resource, namespace = attempt.codec.resource, attempt.namespace
+        if namespace is None or not resource.namespaced:
+            return
+        limited = resource.group_resource == "persistentvolumeclaims" or (
+            resource.group_resource == "pods" and old is None
+        )
+        leaving = old is not None and "deletionTimestamp" in old["metadata"]
+        if limited and not leaving and self._on("LimitRanger"):
+            self._limits.validate(resource, namespace, new)
+        if self._on("ResourceQuota"):
+            await self._quotas.admit(resource, namespace, new, old, dry_run=attempt.dry_run)
 
     async def update(self, attempt: Attempt, new: Tree, old: Tree) -> None:
         """Run the plugins for an update, in place. Raises Forbidden."""

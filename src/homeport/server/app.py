@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from homeport import ids
+from homeport.api.autoscaling import to_v1, to_v2
 from homeport.api.exchange import Request, Response, User
-from homeport.api.resources import BY_GVK, Gvk, find
+from homeport.api.resources import BY_GVK, Gvk, Resource, find
 from homeport.clock import Clock
 from homeport.errors import ApiError, Details, Forbidden, RequestTooLarge, ServiceUnavailable, Timeout
 from homeport.server import answers, failures, negotiation, rules
@@ -44,7 +45,7 @@ from homeport.server.openapi import OpenApi
 from homeport.server.rbac import Rbac
 from homeport.server.reviews import Reviews
 from homeport.server.routing import LONG_RUNNING, Query, Target, classify, deadline, served_prefix, unknown_target
-from homeport.server.served import REVIEW_NAMES, SERVED
+from homeport.server.served import METRIC_NAMES, REVIEW_NAMES, SERVED
 from homeport.server.services import Call, Services
 from homeport.server.settings import Settings
 from homeport.server.storage import Storage
@@ -62,21 +63,24 @@ __all__ = ["Server"]
 
 _log = logging.getLogger(__name__)
 
+UNSTORED: Final = REVIEW_NAMES | METRIC_NAMES
 _EVENT: Final = Gvk("", "v1", "Event")
 _WARNING_TOTAL: Final = 4096
 _WARNING_EACH: Final = 256
 
 
 def _codecs() -> dict[str, Codec]:
-    core_event = BY_GVK[_EVENT]
-    return {
-        resource.group_resource: (
-            Codec(resource, core_event, to_core, from_core)
-            if resource.kind == "Event" and resource.group
-            else Codec(resource)
-        )
-        for resource in SERVED
-    }
+    return {resource.versioned: _codec(resource) for resource in SERVED}
+
+
+def _codec(resource: Resource) -> Codec:
+    match resource.kind, resource.api_version:
+        case "Event", "events.k8s.io/v1":
+            return Codec(resource, BY_GVK[_EVENT], to_core, from_core)
+        case "HorizontalPodAutoscaler", "autoscaling/v1":
+            return Codec(resource, find(resource.kind, resource.group), to_v2, to_v1)
+        case _:
+            return Codec(resource)
 
 
 class Server:
@@ -94,7 +98,7 @@ class Server:
     ) -> None:
         settings = settings or Settings()
         codecs = _codecs()
-        hub = Hub(store, [codec for codec in codecs.values() if codec.resource.group_resource not in REVIEW_NAMES])
+        hub = Hub(store, [codec for codec in codecs.values() if codec.resource.group_resource not in UNSTORED])
         watches = Watches(hub, rng, clock.now, settings.watch_bookmark_seconds)
         services = Services(
             settings,

@@ -26,14 +26,14 @@ class Services:
     settings: Settings
     clock: Clock
     rng: random.Random
-    codecs: Mapping[str, Codec]  # by the resource's group_resource, whose hash is kept
+    codecs: Mapping[str, Codec]  # by the resource's versioned name, whose hash is kept
     hub: Hub
     storage: Storage
     lister: Lister
     watches: Watches
 
     def codec(self, resource: Resource) -> Codec:
-        return self.codecs[resource.group_resource]
+        return self.codecs[resource.versioned]
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ _SERVICE_CIDRS: Final[tuple[Network, ...]] = (IPv4Network("10.96.0.0/16"),)
 
 ADMISSION_PLUGINS: Final = (
     "NamespaceLifecycle",
+    "LimitRanger",
     "ServiceAccount",
     "TaintNodesByCondition",
     "Priority",
@@ -21,6 +22,7 @@ ADMISSION_PLUGINS: Final = (
     "DefaultStorageClass",
     "StorageObjectInUseProtection",
     "PersistentVolumeClaimResize",
+    "ResourceQuota",
 )
 """In the order they run (api-machinery 21.1)."""
 

@@ -82,13 +82,14 @@ class Writer:
         now = services.clock.now()
         metadata["uid"] = ids.uid(services.rng)
         metadata["creationTimestamp"] = rfc3339(now)
-        await self._admission.create(Attempt(codec, namespace, user, dry_run), tree)
+        attempt = Attempt(codec, namespace, user, dry_run)
+        await self._admission.create(attempt, tree)
         generated = bool(metadata.get("generateName")) and not metadata.get("name")
         if generated:
             metadata["name"] = ids.generate_name(metadata["generateName"], services.rng)
         reservation = self._allocator.create(codec, tree, dry_run=dry_run)
         try:
-            outcome = await self._insert(codec, namespace, tree, warnings, generated, now, dry_run)
+            outcome = await self._insert(attempt, tree, warnings, generated, now)
         except asyncio.CancelledError:
             raise  # the write may yet be stored: what it took stays taken, until the next start counts again
         except BaseException:
@@ -98,23 +99,17 @@ class Writer:
         await self._addresses.follow(codec)
         return outcome
 
-    async def _insert(
-        self,
-        codec: Codec,
-        namespace: str | None,
-        tree: Tree,
-        warnings: list[str],
-        generated: bool,
-        now: float,
-        dry_run: bool,
-    ) -> Outcome:
+    async def _insert(self, attempt: Attempt, tree: Tree, warnings: list[str], generated: bool, now: float) -> Outcome:
+        codec, namespace, dry_run = attempt.codec, attempt.namespace, attempt.dry_run
         services, resource, metadata = self._services, codec.resource, tree["metadata"]
         held: Stored | None = None
         strategy.prepare_for_create(resource.gvk, tree, now=now)
         if warning := strategy.drop_duplicate_owners(tree):
             warnings.append(warning)
-        for attempt in range(_NAME_ATTEMPTS):
+        for number in range(_NAME_ATTEMPTS):
             rules.check_create(resource.gvk, tree, warnings)
+            if number == 0:
+                await self._admission.validate(attempt, tree)
             key = codec.key(namespace, metadata["name"])
             held = services.hub.cache(codec).get(key)
             if held is None and dry_run:
@@ -128,7 +123,7 @@ class Writer:
                         await services.storage.catch_up(held.revision)
                 else:
                     return Outcome(stored=stored, created=True)
-            if not generated or attempt == _NAME_ATTEMPTS - 1:
+            if not generated or number == _NAME_ATTEMPTS - 1:
                 break
             metadata["name"] = ids.generate_name(metadata["generateName"], services.rng)
         raise self._taken(codec, metadata["name"], held, generated)
@@ -219,6 +214,8 @@ class Writer:
             if warning := strategy.drop_duplicate_owners(new):
                 warnings.append(warning)
             rules.check_update(resource.gvk, new, before, subresource, warnings)
+            if not subresource or subresource == "resize":
+                await self._admission.validate(attempt, new, before)
             if _finished(resource.kind, new):
                 if not dry_run:
                     await services.storage.remove(old)

@@ -7,7 +7,7 @@ need cluster configuration (addresses, node ports, priorities, tolerations) belo
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from homeport.api.defaults import batch, objects, pods, rbac, services, storage, workloads
+from homeport.api.defaults import autoscaling, batch, limits, objects, pods, rbac, services, storage, workloads
 from homeport.api.resources import Gvk
 
 __all__ = ["apply_defaults"]
@@ -17,6 +17,7 @@ _BY_KIND: Final[Mapping[tuple[str, str], Callable[[dict[str, Any]], None]]] = {
     ("", "PodTemplate"): pods.pod_template_object,
     ("", "Service"): services.service,
     ("", "Endpoints"): services.endpoints,
+    ("", "LimitRange"): limits.limit_range,
     ("", "Namespace"): objects.namespace,
     ("", "Node"): objects.node,
     ("", "ReplicationController"): workloads.replication_controller,
@@ -27,6 +28,7 @@ _BY_KIND: Final[Mapping[tuple[str, str], Callable[[dict[str, Any]], None]]] = {
     ("apps", "Deployment"): workloads.deployment,
     ("apps", "ReplicaSet"): workloads.replica_set,
     ("apps", "DaemonSet"): workloads.daemon_set,
+    ("autoscaling", "HorizontalPodAutoscaler"): autoscaling.autoscaler,
     ("batch", "CronJob"): batch.cron_job,
     ("batch", "Job"): batch.job,
     ("discovery.k8s.io", "EndpointSlice"): services.endpoint_slice,

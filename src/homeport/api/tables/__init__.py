@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from homeport.api.resources import Gvk
-from homeport.api.tables import batch, objects, pods, rbac, services, storage, workloads
+from homeport.api.tables import autoscaling, batch, objects, pods, rbac, services, storage, workloads
 from homeport.api.tables.cells import PLAIN, Printer, column
 
 __all__ = ["columns", "row"]
@@ -24,6 +24,7 @@ _PRINTERS: Final[Mapping[tuple[str, str], Printer]] = {
     ("", "Pod"): pods.POD,
     ("", "PodTemplate"): workloads.POD_TEMPLATE,
     ("", "ReplicationController"): workloads.REPLICATION_CONTROLLER,
+    ("", "ResourceQuota"): objects.RESOURCE_QUOTA,
     ("", "Secret"): objects.SECRET,
     ("", "Service"): services.SERVICE,
     ("", "ServiceAccount"): objects.SERVICE_ACCOUNT,
@@ -32,6 +33,7 @@ _PRINTERS: Final[Mapping[tuple[str, str], Printer]] = {
     ("apps", "Deployment"): workloads.DEPLOYMENT,
     ("apps", "ReplicaSet"): workloads.REPLICA_SET,
     ("apps", "StatefulSet"): workloads.STATEFUL_SET,
+    ("autoscaling", "HorizontalPodAutoscaler"): autoscaling.AUTOSCALER,
     ("autoscaling", "Scale"): workloads.SCALE,
     ("batch", "CronJob"): batch.CRON_JOB,
     ("batch", "Job"): batch.JOB,

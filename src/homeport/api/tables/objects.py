@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from homeport.api.tables.cells import AGE, NAME, NONE, Cells, Printer, Tree, age, narrow, since, wide
 
-__all__ = ["CONFIG_MAP", "EVENT", "LEASE", "NAMESPACE", "NODE", "SECRET", "SERVICE_ACCOUNT"]
+__all__ = ["CONFIG_MAP", "EVENT", "LEASE", "NAMESPACE", "NODE", "RESOURCE_QUOTA", "SECRET", "SERVICE_ACCOUNT"]
 
 _ROLE_PREFIX: Final = "node-role.kubernetes.io/"
 _ROLE_LABEL: Final = "kubernetes.io/role"
@@ -24,6 +24,15 @@ def _secret(tree: Tree, now: float) -> Cells:
 
 def _service_account(tree: Tree, now: float) -> Cells:
     return [_name(tree), age(tree, now)]
+
+
+def _quota(tree: Tree, now: float) -> Cells:
+    status = tree.get("status") or {}
+    used = status.get("used") or {}
+    texts: dict[bool, list[str]] = {False: [], True: []}
+    for name, most in sorted((status.get("hard") or {}).items()):
+        texts[name.startswith("limits.")].append(f"{name}: {used.get(name, '0')}/{most}")
+    return [_name(tree), ", ".join(texts[False]), ", ".join(texts[True]), age(tree, now)]
 
 
 def _namespace(tree: Tree, now: float) -> Cells:
@@ -108,6 +117,7 @@ def _source(tree: Tree) -> str:
 
 CONFIG_MAP: Final = Printer((NAME, narrow("Data"), AGE), _config_map)
 SECRET: Final = Printer((NAME, narrow("Type"), narrow("Data"), AGE), _secret)
+RESOURCE_QUOTA: Final = Printer((NAME, narrow("Request"), narrow("Limit"), AGE), _quota)
 SERVICE_ACCOUNT: Final = Printer((NAME, AGE), _service_account)
 NAMESPACE: Final = Printer((NAME, narrow("Status"), AGE), _namespace)
 LEASE: Final = Printer((NAME, narrow("Holder"), AGE), _lease)

@@ -7,7 +7,7 @@ from homeport.api.scalars import quantity_value
 from homeport.api.validation import names
 from homeport.api.validation.errors import FieldError, duplicate, forbidden, not_found, refused, required
 
-__all__ = ["is_standard", "non_negative", "resource_name", "validate_resources"]
+__all__ = ["is_standard", "is_whole", "non_negative", "overcommits", "resource_name", "validate_resources"]
 
 Tree = dict[str, Any]
 
@@ -20,11 +20,21 @@ _STANDARD: Final = _CONTAINER | frozenset(
         "configmaps",
     }
 )  # fmt: skip
-_WHOLE: Final = frozenset({"pods", "resourcequotas", "services", "replicationcontrollers", "secrets", "configmaps"})
+_WHOLE: Final = frozenset(
+    {
+        "pods", "resourcequotas", "services", "replicationcontrollers", "secrets", "configmaps",
+        "persistentvolumeclaims", "services.nodeports", "services.loadbalancers",
+    }
+)  # fmt: skip
 
 
 def is_standard(name: str) -> bool:
     return name in _STANDARD or name.startswith(("hugepages-", "requests.hugepages-"))
+
+
+def is_whole(name: str) -> bool:
+    """Whether a resource comes in whole numbers."""
+    return name in _WHOLE or _extended(name)
 
 
 def resource_name(name: str, path: str) -> list[FieldError]:
@@ -73,13 +83,13 @@ def validate_resources(resources: Tree, path: str, *, claims: Iterable[Tree] = (
             limit = limits[name]
             if amount == limit:
                 continue
-            if not _overcommits(name):
+            if not overcommits(name):
                 if quantity_value(amount) != quantity_value(limit):
                     errors.append(refused(f"{path}.requests", amount, f"must be equal to {name} limit of {limit}"))
             elif quantity_value(amount) > quantity_value(limit):
                 text = f"must be less than or equal to {name} limit of {limit}"
                 errors.append(refused(f"{path}.requests", amount, text))
-        elif not _overcommits(name):
+        elif not overcommits(name):
             errors.append(required(f"{path}.limits", "Limit must be set for non overcommitable resources"))
     if huge and not counted:
         errors.append(forbidden(path, "HugePages require cpu or memory"))
@@ -92,8 +102,7 @@ def _amount(name: str, amount: str, path: str) -> list[FieldError]:
     if not amount.startswith("-") and name in _CONTAINER:
         return []
     errors = non_negative(amount, path)
-    whole = name in _WHOLE or _extended(name)
-    if whole and quantity_value(amount) % 1:
+    if is_whole(name) and quantity_value(amount) % 1:
         errors.append(refused(path, amount, "must be an integer"))
     return errors
 
@@ -121,5 +130,6 @@ def _extended(name: str) -> bool:
     return not _native(name) and not name.startswith("requests.")
 
 
-def _overcommits(name: str) -> bool:
+def overcommits(name: str) -> bool:
+    """Whether more of a resource may be allowed than is there."""
     return _native(name) and not name.startswith("hugepages-")
