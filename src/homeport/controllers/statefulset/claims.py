@@ -62,7 +62,8 @@ def owner_change(desired: StatefulSet, pod: Pod, claim: Claim) -> OwnerChange:
     wanted = _wanted(desired, pod)
     settled = any(owner.uid == wanted.uid and owner.controller for owner in mentioned) if wanted else True
     remove = tuple(owner for owner in mentioned if wanted is None or owner.uid != wanted.uid)
-    return OwnerChange(claim.name, claim.uid, remove, None if settled else wanted)
+    others = tuple(owner for owner in claim.owners if owner not in mentioned)
+    return OwnerChange(claim.name, claim.uid, remove, None if settled else wanted, others=others)
 
 
 def _wanted(desired: StatefulSet, pod: Pod) -> Owner | None:

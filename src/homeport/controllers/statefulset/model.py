@@ -162,6 +162,7 @@ class OwnerChange:
     remove      references of ours to take away
     add         the controller reference to have, or None
     conflicting another controller has the claim: the policy is not applied, and people are told
+    others      references that are nobody's business here; `add` comes after them, as upstream writes it
     """
 
     claim: str
@@ -169,6 +170,7 @@ class OwnerChange:
     remove: tuple[Owner, ...]
     add: Owner | None
     conflicting: bool = False
+    others: tuple[Owner, ...] = ()
 
     @property
     def changes(self) -> bool:

@@ -211,7 +211,11 @@ class Performer:
     async def _change_owners(self, change: OwnerChange) -> None:
         gone: list[dict[str, Any]] = [{"$patch": "delete", "uid": owner.uid} for owner in change.remove]
         added: list[Owner] = [change.add] if change.add is not None else []
-        patch = {"metadata": {"uid": change.uid, "ownerReferences": [*gone, *(owner.as_json() for owner in added)]}}
+        metadata = {"uid": change.uid, "ownerReferences": [*gone, *(owner.as_json() for owner in added)]}
+        if added and change.others:
+            order = [{"uid": owner.uid} for owner in (*change.others, *added)]
+            metadata["$setElementOrder/ownerReferences"] = order
+        patch = {"metadata": metadata}
         try:
             written = await self._client.patch(
                 CLAIMS, self._desired.namespace, change.claim, patch, kind=PatchType.STRATEGIC
