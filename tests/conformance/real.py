@@ -70,6 +70,9 @@ class RealWorld(World):
     def mend_http_probe(self, pod: str) -> None:
         self.execute(pod, "mv", "/www/hidden", "/www/index.html")
 
+    def fail_image(self, reference: str) -> None:
+        """Nothing to do: no registry is asked for what was never loaded."""
+
     def execute(self, pod: str, *command: str, container: str = "") -> str:
         chosen = ("-c", container) if container else ()
         return self.cluster.kubectl("exec", "-n", self.namespace, pod, *chosen, "--", *command)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from homeport.node.pod import ProbeKind
@@ -49,6 +50,16 @@ class SimulatedWorld(World):
 
     def mend_http_probe(self, pod: str) -> None:
         self.cluster.hands.set_probe(self.namespace, pod, ProbeKind.READINESS, fails=False)
+
+    def fail_image(self, reference: str) -> None:
+        self.cluster.fail_image(reference)
+
+    def stops_with(self, pod: str, code: int) -> None:
+        """Let the programs of a pod end with an exit code when they are told to stop."""
+        behaviours = self.cluster.simulation.behaviours
+        before = behaviours.of(self.namespace, pod)
+        script = replace(before.script, stop_code=code)
+        self.cluster.act(lambda: behaviours.set(self.namespace, pod, replace(before, script=script)))
 
     def execute(self, pod: str, *command: str, container: str = "") -> str:
         raise AssertionError(f"nobody runs {command} here: ask `runs_programs` first")

@@ -10,12 +10,17 @@ __all__ = [
     "SELECTOR",
     "bare_pod",
     "claim_template",
+    "condition",
     "deployment",
     "headless",
+    "images",
+    "pods_are_refused",
     "replicaset",
     "replicationcontroller",
     "saturated",
+    "shows_status_to_all",
     "statefulset",
+    "template",
     "works_as_scale_subresource",
 ]
 
@@ -138,6 +143,48 @@ def saturated(world: World, target: str, replicas: int, selector: str = SELECTOR
 def images(pods: Sequence[Any]) -> list[str]:
     """Return the first image of each pod."""
     return [str(pod["spec"]["containers"][0]["image"]) for pod in pods]
+
+
+def condition(tree: Mapping[str, Any], kind: str) -> Any | None:
+    """Return a condition in an object's status, None when there is none."""
+    found = [one for one in (tree.get("status") or {}).get("conditions") or () if one["type"] == kind]
+    return found[0] if found else None
+
+
+def shows_status_to_all(world: World, target: str) -> None:
+    """Write a condition with PUT and another with PATCH on `/status`; watches see both. The object bears `e2e`."""
+    kind = target.partition("/")[0]
+    since = world.listing(kind, "e2e=testing").resource_version
+    assert world.get(target, "status")["metadata"]["uid"] == world.get(target)["metadata"]["uid"]
+    told = {"type": "StatusUpdate", "status": "True", "reason": "E2E", "message": "Set from e2e test"}
+
+    def add(tree: Any) -> None:
+        tree["status"].setdefault("conditions", []).append(told)
+
+    with world.watching(kind, "e2e=testing", since=since) as log:
+        answer = world.change(target, add, "status")
+        assert (condition(answer, "StatusUpdate") or {}).items() >= told.items()
+        world.until(lambda: any(condition(tree, "StatusUpdate") for tree in log.objects()), "the update is seen")
+
+        body = {"status": {"conditions": [{"type": "StatusPatched", "status": "True"}]}}
+        assert condition(world.patch(target, body, kind=PatchType.MERGE, subresource="status"), "StatusPatched")
+        world.until(lambda: any(condition(tree, "StatusPatched") for tree in log.objects()), "the patch is seen")
+
+
+def pods_are_refused(world: World, tree: dict[str, Any], target: str) -> None:
+    """Create a workload of three replicas whose pods are refused; a condition says so until they no longer are."""
+    tree["spec"]["template"]["spec"]["serviceAccountName"] = "nobody"
+    world.create(tree)
+    found = world.until(lambda: condition(world.get(target), "ReplicaFailure"), "the failure is told")
+    assert (found["status"], found["reason"]) == ("True", "FailedCreate")
+    assert 'serviceaccount "nobody" not found' in found["message"]
+    assert any(event["reason"] == "FailedCreate" for event in world.events(target))
+
+    world.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "nobody"}})
+    world.change(target, lambda now: now["spec"].update(replicas=2))
+    world.observed(target)
+    world.until(lambda: condition(world.get(target), "ReplicaFailure") is None, "the condition is taken away")
+    world.until(lambda: world.status(target).get("readyReplicas") == 2, "two pods are ready")
 
 
 def works_as_scale_subresource(world: World, target: str) -> None:

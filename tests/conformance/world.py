@@ -102,7 +102,15 @@ class World(ABC):
     def resolve(self, name: str, kind: str = "A") -> set[str]:
         """Return what the cluster's DNS says to a pod of the namespace."""
 
+    @abstractmethod
+    def fail_image(self, reference: str) -> None:
+        """Let an image be nowhere to be had."""
+
     # Time
+
+    def pass_time(self, seconds: float) -> None:
+        """Let so much time pass."""
+        self.run(asyncio.sleep(seconds))
 
     def until(self, holds: Callable[[], T], what: str, seconds: float = 300.0) -> T:
         """Let time pass until something holds; return what it gave. Raises AssertionError after so many seconds."""
@@ -214,6 +222,19 @@ class World(ABC):
             if response.status >= 400:
                 raise error_from_status(response.status, tree)
             return tree
+
+        return self.run(send())
+
+    def read(self, path: str) -> str:
+        """Return what the server answers to a GET, as text; empty when it answers with an error."""
+        sent = Request("GET", path, (), {"user-agent": self.client.user_agent})
+
+        async def send() -> str:
+            response = await self.client.transport.send(sent)
+            parts = [response.body]
+            if response.stream is not None:
+                parts += [chunk async for chunk in response.stream]
+            return b"".join(parts).decode() if response.status < 400 else ""
 
         return self.run(send())
 
