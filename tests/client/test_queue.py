@@ -151,3 +151,51 @@ async def test_a_worker_ends_even_if_its_clean_up_fails() -> None:
     working.cancel()
     await asyncio.wait([working], timeout=5)
     assert working.cancelled()
+
+
+async def looks_at(seconds: float, rest: float, adds: int) -> list[float]:
+    """Return when a key that is added every 10 ms was looked at, each look taking so long."""
+    queue: WorkQueue[str] = WorkQueue()
+    looks: list[float] = []
+    began = now()
+
+    async def sync(key: str) -> None:
+        looks.append(round(now() - began, 3))
+        await asyncio.sleep(seconds)
+
+    async with asyncio.TaskGroup() as group:
+        work = group.create_task(queue.process(sync, workers=2, rest=rest))
+        for _ in range(adds):
+            queue.add("a")
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(3)
+        work.cancel()
+    return looks
+
+
+async def test_a_key_that_is_costly_and_busy_rests_between_looks() -> None:
+    assert await looks_at(0.01, 4.0, adds=10) == [0.0, 0.05, 0.1]
+    assert await looks_at(0.01, 0.0, adds=3) == [0.0, 0.01, 0.02]
+
+
+async def test_a_rest_is_bounded() -> None:
+    assert await looks_at(1.0, 4.0, adds=2) == [0.0, 1.05]
+
+
+async def test_others_do_not_wait_for_a_key_that_rests() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    looks: list[tuple[str, float]] = []
+
+    async def sync(key: str) -> None:
+        looks.append((key, round(now(), 3)))
+        if key == "a":
+            await asyncio.sleep(0.01)
+
+    async with asyncio.TaskGroup() as group:
+        work = group.create_task(queue.process(sync, rest=4.0))
+        for key in "aba":
+            queue.add(key)
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(1)
+        work.cancel()
+    assert looks == [("a", 0.0), ("b", 0.01), ("a", 0.05)]

@@ -24,6 +24,7 @@ RETRY_FIRST_SECONDS: Final = 0.005
 RETRY_LIMIT_SECONDS: Final = 1000.0
 RETRY_RATE: Final = 10.0
 RETRY_BURST: Final = 100.0
+REST_LIMIT_SECONDS: Final = 0.05
 
 _log = logging.getLogger(__name__)
 
@@ -135,6 +136,13 @@ class WorkQueue(Generic[K]):
             self._ready.append(key)
             self._wake_one()
 
+    def done_after(self, key: K, seconds: float) -> None:
+        """The caller finished with `key`, which comes up again no sooner than in `seconds`."""
+        if seconds <= 0 or self._closed:
+            self.done(key)
+        else:
+            asyncio.get_running_loop().call_later(seconds, self.done, key)
+
     def __aiter__(self) -> AsyncIterator[K]:
         return _Worker(self)
 
@@ -144,16 +152,23 @@ class WorkQueue(Generic[K]):
         *,
         workers: int = 1,
         retry_on: tuple[type[Exception], ...] = (ApiError, OSError),
+        rest: float = 0.0,
     ) -> None:
         """Run `sync` for every key until closed or cancelled; `retry_on` is retried, anything else is a bug and raised.
 
         An ApiError or an unreachable server (OSError) is what retries are for.
+
+        rest  a key is left alone for so many times as long as the look at it took, though never for more than 50 ms:
+              what changes meanwhile is seen together, so a key that is costly and busy takes a bounded part of the time
         """
+        loop = asyncio.get_running_loop()
 
         async def worker() -> None:
             task = asyncio.current_task()
             assert task is not None
-            async for key in self:
+            looks = _Worker(self)
+            async for key in looks:
+                began = loop.time()
                 try:
                     await sync(key)
                 except retry_on as error:
@@ -162,6 +177,7 @@ class WorkQueue(Generic[K]):
                     self.retry(key, error)
                 else:
                     self.forget(key)
+                    looks.finish(min(REST_LIMIT_SECONDS, rest * (loop.time() - began)))
 
         async with asyncio.TaskGroup() as group:
             for number in range(workers):
@@ -197,6 +213,10 @@ class _Worker(Generic[K]):
 
     def __aiter__(self) -> AsyncIterator[K]:
         return self
+
+    def finish(self, rest_seconds: float) -> None:
+        """End the work on the present key, which is left alone for a while."""
+        self._queue.done_after(self._current.pop(), rest_seconds)
 
     async def __anext__(self) -> K:
         while self._current:

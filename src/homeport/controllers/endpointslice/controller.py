@@ -35,6 +35,9 @@ SLICES = find("EndpointSlice", "discovery.k8s.io")
 ZONE_LABEL = "topology.kubernetes.io/zone"
 BY_SERVICE = "endpointslice-service"
 
+REST = 4.0
+"""A Service of many pods that change one after the other takes a fifth of the time, not all of it."""
+
 
 def _service_of(slice_: Object) -> list[str]:
     meta = slice_["metadata"]
@@ -75,7 +78,7 @@ class EndpointSliceController:
             group.create_task(self._events.run())
             for informer in (self._services, self._pods, self._nodes, self._slices):
                 await informer.synced.wait()
-            await self._queue.process(self.sync, workers=5)
+            await self._queue.process(self.sync, workers=5, rest=REST)
 
     async def sync(self, key: Key) -> None:
         """Bring the slices of one Service up to date. Raises ApiError to be called again."""
