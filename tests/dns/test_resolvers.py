@@ -10,6 +10,7 @@ from tests.dns.resolving import resolving
 
 pytestmark = pytest.mark.real
 CLIENTS = Path(__file__).parent / "clients"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "discovery"
 
 SHORT_NAMES = {
     "pg-0.pg": "10.244.1.10",
@@ -77,7 +78,7 @@ def test_a_java_virtual_machine(tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", ["dns:///pg:50051", "dns:///pg.db.svc.cluster.local.:50051"])
 def test_grpc_balances_over_a_headless_name(target: str, tmp_path: Path) -> None:
     pytest.importorskip("grpc")
-    lines = resolving(tmp_path, f'"$PYTHON" {CLIENTS}/balance.py {target} 10.244.1.10 10.244.1.11')
+    lines = resolving(tmp_path, f'"$PYTHON" {EXAMPLES}/balance.py {target} 10.244.1.10 10.244.1.11')
     assert lines == ["10.244.1.10 10.244.1.11"]
 
 

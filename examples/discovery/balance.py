@@ -1,4 +1,7 @@
-"""gRPC's own resolver and balancer over a headless name: one server per address, and which of them answer."""
+"""gRPC's own resolver and balancer over a headless name: one server per address, and which of them answer. Needs grpcio.
+
+python balance.py TARGET ADDRESS…
+"""
 
 import sys
 from concurrent import futures
