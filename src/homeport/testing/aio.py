@@ -12,8 +12,8 @@ import importlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from homeport.testing.cluster import SimulatedCluster, call_started
-from homeport.testing.pace import LoopThread
+from homeport.testing.cluster import SimulatedCluster
+from homeport.testing.pace import Posts, call_started
 
 if TYPE_CHECKING:
     from homeport.testing.facade import Cluster
@@ -28,10 +28,10 @@ class _Call:
     """A call that may be given up: its task on the cluster's loop is cancelled, now or as soon as it starts."""
 
     def __init__(self) -> None:
-        self._running: list[tuple[LoopThread, asyncio.Task[Any]]] = []
+        self._running: list[tuple[Posts, asyncio.Task[Any]]] = []
         self._given_up = False
 
-    def started(self, thread: LoopThread, task: "asyncio.Task[Any]") -> None:
+    def started(self, thread: Posts, task: "asyncio.Task[Any]") -> None:
         self._running.append((thread, task))
         if self._given_up:
             task.cancel()

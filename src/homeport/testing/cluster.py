@@ -17,7 +17,6 @@ import shutil
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
@@ -28,12 +27,13 @@ from homeport.testing.behaviour import Ending, Program, Start
 from homeport.testing.facade import Cluster, Place, WaitedTooLong
 from homeport.testing.faults import Rule
 from homeport.testing.loop import VirtualLoop
-from homeport.testing.pace import LoopThread
+from homeport.testing.pace import LoopThread, call_started
 from homeport.testing.simulated_hands import SimulatedHands
 from homeport.testing.simulation import CONTROL, Simulation, scratch_directory
 from homeport.testing.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    from homeport.testing.real import RealCluster
     from homeport.testing.served import ServedApi
 
 __all__ = ["SimulatedCluster", "WaitedTooLong"]
@@ -41,11 +41,6 @@ __all__ = ["SimulatedCluster", "WaitedTooLong"]
 QUIET_SECONDS: Final = 60.0
 RUNNING_SPEED: Final = 60.0
 T = TypeVar("T")
-
-call_started: ContextVar[Callable[[LoopThread, "asyncio.Task[Any]"], None] | None] = ContextVar(
-    "call_started", default=None
-)
-"""Told the task of each call made in this context, on the cluster's thread: whoever gives a call up cancels it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +83,9 @@ class SimulatedCluster(Cluster):
         """The cluster behind the calls, for what they do not offer."""
         if self._simulation is None:
             start, self._start = self._start, None
-            self._open(start, apart=_on_a_loop())
+            self._open(start, apart=self._api is not None or _on_a_loop())
+            if self._api is not None:
+                self._serve(self._api)
         assert self._simulation is not None
         return self._simulation
 
@@ -163,9 +160,7 @@ class SimulatedCluster(Cluster):
 
     def close(self) -> None:
         try:
-            for other in self._others:
-                other.close()
-            self._others.clear()
+            self._end_others()
             self.clients.close()
             self._shut()
         finally:
@@ -173,6 +168,24 @@ class SimulatedCluster(Cluster):
                 self._api.close()
                 self._api = None
             shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _end_others(self) -> None:
+        others, self._others = self._others, []
+        for other in others:
+            other.close()
+
+    @property
+    def begun(self) -> bool:
+        return self._simulation is not None
+
+    @property
+    def serves(self) -> bool:
+        """Whether the API has an address of its own."""
+        return self._api is not None
+
+    @property
+    def others(self) -> tuple[Cluster, ...]:
+        return tuple(self._others)
 
     def __enter__(self) -> Self:
         return self
@@ -191,11 +204,15 @@ class SimulatedCluster(Cluster):
 
         Pods run on; components begin anew, as after a restart. Whoever uses the kubeconfig connects again.
         """
-        apart = self._thread is not None
         self._shut()
-        self._open(snapshot, apart=apart)
-        if self._api is not None:
-            self._serve(self._api)
+        self._start = snapshot
+        assert self.simulation
+
+    def rewind(self, snapshot: Snapshot | None) -> None:
+        """Go to a snapshot, or (None) to the beginning, with the next call; clusters made from this one end."""
+        self._end_others()
+        self._shut()
+        self._start = snapshot
 
     def fork(self) -> "SimulatedCluster":
         """Return an independent cluster that begins as this one is now; it ends with `with`, or with this one."""
@@ -204,10 +221,16 @@ class SimulatedCluster(Cluster):
         self._others.append(other)
         return other
 
-    @property
-    def others(self) -> tuple[Cluster, ...]:
-        """The clusters made from this one."""
-        return tuple(self._others)
+    def real(self, **options: Any) -> "RealCluster":
+        """Return a cluster of real pods with the same calls; it ends with `with`, or with this one.
+
+        options  of `RealCluster`
+        """
+        from homeport.testing.real import RealCluster
+
+        other = RealCluster(base=self._base, **options)
+        self._others.append(other)
+        return other
 
     # Clients of the user
 

@@ -24,7 +24,7 @@ from homeport.testing.hands import Hands
 if TYPE_CHECKING:
     from homeport.testing.aio import AsyncCluster
 
-__all__ = ["Cluster", "Place", "Source", "WaitedTooLong"]
+__all__ = ["PODS", "SETS", "Cluster", "Place", "Source", "WaitedTooLong"]
 
 EVENTS: Final = find("Event")
 PODS: Final = find("Pod")
@@ -46,6 +46,7 @@ class Cluster(ABC):
     hands  what is done to pods and nodes by hand
     """
 
+    wait_seconds = 600.0
     title: str
     hands: Hands
 
@@ -57,7 +58,17 @@ class Cluster(ABC):
         self.clients = Clients(self)
         self._aio: AsyncCluster | None = None
 
+    @property
+    def others(self) -> "tuple[Cluster, ...]":
+        """The clusters made from this one."""
+        return ()
+
     # What the two kinds do in their own ways
+
+    @property
+    @abstractmethod
+    def begun(self) -> bool:
+        """Whether anything was asked of it yet."""
 
     @abstractmethod
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -129,15 +140,16 @@ class Cluster(ABC):
         ready: int | None = None,
         gone: bool = False,
         until: Callable[[Any], bool] | None = None,
-        timeout: float = 600.0,
+        timeout: float | None = None,
     ) -> Any:
         """Let time pass until an object is as wanted, and return it; None for one that is gone.
 
         ready    until it has exactly so many ready replicas; without it, until it is ready in the usual sense
         gone     until it does not exist
         until    until this holds for the object
-        timeout  seconds of the cluster's time; then WaitedTooLong is raised
+        timeout  seconds of the cluster's time; then WaitedTooLong is raised. Ten minutes, two in real time
         """
+        timeout = self.wait_seconds if timeout is None else timeout
         place = self._place(target)
 
         def holds(obj: Any) -> bool:
@@ -147,7 +159,7 @@ class Cluster(ABC):
                 return until(obj)
             if ready is not None:
                 return bool((obj.get("status") or {}).get("readyReplicas", 0) == ready)
-            return verdict(obj, self._owned(obj)).ready
+            return verdict(obj, self.owned(obj)).ready
 
         try:
             return self._until(place, holds, timeout)
@@ -159,7 +171,7 @@ class Cluster(ABC):
         wanted = "gone" if gone else f"ready={ready}" if ready is not None else "as wanted"
         if obj is None:
             return f"{target} does not exist after {timeout:g} s; waited for {wanted}"
-        waits = verdict(obj, self._owned(obj)).waits_for
+        waits = verdict(obj, self.owned(obj)).waits_for
         have = (obj.get("status") or {}).get("readyReplicas", 0)
         return f"{target} is not {wanted} after {timeout:g} s: {have} ready" + (
             f"; it waits for {waits}" if waits else ""
@@ -169,7 +181,7 @@ class Cluster(ABC):
         """Return objects of a kind for a decision that is made on the cluster's loop."""
         return self.objects(resource, namespace)
 
-    def _owned(self, obj: Any) -> list[Any]:
+    def owned(self, obj: Any) -> list[Any]:
         """Return the pods an object owns, directly or through a ReplicaSet."""
         metadata = obj["metadata"]
         owners = {metadata["uid"]}

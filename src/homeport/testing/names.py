@@ -1,6 +1,7 @@
 """Names and virtual addresses of a simulated cluster, decided by the real DNS and proxy rules, without sockets."""
 
 import random
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from homeport.proxy import codec
 from homeport.proxy.model import ProxySettings, ServiceRules
 from homeport.proxy.rules import decide
 
-__all__ = ["Names"]
+__all__ = ["DOMAIN", "SERVICES", "SLICES", "Names", "decided", "reachable"]
 
 DOMAIN: Final = "cluster.local"
 SERVICES: Final = find("Service")
@@ -57,18 +58,26 @@ class Names:
 
     def rules(self, namespace: str, name: str) -> ServiceRules | None:
         """Return what the proxy decides for a Service; None for one without a virtual address."""
-        tree = self._services.get(namespace, name)
-        service = codec.service(tree) if tree is not None else None
-        if service is None:
-            return None
-        slices: list[Any] = [one for one in self._slices.list(namespace) if codec.slice_service(one) == service.key]
-        return decide(service, {port: codec.endpoints(slices, port) for port in service.ports}, self._settings)
+        return decided(self._services.get(namespace, name), self._slices.list(namespace), self._settings)
 
     def endpoints(self, namespace: str, name: str) -> tuple[str, ...]:
         """Return `address:port` of every pod a connection to a Service may reach, in order."""
-        rules = self.rules(namespace, name)
-        targets = {target for port in rules.ports for target in port.cluster or port.local} if rules is not None else ()
-        return tuple(f"{one.address}:{one.port}" for one in sorted(targets, key=lambda target: target.order))
+        return reachable(self.rules(namespace, name))
+
+
+def decided(tree: Any | None, slices: Sequence[Any], settings: ProxySettings) -> ServiceRules | None:
+    """Return what the proxy decides for a Service object, from the slices of its namespace."""
+    service = codec.service(tree) if tree is not None else None
+    if service is None:
+        return None
+    own: list[Any] = [one for one in slices if codec.slice_service(one) == service.key]
+    return decide(service, {port: codec.endpoints(own, port) for port in service.ports}, settings)
+
+
+def reachable(rules: ServiceRules | None) -> tuple[str, ...]:
+    """Return `address:port` of every pod that rules lead to, in order."""
+    targets = {target for port in rules.ports for target in port.cluster or port.local} if rules is not None else ()
+    return tuple(f"{one.address}:{one.port}" for one in sorted(targets, key=lambda target: target.order))
 
 
 async def _nobody(question: Question) -> None:

@@ -12,16 +12,27 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from contextvars import ContextVar
+from typing import Any, Final, Protocol, TypeVar
 
 from homeport.testing.loop import Ready, Select, VirtualLoop
 
-__all__ = ["PATIENCE_SECONDS", "LoopThread", "Pace"]
+__all__ = ["PATIENCE_SECONDS", "LoopThread", "Pace", "Posts", "call_started"]
 
 PATIENCE_SECONDS: Final = 0.05
 """Real seconds a client outside has to react to what it was told before time goes on."""
 
 T = TypeVar("T")
+
+
+class Posts(Protocol):
+    """A loop in a thread, as those see it who give up a call on it."""
+
+    def post(self, action: Callable[[], object]) -> None: ...
+
+
+call_started: ContextVar[Callable[[Posts, "asyncio.Task[Any]"], None] | None] = ContextVar("call_started", default=None)
+"""Told the task of each call made in this context, on the loop's thread: whoever gives a call up cancels it."""
 
 
 class Pace:

@@ -1,0 +1,56 @@
+"""An ordinary event loop in a thread of its own, for calls from code that has none."""
+
+import asyncio
+import concurrent.futures
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+__all__ = ["RealLoop"]
+
+T = TypeVar("T")
+
+
+class RealLoop:
+    """Runs until `stop`."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="homeport-real", daemon=True)
+        self._thread.start()
+
+    def now(self) -> float:
+        """Return the loop's seconds."""
+        return self._loop.time()
+
+    def call(
+        self, coroutine: Coroutine[Any, Any, T], *, on_start: Callable[[asyncio.Task[T]], None] | None = None
+    ) -> T:
+        """Run a coroutine to its end and return its result; interrupted, it is cancelled and seen out first."""
+
+        async def run() -> T:
+            task = asyncio.current_task()
+            if on_start is not None and task is not None:
+                on_start(task)
+            return await coroutine
+
+        outcome = asyncio.run_coroutine_threadsafe(run(), self._loop)
+        try:
+            return outcome.result()
+        except concurrent.futures.CancelledError:
+            raise asyncio.CancelledError from None
+        except (KeyboardInterrupt, SystemExit):
+            outcome.cancel()
+            concurrent.futures.wait([outcome])
+            raise
+
+    def post(self, action: Callable[[], object]) -> None:
+        """Do something on the loop soon."""
+        self._loop.call_soon_threadsafe(action)
+
+    def stop(self) -> None:
+        """End the thread and the loop."""
+        self.post(self._loop.stop)
+        self._thread.join()
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
