@@ -34,6 +34,7 @@ ACK: Final = 0x4
 DUMP: Final = 0x300
 CREATE: Final = 0x400
 EXCLUSIVE: Final = 0x200
+REPLACE: Final = 0x100
 REQUEST: Final = 0x1
 _ERROR, _DONE = 2, 3
 _NESTED: Final = 0x8000

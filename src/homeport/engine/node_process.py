@@ -50,14 +50,7 @@ async def serve(directory: DataDirectory, settings: ClusterSettings, ending: End
     from homeport.node.network.settings import NetworkSettings
 
     clock = WallClock()
-    network = BridgeNetwork(
-        NetworkSettings(
-            pods=IPv4Network(settings.pod_network),
-            services=IPv4Network(settings.service_network),
-            dns=IPv4Address(settings.dns_address),
-        ),
-        directory.path / "network",
-    )
+    network = BridgeNetwork(NetworkSettings(settings.ranges), directory.path / "network")
     async with AsyncExitStack() as stack:
         await network.start()
         stack.push_async_callback(network.close)
@@ -116,7 +109,13 @@ async def _node(
     store = ImageStore(images)
     try:
         await run_node(
-            NodeSettings(settings.node_name, directory.path, settings.domain, (settings.dns_address,)),
+            NodeSettings(
+                settings.node_name,
+                directory.path,
+                settings.domain,
+                (settings.name_server,),
+                tuple(str(ranges.pods) for ranges in settings.ranges),
+            ),
             client,
             clock,
             runtime,

@@ -5,7 +5,6 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Final
 
@@ -73,7 +72,7 @@ async def serve_api(
 
 def _server_settings(directory: DataDirectory, settings: ClusterSettings) -> Settings:
     return Settings(
-        service_cidrs=(IPv4Network(settings.service_network),),
+        service_cidrs=tuple(ranges.services for ranges in settings.ranges),
         advertise=settings.api_address_inside,
         cluster_domain=settings.domain,
         authorization="RBAC",
@@ -86,7 +85,7 @@ async def _listen(
     directory: DataDirectory, settings: ClusterSettings, pki: Pki, server: Server, listener: Listener
 ) -> ServedApi:
     await listener.listen_unix(directory.api_socket)
-    first = str(IPv4Network(settings.service_network)[1])
+    first = server.settings.kubernetes_address
     context = server_context(pki, server_names(settings.gateway, first, settings.domain, settings.api_host))
 
     async def listen(port: int) -> int:

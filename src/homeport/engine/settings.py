@@ -4,16 +4,21 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from ipaddress import IPv4Network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["PARTS", "ClusterSettings", "SettingsError", "default_data_directory"]
+from homeport.node.network.settings import Family as Ranges
+
+__all__ = ["FAMILIES", "PARTS", "ClusterSettings", "SettingsError", "default_data_directory"]
 
 PARTS: Final = ("node", "scheduler", "controllers", "dns", "proxy")
 """What `--without` may leave out, for another program to play."""
 
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
+
+
+FAMILIES: Final = ("IPv4", "IPv6")
 
 
 class SettingsError(ValueError):
@@ -24,8 +29,10 @@ class SettingsError(ValueError):
 class ClusterSettings:
     """Names and addresses. Ports of 0 are chosen at the first start and kept from then on.
 
+    families             the address families of pods and Services, the default one first
+    pod_network, service_network, dns_address      where IPv4 addresses come from, if that is one of them
+    pod_network6, service_network6, dns_address6   the same of IPv6
     api_port, dns_port   on the host's loopback address
-    dns_address          inside the cluster's network
     without              names of `PARTS` that this engine does not run
     tokens               a file of static tokens: `token,user,uid,"group1,group2"` a line; empty for none
     disabled_admission   names of admission plugins that are left out
@@ -36,9 +43,13 @@ class ClusterSettings:
     name: str = "default"
     node_name: str = "homeport"
     domain: str = "cluster.local"
+    families: tuple[str, ...] = ("IPv4",)
     pod_network: str = "10.244.0.0/16"
     service_network: str = "10.96.0.0/16"
     dns_address: str = "10.96.0.10"
+    pod_network6: str = "fd00:10:244::/64"
+    service_network6: str = "fd00:10:96::/112"
+    dns_address6: str = "fd00:10:96::a"
     api_host: str = "127.0.0.1"
     api_port: int = 0
     dns_port: int = 0
@@ -53,14 +64,31 @@ class ClusterSettings:
             raise SettingsError(
                 f"cluster name {self.name!r}: use at most 40 lower-case letters, digits and dashes, as in 'my-cluster'"
             )
+        if not self.families or len(set(self.families)) < len(self.families) or set(self.families) - set(FAMILIES):
+            raise SettingsError(f"address families {','.join(self.families)!r}: choose ipv4, ipv6, or both in an order")
         unknown = sorted(set(self.without) - set(PARTS))
         if unknown:
             raise SettingsError(f"--without {','.join(unknown)}: no such part; choose from {', '.join(PARTS)}")
 
     @property
+    def ranges(self) -> tuple[Ranges, ...]:
+        """The ranges of each family, the default one first."""
+        known = {
+            "IPv4": (self.pod_network, self.service_network, self.dns_address),
+            "IPv6": (self.pod_network6, self.service_network6, self.dns_address6),
+        }
+        texts = [known[family] for family in self.families]
+        return tuple(Ranges(ip_network(pods), ip_network(services), ip_address(dns)) for pods, services, dns in texts)
+
+    @property
     def gateway(self) -> str:
-        """The node's address on the pod network."""
-        return str(IPv4Network(self.pod_network)[1])
+        """The node's address on the pod network, of the default family."""
+        return str(self.ranges[0].gateway)
+
+    @property
+    def name_server(self) -> str:
+        """The address of the DNS server inside, of the default family."""
+        return str(self.ranges[0].dns)
 
     @property
     def api_address_inside(self) -> tuple[str, int]:

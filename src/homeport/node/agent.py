@@ -163,7 +163,7 @@ class Agent:
         if pod.host_network:
             return PodSandbox(sandbox.id, sandbox.pid, attempt, self.context.host_ips)
         attachment = await self.context.network.attach(sandbox.id, sandbox.pid)
-        return PodSandbox(sandbox.id, sandbox.pid, attempt, (attachment.address,))
+        return PodSandbox(sandbox.id, sandbox.pid, attempt, attachment.addresses)
 
     # Pods as they come and go
 

@@ -57,7 +57,7 @@ class NodeContext:
 
     @property
     def host_ips(self) -> tuple[str, ...]:
-        return (self.network.gateway,)
+        return self.network.gateways
 
     def facts(self, pod_ips: Sequence[str]) -> Facts:
         return Facts(self.host_ips, pod_ips, self.capacity.allocatable, self.services())

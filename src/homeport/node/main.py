@@ -125,7 +125,7 @@ async def serve_node(parts: NodeParts) -> None:
     )
     agent = Agent(context, pods, services, nodes)
     parts.on_agent(agent)
-    node = NodeObject(settings, client, clock, parts.runtime, parts.images, capacity, parts.network.gateway, recorder)
+    node = NodeObject(settings, client, clock, parts.runtime, parts.images, capacity, parts.network.gateways, recorder)
 
     async def register() -> None:
         await agent.settled.wait()  # whoever sees the node's heartbeat may believe what its pods say

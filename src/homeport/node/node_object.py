@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -116,11 +116,11 @@ class NodeObject:
 
     def __init__(
         self, settings: NodeSettings, client: Client, clock: Clock, runtime: Runtime, images: Images,
-        capacity: Capacity, address: str, recorder: Recorder,
+        capacity: Capacity, addresses: Sequence[str], recorder: Recorder,
     ) -> None:  # fmt: skip
         self._settings, self._client, self._clock = settings, client, clock
         self._runtime, self._images, self._capacity = runtime, images, capacity
-        self._address, self._recorder = address, recorder
+        self._addresses, self._recorder = addresses, recorder
         self._reported_at = float("-inf")
         self._last: Mapping[str, Any] = {}
 
@@ -175,13 +175,16 @@ class NodeObject:
                 "labels": self._labels(),
                 "annotations": {"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
             },
-            "spec": {},
+            "spec": {"podCIDRs": list(self._settings.pod_cidrs)} if self._settings.pod_cidrs else {},
             "status": await self._status(self._clock.now()),
         }
         try:
             node = await self._client.create(NODES, body)
         except AlreadyExists:
             node = await self._client.patch(NODES, None, name, {"metadata": {"labels": self._labels()}})
+            if self._settings.pod_cidrs and not (node.get("spec") or {}).get("podCIDRs"):
+                ranges = {"podCIDRs": list(self._settings.pod_cidrs)}
+                node = await self._client.patch(NODES, None, name, {"spec": ranges})
             boot = (node.get("status") or {}).get("nodeInfo", {}).get("bootID")
             current = _read("/proc/sys/kernel/random/boot_id")
             if boot and boot != current:
@@ -211,7 +214,7 @@ class NodeObject:
             "allocatable": dict(self._capacity.allocatable),
             "conditions": node_conditions(self._last, now),
             "addresses": [
-                {"type": "InternalIP", "address": self._address},
+                *({"type": "InternalIP", "address": address} for address in self._addresses),
                 {"type": "Hostname", "address": self._settings.name},
             ],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": KUBELET_PORT}},

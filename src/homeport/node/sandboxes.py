@@ -60,7 +60,7 @@ async def make_sandbox(context: NodeContext, pod: Pod, attempt: int) -> PodSandb
     except NetworkFailure as failure:
         await context.runtime.remove_sandbox(sandbox_id)
         raise SandboxFailed(str(failure)) from failure
-    return PodSandbox(sandbox_id, sandbox.pid, attempt, (attachment.address,))
+    return PodSandbox(sandbox_id, sandbox.pid, attempt, attachment.addresses)
 
 
 def _sysctls(pod: Pod) -> dict[str, str]:

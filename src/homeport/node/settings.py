@@ -14,6 +14,7 @@ class NodeSettings:
     """Places and names of one node.
 
     data           the cluster's data directory; pods, logs and sockets live below it
+    pod_cidrs      where its pods' addresses come from, one range per family; empty where nobody has to know
     host_resolver  the resolv.conf of the host, for `dnsPolicy: Default`
     """
 
@@ -21,6 +22,7 @@ class NodeSettings:
     data: Path
     cluster_domain: str = "cluster.local"
     cluster_dns: tuple[str, ...] = ("10.96.0.10",)
+    pod_cidrs: tuple[str, ...] = ()
     host_resolver: Path = Path("/etc/resolv.conf")
     host_hosts: Path = Path("/etc/hosts")
     max_pods: int = 110

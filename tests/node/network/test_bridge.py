@@ -12,7 +12,9 @@ pytestmark = pytest.mark.real
     "scenario",
     [
         "the_contract_is_kept",
+        "the_contract_is_kept_in_both_families",
         "pods_reach_each_other",
+        "pods_reach_each_other_over_ipv6",
         "addresses_survive_the_agent",
         "a_restarted_sandbox_is_wired_anew",
         "failures_are_told",

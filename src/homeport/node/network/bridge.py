@@ -11,30 +11,56 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import ip_network
 from pathlib import Path
 from socket import if_nametoindex
 from typing import Final, TypeVar
 
-from homeport.netlink import Netlink, NetlinkError
+from homeport.netlink import Netlink, NetlinkError, Request
 from homeport.node.network import rtnetlink, sysctl
 from homeport.node.network.cluster_network import LOOPBACK_INDEX, set_up_cluster_network
 from homeport.node.network.contract import Attachment, NetworkFailure
 from homeport.node.network.ipam import AddressPool, LeaseJournal, PoolExhausted
-from homeport.node.network.settings import NetworkSettings
+from homeport.node.network.settings import Address, Family, NetworkSettings, host
 from homeport.node.syscalls import CLONE_NEWNET, setns
 
 __all__ = ["BridgeNetwork", "port_name"]
 
 _PREFIX: Final = "hp"
 _INNER: Final = "eth0"
-_DEFAULT_ROUTE: Final = IPv4Network("0.0.0.0/0")
 T = TypeVar("T")
 
 
 def port_name(sandbox_id: str) -> str:
     """Return the name of a sandbox's bridge port: short enough for the kernel, the same for the same sandbox."""
     return _PREFIX + hashlib.blake2s(sandbox_id.encode(), digest_size=6).hexdigest()
+
+
+class _Leases:
+    """The addresses of one family: which sandbox has which, kept in a file."""
+
+    def __init__(self, family: Family, path: Path) -> None:
+        self.family = family
+        self._journal = LeaseJournal(path)
+        self._pool = AddressPool(family.pods, (family.gateway,), self._journal.state)
+
+    @property
+    def held(self) -> dict[str, Address]:
+        return self._pool.leases
+
+    def acquire(self, sandbox_id: str) -> Address:
+        known = sandbox_id in self._pool.leases
+        address = self._pool.acquire(sandbox_id)
+        if not known:
+            self._journal.leased(sandbox_id, address)
+        return address
+
+    def release(self, sandbox_id: str) -> None:
+        if self._pool.release(sandbox_id):
+            self._journal.freed(sandbox_id)
+
+    def close(self) -> None:
+        self._journal.close()
 
 
 class BridgeNetwork:
@@ -46,15 +72,17 @@ class BridgeNetwork:
     def __init__(self, settings: NetworkSettings, directory: Path) -> None:
         self._settings = settings
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="network")
-        self._journal = LeaseJournal(directory / "leases")
-        self._pool = AddressPool(settings.pods, (settings.gateway,), self._journal.state)
+        self._leases = [
+            _Leases(family, directory / ("leases" if family.version == 4 else "leases6"))
+            for family in settings.families
+        ]
         self._netlink: Netlink | None = None
         self._home = -1
         self._bridge = 0
 
     @property
-    def gateway(self) -> str:
-        return str(self._settings.gateway)
+    def gateways(self) -> tuple[str, ...]:
+        return tuple(str(family.gateway) for family in self._settings.families)
 
     async def start(self) -> None:
         """Set up the cluster's own addresses and remember this namespace. Raises NetworkFailure."""
@@ -89,7 +117,8 @@ class BridgeNetwork:
         self._bridge = if_nametoindex(self._settings.bridge)
 
     def _close(self) -> None:
-        self._journal.close()
+        for leases in self._leases:
+            leases.close()
         if self._netlink is not None:
             self._netlink.close()
             os.close(self._home)
@@ -101,33 +130,31 @@ class BridgeNetwork:
         return self._netlink
 
     def _attach(self, sandbox_id: str, pid: int) -> Attachment:
-        known = sandbox_id in self._pool.leases
-        address = self._pool.acquire(sandbox_id)
-        if not known:
-            self._journal.leased(sandbox_id, address)
+        addresses = tuple(leases.acquire(sandbox_id) for leases in self._leases)
         namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             if os.path.sameopenfile(namespace, self._home):
                 raise OSError(errno.EINVAL, f"process {pid} has no network namespace of its own")
-            self._wire(sandbox_id, namespace, address)
-            self._configure(namespace, address)
+            self._wire(sandbox_id, namespace, addresses)
+            self._configure(namespace, addresses)
         finally:
             os.close(namespace)
-        return Attachment(sandbox_id, str(address), self.gateway)
+        return Attachment(sandbox_id, tuple(map(str, addresses)), self.gateways)
 
-    def _wire(self, sandbox_id: str, namespace: int, address: IPv4Address) -> None:
+    def _wire(self, sandbox_id: str, namespace: int, addresses: tuple[Address, ...]) -> None:
         """Create the pair unless it is there; a pair left by another namespace of the same sandbox is replaced."""
-        name = port_name(sandbox_id)
-        mac = b"\x0a\x58" + address.packed
+        name, mac = port_name(sandbox_id), self._settings.mac(addresses[0])
         create = rtnetlink.add_veth(name, self._bridge, namespace, _INNER, mac, self._settings.mtu_bytes)
-        port = rtnetlink.configure_port(name, sandbox_id)
+        # Without link-local addresses the node could not ask who has an IPv6 address; it need not.
+        neighbours = [rtnetlink.add_neighbour(self._bridge, one, mac) for one in addresses if one.version == 6]
+        rest = (rtnetlink.configure_port(name, sandbox_id), *neighbours)
         try:
-            self._here().perform((create, port))
+            self._here().perform((create, *rest))
         except NetlinkError as error:
             if error.errno != errno.EEXIST:
                 raise
             if not self._wired(name, namespace):
-                self._here().perform((rtnetlink.delete_link(name), create, port))
+                self._here().perform((rtnetlink.delete_link(name), create, *rest))
 
     def _wired(self, name: str, namespace: int) -> bool:
         """Tell whether the port exists here and its other end there."""
@@ -141,27 +168,33 @@ class BridgeNetwork:
                 return False
         return True
 
-    def _configure(self, namespace: int, address: IPv4Address) -> None:
-        """Give the inner end its address, and the node as the way to everything, neighbours included.
+    def _configure(self, namespace: int, addresses: tuple[Address, ...]) -> None:
+        """Give the inner end its addresses, and the node as the way to everything, neighbours included.
 
         An answer that took the bridge straight back to its neighbour would never meet the translation the question
         went through, and a virtual address would not work between pods.
         """
         with self._inside(namespace):
-            inner, gateway = if_nametoindex(_INNER), self._settings.gateway
+            inner = if_nametoindex(_INNER)
             sysctl.prefer(f"ipv6/conf/{_INNER}/addr_gen_mode", sysctl.NO_LINK_LOCAL)
+            if any(address.version == 6 for address in addresses):
+                sysctl.write("ipv6/conf/all/disable_ipv6", "0")
             sysctl.write("ipv4/ip_unprivileged_port_start", "0")
             sysctl.allow_ping()
+            requests = [rtnetlink.set_up(LOOPBACK_INDEX), rtnetlink.set_up(inner)]
+            for family, address in zip(self._settings.families, addresses, strict=True):
+                requests += self._way_out(inner, family, address)
             with Netlink() as netlink:
-                netlink.perform(
-                    (
-                        rtnetlink.set_up(LOOPBACK_INDEX),
-                        rtnetlink.set_up(inner),
-                        rtnetlink.add_address(inner, IPv4Interface((address, 32))),
-                        rtnetlink.add_route(inner, IPv4Network(gateway)),
-                        rtnetlink.add_route(inner, _DEFAULT_ROUTE, gateway=gateway),
-                    )
-                )
+                netlink.perform(requests)
+
+    def _way_out(self, inner: int, family: Family, address: Address) -> Iterator[Request]:
+        gateway = family.gateway
+        yield rtnetlink.add_address(inner, host(address))
+        if family.version == 6:
+            mac = self._settings.mac(self._settings.primary.gateway)
+            yield rtnetlink.add_neighbour(inner, gateway, mac)
+        yield rtnetlink.add_route(inner, ip_network(gateway))
+        yield rtnetlink.add_route(inner, family.everything, gateway=gateway)
 
     @contextmanager
     def _inside(self, namespace: int) -> Iterator[None]:
@@ -172,10 +205,16 @@ class BridgeNetwork:
             setns(self._home, CLONE_NEWNET)
 
     def _detach(self, sandbox_id: str) -> None:
-        """First nothing answers at the address any more, then it may be given out again."""
-        self._here().perform((rtnetlink.delete_link(port_name(sandbox_id)),))
-        if self._pool.release(sandbox_id):
-            self._journal.freed(sandbox_id)
+        """First nothing answers at the addresses any more, then they may be given out again."""
+        self._here().perform((rtnetlink.delete_link(port_name(sandbox_id)), *self._forgotten(sandbox_id)))
+        for leases in self._leases:
+            leases.release(sandbox_id)
+
+    def _forgotten(self, sandbox_id: str) -> Iterator[Request]:
+        for leases in self._leases:
+            address = leases.held.get(sandbox_id)
+            if address is not None and address.version == 6:
+                yield rtnetlink.delete_neighbour(self._bridge, address)
 
     def _adopt(self, attachments: dict[str, int]) -> None:
         expected = {port_name(sandbox_id) for sandbox_id in attachments}
@@ -185,8 +224,8 @@ class BridgeNetwork:
             if link.master == self._bridge and link.name.startswith(_PREFIX) and link.name not in expected
         ]
         self._here().perform([rtnetlink.delete_link(name) for name in ports])
-        for sandbox_id in self._pool.leases.keys() - attachments.keys():
-            self._pool.release(sandbox_id)
-            self._journal.freed(sandbox_id)
+        known = {sandbox_id for leases in self._leases for sandbox_id in leases.held}
+        for sandbox_id in known - attachments.keys():
+            self._detach(sandbox_id)
         for sandbox_id, pid in attachments.items():
             self._attach(sandbox_id, pid)

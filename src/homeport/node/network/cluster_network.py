@@ -1,15 +1,14 @@
-"""The cluster's own addresses: bridge, node address, the name server's address, forwarding.
+"""The cluster's own addresses: bridge, node address and the name server's in each family, forwarding.
 
 Everything is made inside the network namespace of the calling thread and vanishes with it; there is no tear-down.
 """
 
-from ipaddress import IPv4Interface
 from socket import if_nametoindex
 from typing import Final
 
 from homeport.netlink import Netlink
 from homeport.node.network import rtnetlink, sysctl
-from homeport.node.network.settings import NetworkSettings
+from homeport.node.network.settings import NetworkSettings, host
 
 __all__ = ["set_up_cluster_network"]
 
@@ -27,6 +26,7 @@ _BEFORE_LINKS: Final = (
 _PREFERRED: Final = (
     # Frames pass no IP rules on their way through the bridge; the filter module, where loaded, would send them there.
     ("bridge/bridge-nf-call-iptables", "0"),
+    ("bridge/bridge-nf-call-ip6tables", "0"),
     ("ipv6/conf/default/addr_gen_mode", sysctl.NO_LINK_LOCAL),
     # Idle connections keep their translation for a day, half-closed ones for an hour (`services-dns` 17.2).
     ("netfilter/nf_conntrack_tcp_timeout_established", "86400"),
@@ -34,9 +34,17 @@ _PREFERRED: Final = (
 )
 
 
+_WITH_IPV6: Final = (
+    ("ipv6/conf/all/disable_ipv6", "0"),
+    ("ipv6/conf/default/disable_ipv6", "0"),
+    ("ipv6/conf/all/forwarding", "1"),
+)
+
+
 def set_up_cluster_network(settings: NetworkSettings) -> None:
     """Bring the calling thread's network namespace into shape; repeating it changes nothing. Raises OSError."""
-    for name, value in _BEFORE_LINKS:
+    both = any(family.version == 6 for family in settings.families)
+    for name, value in (*_BEFORE_LINKS, *(_WITH_IPV6 if both else ())):
         sysctl.write(name, value)
     for name, value in _PREFERRED:
         sysctl.prefer(name, value)
@@ -45,20 +53,17 @@ def set_up_cluster_network(settings: NetworkSettings) -> None:
         netlink.perform(
             (
                 rtnetlink.set_up(LOOPBACK_INDEX),
-                rtnetlink.add_bridge(settings.bridge, _mac(settings), settings.mtu_bytes),
+                rtnetlink.add_bridge(settings.bridge, settings.mac(settings.primary.gateway), settings.mtu_bytes),
             )
         )
         bridge = if_nametoindex(settings.bridge)
-        netlink.perform(
-            (
-                rtnetlink.add_address(bridge, settings.gateway_interface),
-                rtnetlink.add_address(bridge, IPv4Interface((settings.dns, 32))),
-                # Without a route the node's own connections to virtual addresses would fail before any rule sees them.
-                rtnetlink.add_route(bridge, settings.services, source=settings.gateway),
+        for family in settings.families:
+            netlink.perform(
+                (
+                    rtnetlink.add_address(bridge, family.gateway_interface),
+                    rtnetlink.add_address(bridge, host(family.dns)),
+                    # Without a route the node's own connections to virtual addresses would fail before any rule sees
+                    # them.
+                    rtnetlink.add_route(bridge, family.services, source=family.gateway),
+                )
             )
-        )
-
-
-def _mac(settings: NetworkSettings) -> bytes:
-    """A locally administered address that follows from the IP address, so that neighbours stay right for ever."""
-    return b"\x0a\x58" + settings.gateway.packed

@@ -1,4 +1,4 @@
-"""What the node agent asks of a network: an address for each sandbox. Two sides: namespaces and simulated."""
+"""What the node agent asks of a network: addresses for each sandbox. Two sides: namespaces and simulated."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,30 +12,39 @@ class NetworkFailure(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A sandbox's place in the network."""
+    """A sandbox's place in the network: an address of each family of the cluster, the default one first."""
 
     sandbox_id: str
-    address: str
-    gateway: str
+    addresses: tuple[str, ...]
+    gateways: tuple[str, ...]
+
+    @property
+    def address(self) -> str:
+        """The one of the default family."""
+        return self.addresses[0]
+
+    @property
+    def gateway(self) -> str:
+        return self.gateways[0]
 
 
 class Network(Protocol):
     """The pod network of one node."""
 
     @property
-    def gateway(self) -> str:
-        """The node's own address on the pod network: what pods see as the node."""
+    def gateways(self) -> tuple[str, ...]:
+        """The node's own addresses on the pod network, one per family: what pods see as the node."""
         ...
 
     async def attach(self, sandbox_id: str, pid: int) -> Attachment:
-        """Give the network namespace of process `pid` an address, a route and a way out. Raises NetworkFailure.
+        """Give the network namespace of process `pid` addresses, routes and a way out. Raises NetworkFailure.
 
-        Repeating it for the same sandbox returns the same address.
+        Repeating it for the same sandbox returns the same addresses.
         """
         ...
 
     async def detach(self, sandbox_id: str) -> None:
-        """Take the address back once nothing can use it. Absent is fine. Raises NetworkFailure."""
+        """Take the addresses back once nothing can use it. Absent is fine. Raises NetworkFailure."""
         ...
 
     async def adopt(self, attachments: dict[str, int]) -> None:

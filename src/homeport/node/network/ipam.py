@@ -4,10 +4,12 @@ An address given back is the last to be given out again: the pool walks its rang
 caches and connection tracking have forgotten an address long before somebody else gets it.
 """
 
-import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+
+from homeport.node.network.settings import Address, Network
 
 __all__ = ["AddressPool", "LeaseJournal", "PoolExhausted", "PoolState", "replay"]
 
@@ -20,16 +22,15 @@ class PoolExhausted(Exception):
 class PoolState:
     """What must outlive the process: leases (sandbox id → address) and the address given out last."""
 
-    leases: Mapping[str, ipaddress.IPv4Address]
-    last: ipaddress.IPv4Address | None = None
+    leases: Mapping[str, Address]
+    last: Address | None = None
 
 
 class AddressPool:
     """Leases addresses of `network`, each to one sandbox; network, broadcast and `reserved` addresses stay out."""
 
-    def __init__(
-        self, network: ipaddress.IPv4Network, reserved: Iterable[ipaddress.IPv4Address], state: PoolState
-    ) -> None:
+    def __init__(self, network: Network, reserved: Iterable[Address], state: PoolState) -> None:
+        self._make: type[Address] = IPv4Address if network.version == 4 else IPv6Address
         self._first = int(network.network_address)
         self._size = network.num_addresses
         edges = {self._first, self._first + self._size - 1}
@@ -39,24 +40,24 @@ class AddressPool:
         self._last = int(state.last) if state.last is not None and state.last in network else self._first
 
     @property
-    def leases(self) -> dict[str, ipaddress.IPv4Address]:
+    def leases(self) -> dict[str, Address]:
         """Sandbox id → address."""
-        return {sandbox: ipaddress.IPv4Address(value) for sandbox, value in self._leases.items()}
+        return {sandbox: self._make(value) for sandbox, value in self._leases.items()}
 
     @property
     def state(self) -> PoolState:
-        return PoolState(self.leases, ipaddress.IPv4Address(self._last))
+        return PoolState(self.leases, self._make(self._last))
 
-    def acquire(self, sandbox_id: str) -> ipaddress.IPv4Address:
+    def acquire(self, sandbox_id: str) -> Address:
         """Return the sandbox's address, leasing the next free one at first. Raises PoolExhausted."""
         held = self._leases.get(sandbox_id)
         if held is not None:
-            return ipaddress.IPv4Address(held)
+            return self._make(held)
         for value in self._candidates():
             if value not in self._taken and value not in self._barred:
                 self._leases[sandbox_id] = self._last = value
                 self._taken.add(value)
-                return ipaddress.IPv4Address(value)
+                return self._make(value)
         raise PoolExhausted(f"all {len(self._taken)} pod addresses are in use")
 
     def release(self, sandbox_id: str) -> bool:
@@ -74,8 +75,8 @@ class AddressPool:
 
 def replay(lines: Iterable[str]) -> PoolState:
     """Return the state a journal tells; a line cut short by a crash, or not ours, is passed over."""
-    leases: dict[str, ipaddress.IPv4Address] = {}
-    last: ipaddress.IPv4Address | None = None
+    leases: dict[str, Address] = {}
+    last: Address | None = None
     for line in lines:
         if not line.endswith("\n"):
             continue
@@ -89,9 +90,9 @@ def replay(lines: Iterable[str]) -> PoolState:
     return PoolState(leases, last)
 
 
-def _parse(text: str) -> ipaddress.IPv4Address | None:
+def _parse(text: str) -> Address | None:
     try:
-        return ipaddress.IPv4Address(text)
+        return ip_address(text)
     except ValueError:
         return None
 
@@ -114,7 +115,7 @@ class LeaseJournal:
         fresh.replace(path)
         self._file = path.open("a", encoding="ascii")
 
-    def leased(self, sandbox_id: str, address: ipaddress.IPv4Address) -> None:
+    def leased(self, sandbox_id: str, address: Address) -> None:
         self._append(f"lease {address} {sandbox_id}\n")
 
     def freed(self, sandbox_id: str) -> None:

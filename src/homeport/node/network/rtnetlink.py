@@ -4,29 +4,31 @@ Source: Linux `include/uapi/linux/{rtnetlink,if_link,if_addr,veth}.h`.
 """
 
 import errno
-import ipaddress
 import socket
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from homeport.netlink import CREATE, EXCLUSIVE, Request, attribute, attributes, integer, nested, text
+from homeport.netlink import CREATE, EXCLUSIVE, REPLACE, Request, attribute, attributes, integer, nested, text
+from homeport.node.network.settings import Address, Interface, Network
 
 __all__ = [
     "Link",
     "add_address",
     "add_bridge",
+    "add_neighbour",
     "add_route",
     "add_veth",
     "configure_port",
     "delete_link",
+    "delete_neighbour",
     "list_links",
     "parse_links",
     "set_up",
 ]
 
-_NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _NEWROUTE = 16, 17, 18, 20, 24
+_NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _NEWROUTE, _NEWNEIGH, _DELNEIGH = 16, 17, 18, 20, 24, 28, 29
 _IFF_UP: Final = 1
 _ADDRESS, _IFNAME, _MTU, _MASTER, _LINKINFO, _NET_NS_FD, _IFALIAS = 1, 3, 4, 10, 18, 28, 20
 _INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 1, 2, 4, 5
@@ -34,6 +36,9 @@ _VETH_INFO_PEER: Final = 1
 _BRPORT_MODE: Final = 4
 _BRIDGE_FORWARD_DELAY: Final = 1
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_IFA_F_NODAD: Final = 0x02
+_NDA_DST, _NDA_LLADDR = 1, 2
+_NUD_PERMANENT: Final = 0x80
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC = 1, 4, 5, 7
 _TABLE_MAIN, _PROTO_STATIC, _SCOPE_UNIVERSE, _SCOPE_LINK, _UNICAST = 254, 4, 0, 253, 1
 _EXISTS: Final = frozenset({errno.EEXIST})
@@ -89,25 +94,47 @@ def delete_link(name: str) -> Request:
     return Request(_DELLINK, _link() + text(_IFNAME, name), f"delete interface {name}", 0, frozenset({errno.ENODEV}))
 
 
-def add_address(index: int, address: ipaddress.IPv4Interface) -> Request:
-    """Give an interface an address; repeating it is fine."""
-    body = struct.pack("=BBBBI", socket.AF_INET, address.network.prefixlen, 0, 0, index)
+def _family(address: Address) -> int:
+    return socket.AF_INET if address.version == 4 else socket.AF_INET6
+
+
+def add_address(index: int, address: Interface) -> Request:
+    """Give an interface an address, to be used at once; repeating it is fine.
+
+    Nobody else can have it, so IPv6 need not ask around for a second first (duplicate address detection).
+    """
+    flags = 0 if address.version == 4 else _IFA_F_NODAD
+    body = struct.pack("=BBBBI", _family(address.ip), address.network.prefixlen, flags, 0, index)
     packed = address.ip.packed
     body += attribute(_IFA_LOCAL, packed) + attribute(_IFA_ADDRESS, packed)
     return Request(_NEWADDR, body, f"add address {address}", CREATE | EXCLUSIVE, _EXISTS)
 
 
+def add_neighbour(index: int, address: Address, mac: bytes) -> Request:
+    """Say for good whose MAC address an IP address has, in place of what was known; nobody need ask then."""
+    body = _neighbour(index, address, _NUD_PERMANENT) + attribute(_NDA_LLADDR, mac)
+    return Request(_NEWNEIGH, body, f"add neighbour {address}", CREATE | REPLACE)
+
+
+def delete_neighbour(index: int, address: Address) -> Request:
+    """Forget a neighbour. Absent is fine."""
+    return Request(
+        _DELNEIGH, _neighbour(index, address, 0), f"delete neighbour {address}", 0, frozenset({errno.ENOENT})
+    )
+
+
+def _neighbour(index: int, address: Address, state: int) -> bytes:
+    return struct.pack("=BxHiHBB", _family(address), 0, index, state, 0, 0) + attribute(_NDA_DST, address.packed)
+
+
 def add_route(
-    index: int,
-    destination: ipaddress.IPv4Network,
-    *,
-    gateway: ipaddress.IPv4Address | None = None,
-    source: ipaddress.IPv4Address | None = None,
+    index: int, destination: Network, *, gateway: Address | None = None, source: Address | None = None
 ) -> Request:
     """Route `destination` through an interface, by `gateway` or directly; `source` is what starts here prefers."""
-    scope = _SCOPE_LINK if gateway is None else _SCOPE_UNIVERSE
+    family = _family(destination.network_address)
+    scope = _SCOPE_LINK if gateway is None and family == socket.AF_INET else _SCOPE_UNIVERSE
     body = struct.pack(
-        "=BBBBBBBBI", socket.AF_INET, destination.prefixlen, 0, 0, _TABLE_MAIN, _PROTO_STATIC, scope, _UNICAST, 0
+        "=BBBBBBBBI", family, destination.prefixlen, 0, 0, _TABLE_MAIN, _PROTO_STATIC, scope, _UNICAST, 0
     )
     if destination.prefixlen:
         body += attribute(_RTA_DST, destination.network_address.packed)

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import TypeAlias
 
 from homeport.node.network.contract import Attachment, NetworkFailure
@@ -13,17 +13,20 @@ __all__ = ["SimulatedNetwork", "SimulatedReach"]
 
 
 class SimulatedNetwork:
-    """The simulated side of `contract.Network`. `failing` makes the next attachments fail, one per entry."""
+    """The simulated side of `contract.Network`. `failing` makes the next attachments fail, one per entry.
 
-    def __init__(self, gateway: str = "10.244.0.1") -> None:
-        self._gateway = gateway
+    gateways  the node's address of each family; pods get those that follow
+    """
+
+    def __init__(self, *gateways: str) -> None:
+        self._gateways = gateways or ("10.244.0.1",)
         self.given = 0  # how many addresses were handed out
         self.attached: dict[str, Attachment] = {}
         self.failing: list[str] = []
 
     @property
-    def gateway(self) -> str:
-        return self._gateway
+    def gateways(self) -> tuple[str, ...]:
+        return self._gateways
 
     async def attach(self, sandbox_id: str, pid: int) -> Attachment:
         known = self.attached.get(sandbox_id)
@@ -31,8 +34,8 @@ class SimulatedNetwork:
             if self.failing:
                 raise NetworkFailure(self.failing.pop(0))
             self.given += 1
-            address = IPv4Address(self._gateway) + self.given
-            known = self.attached[sandbox_id] = Attachment(sandbox_id, str(address), self._gateway)
+            addresses = tuple(str(ip_address(gateway) + self.given) for gateway in self._gateways)
+            known = self.attached[sandbox_id] = Attachment(sandbox_id, addresses, self._gateways)
         return known
 
     async def detach(self, sandbox_id: str) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 __all__ = ["NO_LINK_LOCAL", "allow_ping", "prefer", "write"]
 
 NO_LINK_LOCAL: Final = "1"
-"""For `ipv6/conf/*/addr_gen_mode`: a cluster is IPv4, and duplicate detection would echo on hairpin ports."""
+"""For `ipv6/conf/*/addr_gen_mode`: nobody needs such addresses, and duplicate detection would echo on hairpin ports."""
 
 _ROOT: Final = Path("/proc/sys/net")
 _LARGEST_GROUP: Final = 2_147_483_647
