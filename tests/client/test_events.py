@@ -60,6 +60,21 @@ async def test_an_event_says_who_saw_what_where() -> None:
     assert (second["type"], second["metadata"]["namespace"]) == ("Warning", "default")
 
 
+async def test_components_that_speak_at_the_same_moment_are_both_heard() -> None:
+    server = ObjectServer()
+    clock = VirtualClock()
+    for component in ("kubelet", "default-scheduler", "taint-eviction-controller"):
+        client = RestClient(InProcessTransport(server.handle, User(component)), component)
+        recorder = EventRecorder(client, clock, component)
+        recorder.normal(POD, "Said", component)
+        task = asyncio.create_task(recorder.run())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert len({event["metadata"]["name"] for event in events(server)}) == 3
+
+
 async def test_equal_events_are_counted() -> None:
     server = ObjectServer()
     async with recording(server) as recorder:

@@ -6,6 +6,7 @@ correlator; `api-machinery` 23.
 
 import asyncio
 import logging
+import zlib
 from collections import OrderedDict, deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ SIMILAR_PREFIX: Final = "(combined from similar events): "
 QUEUE_LIMIT: Final = 1000
 ATTEMPTS: Final = 12
 RETRY_SECONDS: Final = 10.0
+NAME_SPREAD: Final = 1_000_000  # nanoseconds
 EVENTS: Final = find("Event")
 
 _log = logging.getLogger(__name__)
@@ -152,6 +154,7 @@ class EventRecorder:
         self._correlator = Correlator()
         self._pending: deque[dict[str, Any]] = deque(maxlen=QUEUE_LIMIT)
         self._wake = asyncio.Event()
+        self._offset = zlib.crc32(f"{component}/{host}".encode()) % NAME_SPREAD
         self._last_stamp = 0
 
     def normal(self, about: Object, reason: str, message: str, *, field_path: str = "") -> None:
@@ -175,7 +178,8 @@ class EventRecorder:
             "fieldPath": field_path,
         }
         stamp = rfc3339(now)
-        self._last_stamp = max(self._last_stamp + 1, int(now * 1e9))  # nanoseconds, never twice: it is in the name
+        # nanoseconds, never twice, and apart from those of other components at the same moment: it is in the name
+        self._last_stamp = max(self._last_stamp + 1, int(now * 1e9) + self._offset)
         self._pending.append(
             {
                 "kind": "Event",
