@@ -229,3 +229,9 @@ def test_programs_of_an_image_end_as_told_also_after_a_restore(cluster: Simulate
     assert [(one.command, one.environment["A"], one.attempt) for one in starts] == [
         (("run",), "b", attempt) for attempt in (0, 1, 0, 1)
     ]
+
+
+def test_a_pod_can_be_the_first_thing(cluster: SimulatedCluster) -> None:
+    container = {"name": "c", "image": "a"}
+    cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [container]}})
+    cluster.wait("pod/p")

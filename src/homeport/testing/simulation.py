@@ -58,6 +58,7 @@ CONTROL: Final = "control"
 STORAGE_CLASSES: Final = find("StorageClass", "storage.k8s.io")
 NODES: Final = find("Node")
 PODS: Final = find("Pod")
+ACCOUNTS: Final = find("ServiceAccount")
 
 _decode: Final = msgspec.json.Decoder().decode
 T = TypeVar("T")
@@ -174,6 +175,9 @@ class Simulation:
             if saved is None or saved.serving:
                 machine.start()
         await informers.synced()
+        while self._snapshot is None and self.find(ACCOUNTS, "default", "default") is None:
+            self.changed.clear()
+            await self.changed.wait()  # until then no pod can be made
         return self
 
     async def __aexit__(
