@@ -30,7 +30,7 @@ def revision(name: str, number: int, data: bytes = b"") -> Revision:
     return Revision(name, name, number, "2026-01-01T00:00:00Z", data or name.encode(), {})
 
 
-def test_data_and_hash_are_upstreams_to_the_bit():
+def test_vector_3_1_data_and_hash_are_upstreams_to_the_bit():
     data = history.canonical(history.template_data(TEMPLATE))
     assert len(data) == 432
     assert history.hash_of(data, 0) == "776999688b"

@@ -80,7 +80,7 @@ def plan(desired: Deployment, *sets: ReplicaSet, running: bool = False) -> Plan:
         (0, "25%", "25%", (0, 0)),
     ],
 )
-def test_limits_round_for_safety(replicas, surge, unavailable, resolved):
+def test_table_9_5_limits_round_for_safety(replicas, surge, unavailable, resolved):
     assert scaling.resolve(replicas, surge, unavailable) == resolved
 
 
@@ -109,7 +109,7 @@ NEXT = deployment(4, "b")
         pytest.param((0, 0), (4, 4), [], id="done"),
     ],
 )
-def test_rolling(old, new, expected):
+def test_table_9_5_rolling(old, new, expected):
     sets = [replica_set("a", old[0], revision=1, of=NEXT, available=old[1])]
     if new is not None:
         sets.append(replica_set("b", new[0], revision=2, of=NEXT, available=new[1]))

@@ -36,29 +36,31 @@ def node(
         ({"a": WAITING, "b": DANGLING}, [DeleteObject(node("x", "a", "b"), "Background")]),
     ],
 )
-def test_owners_decide(states: dict[str, OwnerState], expected: list[object]) -> None:
+def test_table_14_2_owners_decide(states: dict[str, OwnerState], expected: list[object]) -> None:
     assert collect(node("x", *states), states, []) == expected
 
 
-def test_what_a_waiting_owner_leaves_with_dependents_goes_in_the_foreground() -> None:
+def test_table_14_2_what_a_waiting_owner_leaves_with_dependents_goes_in_the_foreground() -> None:
     middle = node("x", "a")
     assert collect(middle, {"a": WAITING}, [node("y", "x")]) == [DeleteObject(middle, "Foreground")]
 
 
-def test_a_circle_is_opened_first() -> None:
+def test_table_14_2_a_circle_is_opened_first() -> None:
     middle = node("x", "a")
     circle = node("a", "x", finalizers=(FOREGROUND,), terminating=True)
     assert collect(middle, {"a": WAITING}, [circle]) == [UnblockReferences(middle), DeleteObject(middle, "Foreground")]
 
 
 @pytest.mark.parametrize(("finalizer", "policy"), [(ORPHAN, "Orphan"), (FOREGROUND, "Foreground")])
-def test_a_finalizer_already_there_decides(finalizer: str, policy: str) -> None:
+def test_table_14_2_a_finalizer_already_there_decides(finalizer: str, policy: str) -> None:
     item = node("x", "a", finalizers=(finalizer,))
     assert collect(item, {"a": DANGLING}, []) == [DeleteObject(item, policy)]
 
 
-def test_what_terminates_already_is_left_alone() -> None:
+def test_table_14_2_what_terminates_already_is_left_alone() -> None:
     assert collect(node("x", "a", terminating=True), {"a": DANGLING}, []) == []
+    foreground = node("x", "a", finalizers=(FOREGROUND,), terminating=True)
+    assert collect(foreground, {"a": SOLID}, []) == []
 
 
 def test_an_orphaning_owner_lets_all_dependents_go_and_then_itself() -> None:

@@ -47,17 +47,17 @@ def test_the_number_of_active_pods_is_what_counts():
         pytest.param({"created": NOW - 10}, {}, id="younger"),
     ],
 )
-def test_the_first_difference_decides(first, second):
+def test_table_8_3_the_first_difference_decides(first, second):
     one, other = pod("b", **first), pod("a", **second)
     assert deletion_order([other, one], [], NOW) == [one, other]
 
 
-def test_ages_of_the_same_magnitude_are_told_apart_by_uid_only():
+def test_table_8_3_ages_of_the_same_magnitude_are_told_apart_by_uid_only():
     old, young = pod("a", ready_since=NOW - 110), pod("b", ready_since=NOW - 90)
     assert deletion_order([young, old], [], NOW) == [old, young]
 
 
-def test_of_pods_that_share_a_node_one_goes_first():
+def test_table_8_3_of_pods_that_share_a_node_one_goes_first():
     pods = [pod("a", node="n1"), pod("b", node="n2"), pod("c", node="n2")]
     assert deletion_order(pods, pods, NOW)[-1] == pods[0]
 

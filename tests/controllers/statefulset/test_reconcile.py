@@ -38,18 +38,6 @@ GOING = {"terminating": True}
         pytest.param({}, [pod(0, phase="Failed", **GOING)], [], id="once"),
         pytest.param({"ordered": False}, [], [f"create web-{n} at a" for n in range(3)], id="parallel: all at once"),
         pytest.param({"ordered": False}, [pod(0, **GOING)], ["create web-1 at a", "create web-2 at a"], id="but one"),
-        pytest.param({"replicas": 0}, [pod(0, **BAD), pod(1, **BAD), pod(2, **BAD)], [], id="3 to 0, all unready"),
-        pytest.param({"replicas": 1}, [pod(0), pod(1), pod(2, **BAD)], ["delete web-2"], id="3 to 1, 2 unready"),
-        pytest.param({"replicas": 1}, [pod(0), pod(1, **BAD), pod(2)], ["delete web-2"], id="3 to 1, 1 unready"),
-        pytest.param({"replicas": 1}, [pod(0), pod(1, **BAD)], ["delete web-1"], id="and then it"),
-        pytest.param({"replicas": 2}, [pod(0, **BAD), pod(1), pod(2)], [], id="3 to 2, 0 unready"),
-        pytest.param({"replicas": 1}, [pod(0), pod(1), pod(2, **GOING)], [], id="one at a time"),
-        pytest.param(
-            {"replicas": 1, "ordered": False},
-            [pod(0, **BAD), pod(1, **BAD), pod(2, **GOING)],
-            ["delete web-1"],
-            id="parallel: down at once",
-        ),
         pytest.param({"start": 2}, [pod(0), pod(1), pod(2)], ["create web-3 at a"], id="the range moves up"),
         pytest.param({"start": 2}, [pod(n) for n in range(5)], ["delete web-1"], id="then the low pods go"),
         pytest.param({"deleting": True}, [], [], id="a set on its way out does nothing"),
@@ -60,6 +48,41 @@ GOING = {"terminating": True}
 )
 def test_creation_and_scaling(changes, pods, expected):
     assert steps(plan(stateful_set(**changes), pods)) == expected
+
+
+PENDING = {"phase": "Pending", "ready": False}
+
+
+@pytest.mark.parametrize(
+    ("replicas", "pods", "expected"),
+    [
+        pytest.param(0, [pod(0, **BAD), pod(1, **BAD), pod(2, **BAD)], [], id="3 to 0, all unready"),
+        pytest.param(1, [pod(0), pod(1), pod(2, **BAD)], ["delete web-2"], id="3 to 1, 2 unready"),
+        pytest.param(1, [pod(0), pod(1, **BAD), pod(2)], ["delete web-2"], id="3 to 1, 1 unready"),
+        pytest.param(1, [pod(0), pod(1, **BAD)], ["delete web-1"], id="and then it"),
+        pytest.param(2, [pod(0, **BAD), pod(1), pod(2)], [], id="3 to 2, 0 unready"),
+        pytest.param(2, [pod(0), pod(1), pod(2, **PENDING)], ["delete web-2"], id="3 to 2, 2 pending for ever"),
+        pytest.param(5, [pod(0), pod(1, **BAD)], [], id="2 to 5, 1 unready"),
+        pytest.param(1, [pod(0), pod(1), pod(2, **GOING)], [], id="one at a time"),
+        pytest.param(1, [pod(0), pod(1, **BAD), pod(2, **BAD)], [], id="an unready one that is not the first"),
+        pytest.param(1, [pod(0), pod(1), pod(2)], ["delete web-2"], id="the highest first"),
+    ],
+)
+def test_table_4_3_scaling_an_ordered_set(replicas, pods, expected):
+    assert steps(plan(stateful_set(replicas=replicas), pods)) == expected
+
+
+@pytest.mark.parametrize(
+    ("condemned", "expected"),
+    [
+        pytest.param([pod(1), pod(2)], ["delete web-2", "delete web-1"], id="all at once"),
+        pytest.param([pod(1, **BAD), pod(2, **BAD)], ["delete web-2", "delete web-1"], id="healthy or not"),
+        pytest.param([pod(1), pod(2, **GOING)], ["delete web-1"], id="but those that go already"),
+    ],
+)
+def test_table_4_3_scaling_a_parallel_set_down(condemned, expected):
+    desired = stateful_set(replicas=1, ordered=False)
+    assert steps(plan(desired, [pod(0, **BAD), *condemned])) == expected
 
 
 OLD = [pod(0), pod(1), pod(2)]
@@ -101,9 +124,48 @@ def test_without_a_rolling_update_object_the_persisted_count_decides(persisted, 
     assert steps(plan(desired, pods, update="b")) == [f"create web-{ordinal} at {origin}"]
 
 
+@pytest.mark.parametrize("start", [0, 2])
+@pytest.mark.parametrize(
+    ("strategy", "slot", "origin"),
+    [
+        pytest.param({"partition": 2}, 0, "a", id="below the partition"),
+        pytest.param({"partition": 2}, 1, "a", id="just below the partition"),
+        pytest.param({"partition": 2}, 2, "b", id="at the partition"),
+        pytest.param({"partition": 0}, 0, "b", id="no partition"),
+        pytest.param({"partition": None, "status": Status(current_replicas=2)}, 1, "a", id="below the old ones' count"),
+        pytest.param({"partition": None, "status": Status(current_replicas=2)}, 2, "b", id="at the old ones' count"),
+        pytest.param({"on_delete": True}, 0, "b", id="OnDelete"),
+        pytest.param({"on_delete": True, "partition": 2}, 0, "b", id="OnDelete minds no partition"),
+    ],
+)
+def test_table_5_1_the_revision_of_a_pod_made_anew(start, strategy, slot, origin):
+    desired = stateful_set(start=start, **strategy)
+    pods = [pod(start + n) for n in range(3) if n != slot]
+    assert steps(plan(desired, pods, update="b")) == [f"create web-{start + slot} at {origin}"]
+
+
 SET = Owner("apps/v1", "StatefulSet", "web", "set-uid", True, True)
 POD = Owner("v1", "Pod", "web-3", "uid-3", True, True)
 FOREIGN = Owner("v1", "ConfigMap", "x", "other", True, True)
+
+
+@pytest.mark.parametrize("owners", [(), (SET,), (POD,)], ids=["nobody's", "the set's", "the pod's"])
+@pytest.mark.parametrize(
+    ("retention", "in_range", "beyond"),
+    [
+        (Retention(False, False), None, None),
+        (Retention(True, False), SET, SET),
+        (Retention(False, True), None, POD),
+        (Retention(True, True), SET, POD),
+    ],
+    ids=["Retain, Retain", "Delete, Retain", "Retain, Delete", "Delete, Delete"],
+)
+def test_table_6_2_who_owns_a_claim(retention, in_range, beyond, owners):
+    for replicas, wanted in ((4, in_range), (3, beyond)):
+        desired = stateful_set(replicas=replicas, retention=retention, claim_templates=(DATA,))
+        change = owner_change(desired, pod(3), Claim("data-web-3", "claim-uid", owners=owners))
+        left = [owner for owner in owners if owner not in change.remove]
+        assert [*left, *([change.add] if change.add else [])] == ([wanted] if wanted else [])
 
 
 @pytest.mark.parametrize(
@@ -131,7 +193,7 @@ FOREIGN = Owner("v1", "ConfigMap", "x", "other", True, True)
         ),
     ],
 )  # fmt: skip
-def test_claim_owners_follow_the_retention_policy(retention, ordinal, owners, removed, added, conflict):
+def test_table_6_2_safety_rules(retention, ordinal, owners, removed, added, conflict):
     desired = stateful_set(retention=retention, claim_templates=(DATA,))
     change = owner_change(desired, pod(ordinal), Claim("data-web-0", "claim-uid", owners=owners))
     assert (change.remove, change.add, change.conflicting) == (removed, added, conflict)
@@ -152,6 +214,30 @@ def test_status_counts_and_completion():
     finished = completed(stateful_set(), done)
     assert (finished.current_revision, finished.current_replicas) == ("b", 3)
     assert completed(stateful_set(on_delete=True), done).current_revision == "a"
+
+
+@pytest.mark.parametrize(
+    ("pods", "before", "expected", "rolls"),
+    [
+        pytest.param([pod(0), pod(1), pod(2)], "a", (3, 3, 3, 3, "a", "a"), "", id="steady at a"),
+        pytest.param([pod(0), pod(1), pod(2)], "a", (3, 3, 2, 0, "a", "b"), "web-2", id="the template is edited"),
+        pytest.param(
+            [pod(0), pod(1), pod(2, revision="b", **BAD)], "a", (3, 2, 2, 1, "a", "b"), "", id="web-2 is made anew"
+        ),
+        pytest.param([pod(0), pod(1), pod(2, revision="b")], "a", (3, 3, 1, 1, "a", "b"), "web-1", id="web-2 is ready"),
+        pytest.param([pod(n, revision="b") for n in range(3)], "a", (3, 3, 3, 3, "b", "b"), "", id="web-0 is ready"),
+    ],
+)
+def test_table_7_1_the_status_of_a_rolling_update(pods, before, expected, rolls):
+    desired = stateful_set(status=Status(current_revision=before))
+    made = plan(desired, pods, update=expected[5])
+    assert (made.rolling.pod.name if made.rolling else "") == rolls
+    status = made.status
+    if made.rolling:
+        status = replace(status, current_replicas=status.current_replicas - 1)
+    status = completed(desired, status)
+    counts = (status.replicas, status.ready_replicas, status.current_replicas, status.updated_replicas)
+    assert (*counts, status.current_revision, status.update_revision) == expected
 
 
 def test_a_collision_count_alone_is_no_reason_to_write():
