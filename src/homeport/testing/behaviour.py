@@ -72,6 +72,7 @@ class Behaviours:
 
     programs  how the programs of images end, by the image's reference
     probed    whether a container, by namespace, pod and name, has a probe that tells when it has come up
+    hears     whether a pod, by namespace and name, reaches enough others of its kind to call itself ready
     """
 
     clock: Clock
@@ -80,6 +81,7 @@ class Behaviours:
     by_pod: dict[tuple[str, str], Behaviour] = field(default_factory=dict)
     programs: dict[str, Program] = field(default_factory=dict)
     started: dict[str, float] = field(default_factory=dict)
+    hears: Callable[[str, str], bool] = lambda namespace, name: True
 
     def of(self, namespace: str, name: str) -> Behaviour:
         return self.by_pod.get((namespace, name), self.default)
@@ -132,7 +134,8 @@ class Behaviours:
         behaviour = self.of(pod.namespace, pod.name)
         kinds = [kind for kind, one in (target.container.probes or {}).items() if one is probe]
         slow = self.clock.now() - self.started.get(target.container_id, 0.0) < behaviour.slow_seconds
-        if slow or any(kind in behaviour.failing for kind in kinds):
+        alone = ProbeKind.READINESS in kinds and not self.hears(pod.namespace, pod.name)
+        if slow or alone or any(kind in behaviour.failing for kind in kinds):
             return Outcome(False, _complaint(probe, target))
         if isinstance(probe.handler, ExecAction):
             answer = chosen(behaviour.answers, target.container.name, probe.handler.command)

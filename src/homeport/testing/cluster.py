@@ -29,7 +29,7 @@ from homeport.testing.faults import Rule
 from homeport.testing.loop import VirtualLoop
 from homeport.testing.pace import LoopThread, call_started
 from homeport.testing.simulated_hands import SimulatedHands
-from homeport.testing.simulation import CONTROL, Simulation, scratch_directory
+from homeport.testing.simulation import CONTROL, DNS, Simulation, scratch_directory
 from homeport.testing.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -405,9 +405,53 @@ class SimulatedCluster(Cluster):
 
         self.run(restart())
 
+    def kill_engine(self) -> None:
+        """Kill server, controllers and scheduler with what is not durable; pods, DNS and proxy go on by themselves.
+
+        Nobody answers the API, and the test's own calls fail with OSError, until `start_engine`.
+        """
+        self.run(self.simulation.kill_engine())
+
+    def start_engine(self) -> None:
+        """Start the engine again from what its store holds."""
+        self.run(self.simulation.start_engine())
+
+    def stall_store(self) -> None:
+        """Let every write wait, as a disk that hangs does, until `resume_store`.
+
+        The test's own writes wait a minute, then TimeoutError is raised.
+        """
+        self.act(self.simulation.stall)
+
+    def resume_store(self) -> None:
+        """Let the writes that waited be done, in order."""
+        self.act(self.simulation.go_on)
+
+    def part(self, pod: str, other: str, *, namespace: str = "default") -> None:
+        """Part two pods from each other, until `heal`. They are ready while they hear half of their peers."""
+        self.act(lambda: self.simulation.part(namespace, pod, other))
+
+    def reached(self, pod: str, name: str, *, namespace: str = "default") -> tuple[str, ...]:
+        """Return the pods a connection from a pod to a name or address may lead to: `namespace/name`, in order."""
+        return self.look(lambda: self.simulation.reach.reached(namespace, pod, name))
+
+    def fail_names(self) -> None:
+        """Let DNS answer SERVFAIL (`resolve` raises ServerFailure) until `restore_names`."""
+        self.act(self.simulation.fail_names)
+
+    def freeze_names(self) -> None:
+        """Let DNS answer with what it knows now, however stale, until `restore_names`."""
+        self.act(lambda: self.simulation.cut(DNS))
+
+    def restore_names(self) -> None:
+        """Let DNS answer again, and hear of changes."""
+        self.act(lambda: self.simulation.fail_names(fails=False))
+        self.act(lambda: self.simulation.join(DNS))
+
     def heal(self) -> None:
         """Lift every rule about requests and every partition."""
         self.act(self.simulation.faults.clear, "every fault of the API is lifted")
+        self.act(self.simulation.reach.reunite)
 
     def jump(self, *, seconds: float) -> None:
         """Set the cluster's wall clocks forward or back; no timer notices."""

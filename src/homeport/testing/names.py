@@ -19,21 +19,32 @@ from homeport.proxy import codec
 from homeport.proxy.model import ProxySettings, ServiceRules
 from homeport.proxy.rules import decide
 
-__all__ = ["DOMAIN", "SERVICES", "SLICES", "Names", "decided", "reachable"]
+__all__ = ["DOMAIN", "SERVICES", "SLICES", "Names", "ServerFailure", "decided", "reachable"]
 
 DOMAIN: Final = "cluster.local"
 SERVICES: Final = find("Service")
 SLICES: Final = find("EndpointSlice", "discovery.k8s.io")
 
 
-class Names:
-    """Follows the cluster through `informers`, which somebody else runs; so does `feed`."""
+class ServerFailure(Exception):
+    """The DNS server answers SERVFAIL."""
 
-    def __init__(self, informers: InformerFactory, clock: Clock, rng: random.Random, node: str) -> None:
+
+class Names:
+    """Follows the cluster through informers that somebody else runs; so does `feed`.
+
+    dns, proxy  informers of the DNS server and of the node's proxy
+    failing     whether every question is answered with SERVFAIL
+    """
+
+    def __init__(
+        self, dns: InformerFactory, proxy: InformerFactory, clock: Clock, rng: random.Random, node: str
+    ) -> None:  # fmt: skip
+        self.failing = False
         self._server = DnsServer(DnsSettings(shuffle=False), clock, rng, _nobody)
-        self.feed = Feed(informers, self._server)
-        self._services = informers.informer(SERVICES)
-        self._slices = informers.informer(SLICES)
+        self.feed = Feed(dns, self._server)
+        self._services = proxy.informer(SERVICES)
+        self._slices = proxy.informer(SLICES)
         self._settings = ProxySettings(
             IPv4Network("10.244.0.0/16"), IPv4Network("10.96.0.0/16"), (IPv4Address("10.244.0.1"),), node=node
         )
@@ -41,8 +52,11 @@ class Names:
     def resolve(self, name: str, kind: str = "A", namespace: str = "default") -> tuple[str, ...]:
         """Return what a name stands for as a pod of a namespace sees it, in order; () when there is nothing.
 
-        Records other than addresses come in master-file form. Raises ValueError for what is no name or type.
+        Records other than addresses come in master-file form. Raises ValueError for what is no name or type,
+        ServerFailure while the server fails.
         """
+        if self.failing:
+            raise ServerFailure(f"{name}: SERVFAIL")
         wanted = parse_type(kind)
         for candidate in candidates(name, namespace, DOMAIN):
             steps = resolve(Question(candidate, wanted), self._server.index, self._server.settings)

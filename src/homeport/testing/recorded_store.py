@@ -20,14 +20,25 @@ class SavedStore:
 
 
 class _Told:
-    """A journal that tells and forgets."""
+    """A journal that tells and forgets. While it stalls, a commit waits; once it is dead, none ever ends."""
 
     def __init__(self, tell: Callable[[Sequence[Event]], None]) -> None:
         self._tell = tell
+        self.stalled = self.dead = False
+        self._held: tuple[Sequence[Event], Done] | None = None
 
     def commit(self, events: Sequence[Event], done: Done) -> None:
+        if self.stalled or self.dead:
+            self._held = (events, done)
+            return
         self._tell(events)
         done(None)
+
+    def go_on(self) -> None:
+        held, self._held = self._held, None
+        self.stalled = False
+        if held is not None and not self.dead:
+            self.commit(*held)
 
     def compact(self, before: Revision, done: Done) -> None:
         done(None)
@@ -43,7 +54,24 @@ class RecordedStore(LogStore):
         self._whole = State(History())
         if saved is not None and saved.last is not None:
             self._whole.restore(_before(saved.entries, saved.last), (saved.last,), saved.last.revision, 0.0)
-        super().__init__(self._whole, _Told(tell))
+        self._told = _Told(tell)
+        super().__init__(self._whole, self._told)
+
+    def stall(self) -> None:
+        """Let writes wait, as a disk that hangs does. Reads and watches go on with what is durable."""
+        self._told.stalled = True
+
+    def go_on(self) -> None:
+        """End a stall: what waited becomes durable, in order."""
+        self._told.go_on()
+
+    @property
+    def stalled(self) -> bool:
+        return self._told.stalled
+
+    def die(self) -> None:
+        """Lose what is not durable, as `kill -9` does: no write under way ever ends, `save` says what is left."""
+        self._told.dead = True
 
     def current(self, key: str) -> Entry | None:
         """Return the entry of a key, at once."""

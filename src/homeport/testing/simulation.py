@@ -27,7 +27,6 @@ import msgspec
 from homeport.api.exchange import User
 from homeport.api.resources import Resource, find
 from homeport.client.informer import InformerFactory
-from homeport.client.inprocess import InProcessTransport
 from homeport.client.rest import RestClient
 from homeport.controllers.roster import Settings as ControllerSettings
 from homeport.controllers.roster import controllers
@@ -42,18 +41,33 @@ from homeport.server.settings import Settings
 from homeport.store.contract import Event
 from homeport.testing.behaviour import Behaviours, Program
 from homeport.testing.faults import Faults, FaultyTransport
+from homeport.testing.gate import Gate
 from homeport.testing.loop import VirtualClock, VirtualLoop
 from homeport.testing.machine import Machine
 from homeport.testing.names import Names
+from homeport.testing.reach import Reach
 from homeport.testing.recorded_store import RecordedStore, digest
 from homeport.testing.snapshot import Snapshot, read_tree, relocated, write_tree
 from homeport.testing.story import Moment, Story, is_heartbeat
 
-__all__ = ["ADMIN", "CONTROL", "Broken", "Simulation", "Snapshot", "run_simulated", "scratch_directory"]
+__all__ = [
+    "ADMIN",
+    "CONTROL",
+    "DNS",
+    "PROXY",
+    "Broken",
+    "Simulation",
+    "run_simulated",
+    "scratch_directory",
+]
 
 ADMIN: Final = User("admin", groups=("system:masters", "system:authenticated"))
 CONTROL: Final = "control"
 """The party of controllers and scheduler; nodes are parties by their own names."""
+
+DNS: Final = "dns"
+PROXY: Final = "proxy"
+"""The parties of the DNS server and of the proxy's rules."""
 
 STORAGE_CLASSES: Final = find("StorageClass", "storage.k8s.io")
 NODES: Final = find("Node")
@@ -104,8 +118,10 @@ class Simulation:
         self.faults = Faults(self.rng)
         if snapshot is not None:
             self.faults.resume(snapshot.faults)
+        self.reach = Reach(self)
         self.behaviours = Behaviours(
-            self.clock, self._probed, by_pod=dict(snapshot.behaviours) if snapshot is not None else {},
+            self.clock, self._probed, hears=self.reach.hears_enough,
+            by_pod=dict(snapshot.behaviours) if snapshot is not None else {},
             programs=dict(snapshot.programs) if snapshot is not None else {},
         )  # fmt: skip
         self.changed = asyncio.Event()
@@ -113,9 +129,9 @@ class Simulation:
         self.last_change = 0.0
         self._on_change, self._on_start = on_change, on_start
         self.store = RecordedStore(self._told, snapshot.store if snapshot is not None else None)
-        self.server = Server(self.store, self.clock, self.rng, Settings(node_socket=str(self.node_socket)))
-        self._transport = InProcessTransport(self.server.handle, ADMIN)
-        self._sharing = InProcessTransport(self.server.handle, ADMIN, shared=True)
+        self.server = self._made_server()
+        self._transport = Gate(ADMIN, lambda: self.store.stalled)
+        self._sharing = Gate(ADMIN, shared=True)
         self.machines = {
             machine.name: machine
             for machine in (
@@ -157,16 +173,16 @@ class Simulation:
         self._watching.append(asyncio.create_task(coroutine, name=name))
 
     async def __aenter__(self) -> "Simulation":
-        await self.server.start()
-        admin = self.client("homeport-engine")
+        await self._start_server()
         if self._snapshot is None:
-            await admin.create(STORAGE_CLASSES, class_body())
+            await self.client("homeport-engine").create(STORAGE_CLASSES, class_body())
         else:
             write_tree(self.directory, self._snapshot.files)
-        informers = InformerFactory(RestClient(self._sharing, "homeport-engine"), self.rng)
-        self.names = Names(informers, self.clock, self.rng, "node-1")
-        self.start(informers.run(), "names")
-        self.start(self.names.feed.run(), "names-feed")
+        dns, proxy = self.watching(DNS), self.watching(PROXY)
+        self.names = Names(dns, proxy, self.clock, self.rng, "node-1")
+        self.start(dns.run(), "dns")
+        self.start(proxy.run(), "proxy")
+        self.start(self.names.feed.run(), "dns-feed")
         self.start_control()
         for number, machine in enumerate(self.machines.values()):
             saved = self._snapshot.machines[number] if self._snapshot is not None else None
@@ -174,7 +190,8 @@ class Simulation:
                 machine.resume(saved)
             if saved is None or saved.serving:
                 machine.start()
-        await informers.synced()
+        await dns.synced()
+        await proxy.synced()
         while self._snapshot is None and self.find(ACCOUNTS, "default", "default") is None:
             self.changed.clear()
             await self.changed.wait()  # until then no pod can be made
@@ -188,11 +205,25 @@ class Simulation:
                 await machine.kill()
             await _end(self._control)
             await _end(self._watching)
+            self.store.go_on()
             await self.server.stop()
             await self.store.close()
         finally:
             if self._temporary:
                 shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _made_server(self) -> Server:
+        return Server(self.store, self.clock, self.rng, Settings(node_socket=str(self.node_socket)))
+
+    async def _start_server(self) -> None:
+        await self.server.start()
+        self._transport.open(self.server.handle)
+        self._sharing.open(self.server.handle)
+
+    @property
+    def serving(self) -> bool:
+        """Whether the API server is there."""
+        return self.server.ready
 
     def start_control(self) -> None:
         """Start controllers and scheduler, with nothing but what the API knows."""
@@ -348,6 +379,59 @@ class Simulation:
         """Let a party reach the server again."""
         self.say(f"{party} is connected again")
         self.faults.join(party)
+
+    async def kill_engine(self) -> None:
+        """End the server, controllers and scheduler as `kill -9` does; what was not durable is lost.
+
+        Nodes, DNS and proxy go on with what they know. Nothing answers until `start_engine`.
+        """
+        if not self.serving:
+            return
+        self.say("the engine is killed")
+        self.store.die()
+        self._transport.shut()
+        self._sharing.shut()
+        self.faults.drop_watches()
+        await self.kill_control()
+        await self.server.stop()
+
+    async def start_engine(self) -> None:
+        """Start server, controllers and scheduler anew from what was durable, after `kill_engine`."""
+        if self.serving:
+            return
+        self.say("the engine starts")
+        self.store = RecordedStore(self._told, self.store.save())
+        self.server = self._made_server()
+        await self._start_server()
+        self.start_control()
+
+    def stall(self) -> None:
+        """Let every write wait, as a disk that hangs does, until `go_on`; reads are answered."""
+        self.say("the store stalls: writes wait")
+        self.store.stall()
+
+    def go_on(self) -> None:
+        """End a stall: what waited is done, in order."""
+        self.say("the store goes on")
+        self.store.go_on()
+
+    def part(self, namespace: str, pod: str, other: str) -> None:
+        """Part two pods of a namespace from each other; both go on reaching everything else.
+
+        A simulated program is ready only while it hears at least half of the other running pods of its controller.
+        """
+        self.say(f"{pod} and {other} are parted from each other")
+        self.reach.part(f"{namespace}/{pod}", f"{namespace}/{other}")
+
+    def reunite(self) -> None:
+        """Lift every partition between pods."""
+        self.say("pods reach each other again")
+        self.reach.reunite()
+
+    def fail_names(self, *, fails: bool = True) -> None:
+        """Let the DNS server answer every question with SERVFAIL, or answer again."""
+        self.say(f"DNS {'answers SERVFAIL' if fails else 'answers again'}")
+        self.names.failing = fails
 
     def jump(self, seconds: float) -> None:
         """Set every clock of the cluster forward or back, as a correction of wall time does; no timer notices."""
