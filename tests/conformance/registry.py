@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 class Name:
     """One upstream test.
 
+    suite        what upstream puts before the name
     full         suite and text, as upstream prints them without tags such as [Conformance]
     text         the last part, which gives the function its name
     conformance  whether it is one of the conformance tests
@@ -25,6 +26,7 @@ class Name:
     unserved     why there can be no test of it: a departure from upstream that docs/departures.md tells
     """
 
+    suite: str
     full: str
     text: str
     conformance: bool
@@ -39,9 +41,10 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """One test function: where it is, its name, what its docstring begins with, and whether real pods see it too."""
+    """One test function: directory, file, name, how its docstring begins, and whether real pods see it too."""
 
     area: str
+    file: str
     function: str
     title: str
     real: bool
@@ -57,6 +60,7 @@ def cited() -> list[Name]:
     table = yaml.safe_load((HERE / "names.yaml").read_text())
     return [
         Name(
+            suite["suite"],
             f"{suite['suite']} {test['name']}".strip(),
             test["name"],
             test["kind"] == "conformance",
@@ -76,4 +80,4 @@ def written() -> Iterator[Written]:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
                 title = " ".join((ast.get_docstring(node) or "").partition("\n\n")[0].split())
                 marks = [ast.unparse(one) for one in node.decorator_list]
-                yield Written(path.parent.name, node.name, title, "also_on_real_pods" in marks)
+                yield Written(path.parent.name, path.name, node.name, title, "also_on_real_pods" in marks)

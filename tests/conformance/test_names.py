@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.registry import Name, cited, slug, written
+from tests.conformance.table import PAGE, page
 
 NAMES = [name for name in cited() if not name.unserved]
 UNSERVED = [name for name in cited() if name.unserved]
@@ -39,3 +40,8 @@ def test_a_name_without_a_test_is_a_departure(name: Name) -> None:
 
 def test_no_test_is_missing_from_the_table() -> None:
     assert set(WRITTEN) - {(one.area, one.function) for one in NAMES} == set()
+
+
+def test_the_table_is_up_to_date() -> None:
+    told = "run python -m tests.conformance.table --update"
+    assert PAGE.read_text(encoding="utf-8") == page(cited(), list(written())), told
