@@ -4,7 +4,7 @@ import argparse
 import importlib
 import sys
 
-NAMES = ("store", "admit", "api", "dns", "balance", "runtime", "cluster", "simulation")
+NAMES = ("store", "admit", "api", "dns", "balance", "runtime", "cluster", "pods", "simulation")
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from homeport.api.exchange import User
+from homeport.api.exchange import Request, Response, User
 from homeport.client.events import SIMILAR_PREFIX, EventRecorder
 from homeport.client.inprocess import InProcessTransport
 from homeport.client.rest import RestClient
@@ -115,7 +115,7 @@ async def test_one_objects_flood_is_stopped_and_others_are_not() -> None:
     async with recording(server) as recorder:
         for _ in range(40):
             recorder.warning(POD, "Unhealthy", "probe failed")
-        recorder.normal({**POD, "metadata": {**POD["metadata"], "name": "web-1"}}, "Started", "x")  # type: ignore[dict-item]
+        recorder.normal({**POD, "metadata": {"uid": "u1", "name": "web-1"}}, "Started", "x")  # type: ignore[dict-item]
         await asyncio.sleep(301)
         assert [event["count"] for event in events(server)] == [25, 1]
         recorder.warning(POD, "Unhealthy", "probe failed")
@@ -141,3 +141,24 @@ async def test_events_of_one_instant_have_different_names() -> None:
         for reason in ("Pulling", "Pulled", "Created", "Started"):
             recorder.normal(POD, reason, "x")
     assert len(events(server)) == 4
+
+
+@pytest.mark.parametrize(("count", "last"), [(1, 0.01), (5, 0.21), (600, 0.01 * 600 + 0.04 * 499)])
+async def test_a_crowd_of_events_leaves_the_server_to_others(count: int, last: float) -> None:
+    """Each write takes 10 ms here: four times as long nothing is sent, unless five hundred wait."""
+    server, loop = ObjectServer(), asyncio.get_running_loop()
+    began, sent = loop.time(), []
+
+    async def slow(request: Request) -> Response:
+        await asyncio.sleep(0.01)
+        sent.append(loop.time() - began)
+        return await server.handle(request)
+
+    recorder = EventRecorder(RestClient(InProcessTransport(slow, User("kubelet")), "kubelet/1"), VirtualClock(), "k")
+    task = asyncio.create_task(recorder.run())
+    for number in range(count):
+        recorder.normal({**POD, "metadata": {"uid": "u1", "name": f"web-{number}"}}, "Started", "started")
+    await asyncio.sleep(60)
+    task.cancel()
+    assert len(sent) == count
+    assert sent[-1] == pytest.approx(last, abs=0.005)
