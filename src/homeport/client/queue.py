@@ -153,13 +153,14 @@ class WorkQueue(Generic[K]):
         workers: int = 1,
         retry_on: tuple[type[Exception], ...] = (ApiError, OSError),
         rest: float = 0.0,
+        rest_limit_seconds: float = REST_LIMIT_SECONDS,
     ) -> None:
         """Run `sync` for every key until closed or cancelled; `retry_on` is retried, anything else is a bug and raised.
 
         An ApiError or an unreachable server (OSError) is what retries are for.
 
-        rest  a key is left alone for so many times as long as the look at it took, though never for more than 50 ms:
-              what changes meanwhile is seen together, so a key that is costly and busy takes a bounded part of the time
+        rest  a key is left alone for so many times as long as the look at it took, but no longer than the limit: what
+              changes meanwhile is seen together, so a key that is costly and busy takes a bounded part of the time
         """
         loop = asyncio.get_running_loop()
 
@@ -177,7 +178,7 @@ class WorkQueue(Generic[K]):
                     self.retry(key, error)
                 else:
                     self.forget(key)
-                    looks.finish(min(REST_LIMIT_SECONDS, rest * (loop.time() - began)))
+                    looks.finish(min(rest_limit_seconds, rest * (loop.time() - began)))
 
         async with asyncio.TaskGroup() as group:
             for number in range(workers):

@@ -5,6 +5,7 @@ import asyncio
 import logging
 import random
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, suppress
@@ -30,6 +31,9 @@ class Ending:
     def __init__(self) -> None:
         self.stop_pods = False
 
+
+SWITCH_SECONDS: Final = 0.0002
+"""How long a thread that returns from the kernel waits for the interpreter: a pod's way leads through three threads."""
 
 PULLERS: Final = 2
 """Threads that fetch images."""
@@ -168,6 +172,7 @@ def main() -> None:
     holder = find_holder(directory.run)
     if settings is None or holder is None:
         raise SystemExit(f"{directory.path}: no cluster runs there")
+    sys.setswitchinterval(SWITCH_SECONDS)
     enter(holder, net=False)
     outside = OutsideThreads(PULLERS)  # the host's network stays theirs
     enter(holder, user=False, mount=False)
