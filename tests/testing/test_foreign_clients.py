@@ -160,3 +160,35 @@ def test_what_is_not_used_costs_nothing(cluster: SimulatedCluster) -> None:
     cluster.close()
     assert not place.exists()
     assert not any(thread.name == "homeport" for thread in threading.enumerate())
+
+
+def test_faults_reach_clients_outside(db: SimulatedCluster) -> None:
+    http, path = db.clients.httpx, "/api/v1/namespaces/default/configmaps"
+    body = {"metadata": {"name": "one"}}
+    db.fail_requests("too-many-requests", component="python-httpx", count=1)
+    assert http.post(path, json=body).status_code == 429
+    db.fail_requests("lost-answer", component="python-httpx", count=1)
+    assert http.post(path, json=body).status_code == 504
+    assert http.get(f"{path}/one").status_code == 200  # it was done all the same
+    assert http.post(path, json=body).status_code == 409
+
+
+def test_watches_of_clients_outside_break_and_expire(db: SimulatedCluster) -> None:
+    for end, last in ((db.drop_watches, ""), (db.expire_watches, "ERROR")):
+        seen: list[str] = []
+        opened = threading.Event()
+
+        def follow(seen: list[str] = seen, opened: threading.Event = opened) -> None:
+            params = {"watch": "true"}
+            with db.clients.httpx.stream("GET", "/api/v1/pods", params=params, timeout=30) as response:
+                for line in response.iter_lines():
+                    seen.append(json.loads(line)["type"])
+                    opened.set()
+
+        watching = threading.Thread(target=follow)
+        watching.start()
+        assert opened.wait(30)
+        end()
+        watching.join(30)
+        assert not watching.is_alive()
+        assert (seen[-1] == "ERROR") == (last == "ERROR")

@@ -12,6 +12,7 @@ import pytest
 
 from homeport.testing.hands import Unsupported
 from homeport.testing.real import RealCluster
+from tests.isolated import run_isolated
 
 pytest_plugins = ["pytester"]
 MANIFEST = Path(__file__).parent / "manifests" / "real.yaml"
@@ -129,3 +130,8 @@ def test_the_same_tests_run_on_real_pods(pytester: pytest.Pytester, monkeypatch:
     result.assert_outcomes(passed=1, skipped=1, failed=1)
     result.stdout.fnmatch_lines(["*Homeport objects (real pods)*", "statefulset/db: 2/2, ready"])
     result.stdout.fnmatch_lines(["*fail_image needs a simulated cluster*"])
+
+
+@pytest.mark.rootless
+def test_an_ordinary_user_has_real_pods() -> None:
+    run_isolated("tests.testing.real_scenarios", "rootless", "ordinary user", unshare=False)

@@ -15,6 +15,7 @@ moves to a thread of its own (`pace`).
 import asyncio
 import shutil
 import threading
+import weakref
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,6 +71,7 @@ class SimulatedCluster(Cluster):
         self.title = f"seed {seed}"
         self.hands = SimulatedHands(self)
         self._directory = scratch_directory()
+        self._remove = weakref.finalize(self, shutil.rmtree, self._directory, ignore_errors=True)
         self._runner: asyncio.Runner | None = None
         self._simulation: Simulation | None = None
         self._thread: LoopThread | None = None
@@ -167,7 +169,7 @@ class SimulatedCluster(Cluster):
             if self._api is not None:
                 self._api.close()
                 self._api = None
-            shutil.rmtree(self._directory, ignore_errors=True)
+            self._remove()
 
     def _end_others(self) -> None:
         others, self._others = self._others, []
@@ -371,7 +373,8 @@ class SimulatedCluster(Cluster):
     ) -> None:  # fmt: skip
         """Let requests of components fail: `conflict`, `too-many-requests`, `error`, `time-out` or `lost-answer`.
 
-        component  beginning of a component's name, such as `statefulset-controller`; empty: all but the test itself
+        component  beginning of a component's name, such as `statefulset-controller`, or of another client's user agent;
+                   empty: all but the calls of this class
         method     HTTP method; empty: every write
         path       text in the request's path, such as `/pods`
         chance     how likely each one fails

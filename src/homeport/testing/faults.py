@@ -16,7 +16,7 @@ from homeport.api.exchange import Request, Response
 from homeport.client.contract import Transport
 from homeport.errors import ApiError, Conflict, Details, Expired, InternalError, TooManyRequests
 
-__all__ = ["TROUBLES", "Faults", "FaultyTransport", "Rule", "SavedFaults"]
+__all__ = ["TROUBLES", "Faults", "FaultyTransport", "Rule", "SavedFaults", "refusal"]
 
 WRITES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _encode: Final = msgspec.json.Encoder().encode
@@ -203,15 +203,15 @@ class FaultyTransport:
         self._check()
         match self._faults.trouble_for(request) if self._faults.rules else "":
             case "conflict":
-                return _refusal(
+                return refusal(
                     Conflict("the object has been modified; please apply your changes to the latest version")
                 )
             case "too-many-requests":
-                return _refusal(
+                return refusal(
                     TooManyRequests("too many requests, please try again later", Details(retry_after_seconds=1))
                 )
             case "error":
-                return _refusal(InternalError("an error on the server has prevented the request from succeeding"))
+                return refusal(InternalError("an error on the server has prevented the request from succeeding"))
             case "time-out":
                 raise TimeoutError("the server did not answer in time")
             case "lost-answer":
@@ -249,6 +249,7 @@ class FaultyTransport:
             raise ConnectionResetError(f"{self._party} cannot reach the server")
 
 
-def _refusal(error: ApiError) -> Response:
+def refusal(error: ApiError) -> Response:
+    """Return the answer that carries an error."""
     status = error.as_status()
     return Response(error.status_code, [("content-type", "application/json")], _encode(status), document=status)

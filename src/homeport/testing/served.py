@@ -9,16 +9,21 @@ import random
 import shutil
 import socket
 import tempfile
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from homeport.api.exchange import Request, Response
 from homeport.clock import WallClock
+from homeport.errors import Timeout
 from homeport.node.server import NodeServer
+from homeport.server.app import Server
 from homeport.server.kubeconfig import write_kubeconfig
 from homeport.server.listener import Listener, server_names
 from homeport.server.pki import Pki, server_context
+from homeport.testing.faults import FaultyTransport, refusal
 from homeport.testing.fleet import Fleet
 from homeport.testing.simulation import Simulation
 
@@ -26,6 +31,7 @@ __all__ = ["ServedApi"]
 
 _HOST: Final = "127.0.0.1"
 _NAME: Final = "homeport-test"
+_PARTY: Final = "clients"
 _HANDSHAKE_SECONDS: Final = 1e7
 """Virtual seconds a client may take for its handshake: hours may pass meanwhile."""
 
@@ -35,6 +41,7 @@ class ServedApi:
 
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="homeport-api-"))
+        self._remove = weakref.finalize(self, shutil.rmtree, self.directory, ignore_errors=True)
         try:
             self._socket = socket.create_server((_HOST, 0), backlog=512)
             self.host, self.port = self._socket.getsockname()[:2]
@@ -43,7 +50,7 @@ class ServedApi:
             admin = pki.client("admin", "homeport:admin", ("system:masters",))
             write_kubeconfig(self.kubeconfig, _NAME, self.url, pki.ca_pem, admin)
         except BaseException:
-            shutil.rmtree(self.directory, ignore_errors=True)
+            self._remove()
             raise
         self._listener: Listener | None = None
         self._streams: asyncio.Task[None] | None = None
@@ -60,8 +67,13 @@ class ServedApi:
     async def serve(self, simulation: Simulation, told: Callable[[], None]) -> None:
         """Answer for a cluster from now on, on the loop this runs on; `told` is called with every word to a client."""
 
+        way = FaultyTransport(_Server(simulation.server), simulation.faults, _PARTY)
+
         async def answer(request: Request) -> Response:
-            response = await simulation.server.handle(request)
+            try:
+                response = await way.send(request)
+            except OSError as error:
+                response = refusal(Timeout(str(error)))
             told()
             if response.stream is not None:
                 response.stream = _heard(response.stream, told)
@@ -91,14 +103,29 @@ class ServedApi:
     def close(self) -> None:
         """Give the address up and remove the files."""
         self._socket.close()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        self._remove()
+
+
+class _Server:
+    """The server as a transport of requests whose sender it has yet to find out."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def send(self, request: Request) -> Response:
+        return await self._server.handle(request)
+
+    async def close(self) -> None:
+        """Nothing is held."""
 
 
 async def _heard(stream: AsyncIterator[bytes], told: Callable[[], None]) -> AsyncGenerator[bytes, None]:
+    """Pass a stream on; a watch that breaks just ends."""
     try:
-        async for piece in stream:
-            told()
-            yield piece
+        with suppress(ConnectionResetError):
+            async for piece in stream:
+                told()
+                yield piece
     finally:
         close = getattr(stream, "aclose", None)
         if close is not None:
