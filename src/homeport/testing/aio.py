@@ -8,7 +8,9 @@ together run together, in one virtual time. A call that is cancelled ends.
 """
 
 import asyncio
+import contextvars
 import importlib
+import threading
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -84,22 +86,48 @@ class AsyncCluster:
 
 async def _in_a_thread(action: Callable[[], T]) -> T:
     try:
-        asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
     except RuntimeError:
         trio: Any = importlib.import_module("trio")
         done: T = await trio.to_thread.run_sync(action)
         return done
     call = _Call()
-    token = call_started.set(call.started)
-    try:
-        working = asyncio.ensure_future(asyncio.to_thread(action))
-    finally:
-        call_started.reset(token)
+    context = contextvars.copy_context()
+    context.run(call_started.set, call.started)
+    working = _working(loop, lambda: context.run(action))
     try:
         return await asyncio.shield(working)
     except asyncio.CancelledError:
         call.give_up()
         await asyncio.wait([working])
         if not working.cancelled():
-            working.exception()
+            working.exception()  # it ends because it was given up
         raise
+
+
+def _working(loop: asyncio.AbstractEventLoop, action: Callable[[], T]) -> "asyncio.Future[T]":
+    """Start a thread of its own for a call: calls wait for each other, so none may queue for a place in a pool."""
+    future: asyncio.Future[T] = loop.create_future()
+
+    def work() -> None:
+        try:
+            result = action()
+        except asyncio.CancelledError:
+            loop.call_soon_threadsafe(future.cancel)
+        except BaseException as error:
+            loop.call_soon_threadsafe(_fail, future, error)
+        else:
+            loop.call_soon_threadsafe(_succeed, future, result)
+
+    threading.Thread(target=work, name="homeport-call").start()
+    return future
+
+
+def _fail(future: "asyncio.Future[Any]", error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+def _succeed(future: "asyncio.Future[Any]", result: Any) -> None:
+    if not future.done():
+        future.set_result(result)
