@@ -12,9 +12,9 @@ __all__ = [
     "claim_template",
     "condition",
     "deployment",
+    "exceeds_its_quota",
     "headless",
     "images",
-    "pods_are_refused",
     "replicaset",
     "replicationcontroller",
     "saturated",
@@ -171,16 +171,17 @@ def shows_status_to_all(world: World, target: str) -> None:
         world.until(lambda: any(condition(tree, "StatusPatched") for tree in log.objects()), "the patch is seen")
 
 
-def pods_are_refused(world: World, tree: dict[str, Any], target: str) -> None:
-    """Create a workload of three replicas whose pods are refused; a condition says so until they no longer are."""
-    tree["spec"]["template"]["spec"]["serviceAccountName"] = "nobody"
+def exceeds_its_quota(world: World, tree: Mapping[str, Any], target: str) -> None:
+    """Create a workload of three replicas where two pods are allowed; a condition says so until two are wanted."""
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "condition-test"}}
+    world.create({**quota, "spec": {"hard": {"pods": "2"}}})
+    world.until(lambda: (world.status("quota/condition-test").get("hard") or {}).get("pods") == "2", "the quota counts")
     world.create(tree)
     found = world.until(lambda: condition(world.get(target), "ReplicaFailure"), "the failure is told")
     assert (found["status"], found["reason"]) == ("True", "FailedCreate")
-    assert 'serviceaccount "nobody" not found' in found["message"]
+    assert "exceeded quota: condition-test" in found["message"]
     assert any(event["reason"] == "FailedCreate" for event in world.events(target))
 
-    world.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "nobody"}})
     world.change(target, lambda now: now["spec"].update(replicas=2))
     world.observed(target)
     world.until(lambda: condition(world.get(target), "ReplicaFailure") is None, "the condition is taken away")

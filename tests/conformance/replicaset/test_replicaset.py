@@ -2,7 +2,7 @@
 
 from tests.conformance.workloads import (
     bare_pod,
-    pods_are_refused,
+    exceeds_its_quota,
     replicaset,
     saturated,
     shows_status_to_all,
@@ -88,12 +88,8 @@ def test_should_validate_replicaset_status_endpoints(world: World) -> None:
 
 
 def test_should_surface_a_failure_condition_on_a_common_issue_like_exceeded_quota(world: World) -> None:
-    """
-    ReplicaSet should surface a failure condition on a common issue like exceeded quota
-
-    There are no quotas here; what refuses the pods is a service account that does not exist.
-    """
-    pods_are_refused(world, replicaset("test-rs", world.images[0], 3, labels=LABELS), RS)
+    """ReplicaSet should surface a failure condition on a common issue like exceeded quota"""
+    exceeds_its_quota(world, replicaset("test-rs", world.images[0], 3, labels=LABELS), RS)
 
 
 def test_should_have_a_working_scale_subresource(world: World) -> None:

@@ -1,6 +1,6 @@
 """ReplicationController: the elder ReplicaSet."""
 
-from tests.conformance.workloads import bare_pod, pods_are_refused, replicationcontroller, saturated
+from tests.conformance.workloads import bare_pod, exceeds_its_quota, replicationcontroller, saturated
 from tests.conformance.world import World, owner
 
 RC = "rc/test-rc"
@@ -43,12 +43,8 @@ def test_should_get_and_update_a_replicationcontroller_scale(world: World) -> No
 
 
 def test_should_surface_a_failure_condition_on_a_common_issue_like_exceeded_quota(world: World) -> None:
-    """
-    ReplicationController should surface a failure condition on a common issue like exceeded quota
-
-    There are no quotas here; what refuses the pods is a service account that does not exist.
-    """
-    pods_are_refused(world, replicationcontroller("test-rc", world.images[0], 3, labels={"name": "refused"}), RC)
+    """ReplicationController should surface a failure condition on a common issue like exceeded quota"""
+    exceeds_its_quota(world, replicationcontroller("test-rc", world.images[0], 3, labels={"name": "refused"}), RC)
 
 
 def test_should_test_the_lifecycle_of_a_replicationcontroller(world: World) -> None:
