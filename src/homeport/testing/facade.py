@@ -24,7 +24,7 @@ from homeport.testing.hands import Hands
 if TYPE_CHECKING:
     from homeport.testing.aio import AsyncCluster
 
-__all__ = ["PODS", "SETS", "Cluster", "Place", "Source", "WaitedTooLong"]
+__all__ = ["EVENTS", "PODS", "SETS", "Cluster", "Place", "Source", "WaitedTooLong"]
 
 EVENTS: Final = find("Event")
 PODS: Final = find("Pod")

@@ -142,11 +142,12 @@ class LoopThread:
                 raise self._failure
             self._loop.call_soon_threadsafe(begin)
             try:
-                return outcome.result()
-            except (KeyboardInterrupt, SystemExit):
+                concurrent.futures.wait([outcome])
+            except BaseException:  # a signal's: Ctrl-C, or a test's time limit
                 self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in running])
                 concurrent.futures.wait([outcome])
                 raise
+            return outcome.result()
         finally:
             self._open.discard(outcome)
 

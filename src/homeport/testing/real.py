@@ -27,7 +27,7 @@ from homeport.dns.search import candidates
 from homeport.dns.upstream import Resolver, Upstream
 from homeport.errors import NotFound
 from homeport.proxy.model import ProxySettings
-from homeport.testing.facade import PODS, SETS, Cluster, Place, WaitedTooLong
+from homeport.testing.facade import EVENTS, PODS, SETS, Cluster, Place, WaitedTooLong
 from homeport.testing.hands import Unsupported
 from homeport.testing.names import DOMAIN, SERVICES, SLICES, decided, reachable
 from homeport.testing.pace import call_started
@@ -97,7 +97,11 @@ class RealCluster(Cluster):
             self._engine = RealEngine(self._options)
             self._loop = RealLoop()
             self._began = self._loop.now()
-            self.begin()
+            try:
+                self.begin()
+            except BaseException:
+                self.close()
+                raise
         return self._engine
 
     def begin(self) -> None:
@@ -279,7 +283,17 @@ class RealCluster(Cluster):
         return reachable(decided(tree, self.objects(SLICES, namespace), settings))
 
     def story(self) -> str:
-        return "\n".join(f"{one.about[0].lower()}/{one.about[2]} {one.reason}: {one.message}" for one in self.events())
+        """Return the events with their times, and what the engine's own logs end with."""
+        lines = []
+        for tree in sorted(self.objects(EVENTS), key=_time):
+            about = tree["involvedObject"]
+            name = f"{about.get('kind', '').lower()}/{about.get('name', '')}"
+            lines.append(f"{_time(tree)}  {name} {tree.get('reason', '')}: {tree.get('message', '')}")
+        return "\n".join([*lines, self.engine.log_tail()])
+
+
+def _time(event: Any) -> str:
+    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
 
 
 class _following:

@@ -40,7 +40,10 @@ class RealHands:
             if container in ("", one.labels.get("container")) and one.process is not None
         ]
         for process in found:
-            os.kill(process.pid, signal.SIGKILL)
+            try:
+                os.kill(process.pid, signal.SIGKILL)
+            except PermissionError as error:
+                raise Unsupported(f"pod {pod} runs as another user, whose programs you may not kill") from error
         return bool(found)
 
     def set_probe(self, namespace: str, pod: str, kind: ProbeKind, *, fails: bool) -> None:

@@ -26,7 +26,7 @@ class RealLoop:
     def call(
         self, coroutine: Coroutine[Any, Any, T], *, on_start: Callable[[asyncio.Task[T]], None] | None = None
     ) -> T:
-        """Run a coroutine to its end and return its result; interrupted, it is cancelled and seen out first."""
+        """Run a coroutine to its end and return its result; interrupted, it is cancelled."""
 
         async def run() -> T:
             task = asyncio.current_task()
@@ -36,13 +36,14 @@ class RealLoop:
 
         outcome = asyncio.run_coroutine_threadsafe(run(), self._loop)
         try:
+            concurrent.futures.wait([outcome])
+        except BaseException:  # a signal's: Ctrl-C, or a test's time limit
+            outcome.cancel()
+            raise
+        try:
             return outcome.result()
         except concurrent.futures.CancelledError:
             raise asyncio.CancelledError from None
-        except (KeyboardInterrupt, SystemExit):
-            outcome.cancel()
-            concurrent.futures.wait([outcome])
-            raise
 
     def post(self, action: Callable[[], object]) -> None:
         """Do something on the loop soon."""

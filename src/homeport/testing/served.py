@@ -32,6 +32,8 @@ __all__ = ["ServedApi"]
 _HOST: Final = "127.0.0.1"
 _NAME: Final = "homeport-test"
 _PARTY: Final = "clients"
+_BOOKMARK: Final = b'{"type":"BOOKMARK"'
+"""How a piece of a watch begins that is no news."""
 _HANDSHAKE_SECONDS: Final = 1e7
 """Virtual seconds a client may take for its handshake: hours may pass meanwhile."""
 
@@ -124,7 +126,8 @@ async def _heard(stream: AsyncIterator[bytes], told: Callable[[], None]) -> Asyn
     try:
         with suppress(ConnectionResetError):
             async for piece in stream:
-                told()
+                if not piece.startswith(_BOOKMARK):
+                    told()
                 yield piece
     finally:
         close = getattr(stream, "aclose", None)
