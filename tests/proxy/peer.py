@@ -12,9 +12,13 @@ import threading
 from collections import Counter
 
 
+def family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
 def serve(name: str, port: int, address: str = "0.0.0.0") -> None:
-    stream = socket.create_server((address, port), backlog=512)
-    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    stream = socket.create_server((address, port), family=family(address), backlog=512)
+    datagrams = socket.socket(family(address), socket.SOCK_DGRAM)
     datagrams.bind((address, port))
 
     def echo() -> None:
@@ -32,7 +36,7 @@ def serve(name: str, port: int, address: str = "0.0.0.0") -> None:
 
 def ask(protocol: str, address: str, port: int) -> str:
     kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
-    with socket.socket(socket.AF_INET, kind) as client:
+    with socket.socket(family(address), kind) as client:
         client.settimeout(1.0)
         try:
             client.connect((address, port))
@@ -46,7 +50,7 @@ def ask(protocol: str, address: str, port: int) -> str:
 
 
 def stick(address: str, port: int) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+    with socket.socket(family(address), socket.SOCK_DGRAM) as client:
         client.settimeout(1.0)
         client.connect((address, port))
         for _ in sys.stdin:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from homeport.proxy.conntrack import forget_stale_flows, serving_endpoints
 from homeport.proxy.kernel import LibraryKernel, NftablesError, NftCommandKernel
 from tests.dns import worked as api_objects
 from tests.dns.test_service import SERVICES, SLICES, api
-from tests.proxy.world import SETTINGS, Pod, World, ask_from_node, at, away, service, table
+from tests.proxy.world import Pod, World, ask_from_node, at, away, service, table, told, use
 
 API_PORT = 16443
 
@@ -85,10 +85,10 @@ async def a_new_proxy_keeps_the_clients(world: World) -> None:
     clients = [await world.pod(f"client-{number}") for number in range(6)]
     before = [await client.ask("10.96.1.1", 80, 5) for client in clients]
     for kernel in (LibraryKernel(), NftCommandKernel("/usr/sbin/nft")):
-        known = nftables.known_clients(await kernel.read(nftables.LIST_SETS))
-        await kernel.apply(nftables.whole(world.held, SETTINGS, known))
+        known = nftables.known_clients(await kernel.read(nftables.list_sets(world.dialect)))
+        await kernel.apply(nftables.whole(world.held, world.settings, known))
         with pytest.raises(NftablesError, match="No such file"):
-            await kernel.apply("flush chain ip homeport nowhere")
+            await kernel.apply(f"flush chain {world.dialect.table} nowhere")
         await kernel.close()
         assert [await client.ask("10.96.1.1", 80, 5) for client in clients] == before
 
@@ -118,7 +118,7 @@ async def peers_see_whom_they_should(world: World) -> None:
     await world.set(service("web", "10.96.1.1", node_port=30080), at(pod))
     await world.set(service("near", "10.96.1.2", node_port=30081, external_local=True), at(pod))
     await world.set(service("far", "10.96.1.3", node_port=30082, external_local=True), away(pod))
-    direct, masked = {f"a {client.address}": 1}, {"a 10.244.0.1": 1}
+    direct, masked = {f"a {client.address}": 1}, {f"a {told('10.244.0.1')}": 1}
     assert await client.ask("10.96.1.1", 80) == direct
     assert await pod.ask("10.96.1.1", 80) == masked  # a pod through its own Service
     assert await client.ask("10.244.0.1", 30080) == masked
@@ -130,7 +130,9 @@ async def peers_see_whom_they_should(world: World) -> None:
 
 
 async def the_api_server_has_a_virtual_address(world: World) -> None:
-    world.serve([sys.executable, "-I", str(Path(__file__).with_name("peer.py")), "serve", "api", "6443"])
+    world.serve(
+        [sys.executable, "-I", str(Path(__file__).with_name("peer.py")), "serve", "api", "6443", told("0.0.0.0")]
+    )
     node = Pod(0, "10.244.0.1")
     client = await world.pod("client")
     await world.set(service("kubernetes", "10.96.0.1", port=443), at(node, 6443))
@@ -139,7 +141,9 @@ async def the_api_server_has_a_virtual_address(world: World) -> None:
 
 
 async def the_name_server_is_not_balanced(world: World) -> None:
-    world.serve([sys.executable, "-I", str(Path(__file__).with_name("peer.py")), "serve", "dns", "53", "10.96.0.10"])
+    world.serve(
+        [sys.executable, "-I", str(Path(__file__).with_name("peer.py")), "serve", "dns", "53", told("10.96.0.10")]
+    )
     (pod,) = await backends(world, "a")
     client = await world.pod("client")
     await world.set(service("kube-dns", "10.96.0.10", port=53, protocol="udp"), at(pod))
@@ -151,8 +155,9 @@ async def the_name_server_is_not_balanced(world: World) -> None:
 async def source_ranges_keep_others_out(world: World) -> None:
     (pod,) = await backends(world, "a")
     client, other = await world.pod("client"), await world.pod("other")
-    ranges = tuple(IPv4Network(text) for text in (client.address, client.address, "192.0.2.0/24", "192.0.2.0/28"))
-    addresses = {"balancer_addresses": (IPv4Address("192.0.2.7"),), "source_ranges": ranges}
+    wide = [f"{told('192.0.2.0')}/{length}" for length in ((24, 28) if ":" not in client.address else (112, 120))]
+    ranges = tuple(ip_network(text, strict=False) for text in (client.address, client.address, *wide))
+    addresses = {"balancer_addresses": (ip_address(told("192.0.2.7")),), "source_ranges": ranges}
     await world.set(service("web", "10.96.1.1", **addresses), at(pod))
     assert names(await client.ask("192.0.2.7", 80)) == {"a": 1}
     assert await other.ask("192.0.2.7", 80) == {"timeout": 1}
@@ -180,7 +185,7 @@ async def a_udp_client_moves_on(world: World) -> None:
     pods = await backends(world, "a", "b")
     client = await world.pod("client")
     dns = service("udp", "10.96.1.2", protocol="udp")
-    socket = world.spawn(client.command("stick", "10.96.1.2", "80"))
+    socket = world.spawn(client.command("stick", told("10.96.1.2"), "80"))
     assert socket.stdin
     assert socket.stdout
 
@@ -215,13 +220,13 @@ async def nothing_is_left_behind(world: World) -> None:
     for one in services:
         await world.set(one, *map(at, pods))
     full = table()
-    assert "10.96.1.3 . sctp . 80" in full
+    assert f"{told('10.96.1.3')} . sctp . 80" in full
     for one in services:
         await world.set(one, at(pods[0]))
     for one in services:
         await world.remove(one)
     assert table() == empty
-    await world.kernel.apply(nftables.whole(world.held, SETTINGS))
+    await world.kernel.apply(nftables.whole(world.held, world.settings))
     assert table() == empty
 
 
@@ -230,7 +235,7 @@ async def the_proxy_alone_serves_a_cluster_over_https(world: World) -> None:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     pods = await backends(world, "a", "b")
     client = await world.pod("client")
-    await world.kernel.apply(f"delete table {nftables.TABLE}")
+    await world.kernel.apply(f"delete table {world.dialect.table}")
 
     async def answered(*expected: str) -> None:
         async with asyncio.timeout(20):
@@ -262,6 +267,9 @@ async def the_proxy_alone_serves_a_cluster_over_https(world: World) -> None:
 
 
 async def main(scenario: str) -> None:
+    """Run `NAME` over IPv4, `NAME:6` over IPv6."""
+    scenario, _, version = scenario.partition(":")
+    use(int(version or 4))
     with tempfile.TemporaryDirectory() as directory:
         async with World(Path(directory)) as world:
             await globals()[scenario](world)

@@ -168,3 +168,21 @@ def test_place_and_hints() -> None:
 def test_a_slice_names_its_service() -> None:
     assert codec.slice_service(endpoint_slice()) == ("default", "web")
     assert codec.slice_service({"metadata": {"name": "x", "namespace": "default"}}) is None
+
+
+def test_each_family_reads_its_own_addresses() -> None:
+    obj = service(
+        clusterIPs=["10.96.1.1", "fd00:96::1"],
+        type="LoadBalancer",
+        externalIPs=["192.0.2.1", "2001:db8::1"],
+        loadBalancerSourceRanges=["198.51.100.0/24", "2001:db8:1::/48"],
+    )
+    four, six = codec.service(obj), codec.service(obj, 6)
+    assert four is not None
+    assert six is not None
+    assert [str(one) for one in (*four.cluster_addresses, *four.external_addresses, *four.source_ranges)] == [
+        "10.96.1.1", "192.0.2.1", "198.51.100.0/24",
+    ]  # fmt: skip
+    assert [str(one) for one in (*six.cluster_addresses, *six.external_addresses, *six.source_ranges)] == [
+        "fd00:96::1", "2001:db8::1", "2001:db8:1::/48",
+    ]  # fmt: skip

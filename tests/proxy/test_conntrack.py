@@ -1,7 +1,7 @@
 """Which remembered UDP flows have lost their endpoint."""
 
 import struct
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from homeport.netlink import attribute, nested
 from homeport.proxy.conntrack import Flow, parse_flow, stale
@@ -19,6 +19,21 @@ def flow_tuple(source: Target, destination: Target, protocol: int = 17) -> bytes
 
 
 CLIENT, FRONT, BACK = target("10.244.0.9", 40000), target("10.96.1.1", 53), target("10.244.0.2", 5353)
+
+
+def test_a_flow_over_ipv6_is_read_and_named_to_the_kernel_as_such() -> None:
+    client, front, back = (Target(IPv6Address(f"fd00::{n}"), 1000 + n) for n in (9, 1, 2))
+
+    def ends(source: Target, destination: Target) -> bytes:
+        addresses = nested(1, attribute(3, source.address.packed), attribute(4, destination.address.packed))
+        ports = (attribute(kind, port.to_bytes(2, "big")) for kind, port in ((2, source.port), (3, destination.port)))
+        return addresses + nested(2, attribute(1, b"\x11"), *ports)
+
+    flow = parse_flow(
+        bytes(4) + nested(1, ends(client, front)) + nested(2, ends(back, client)) + attribute(12, b"id__")
+    )
+    assert flow is not None
+    assert (flow.asked, flow.answers) == (front, back)
 
 
 def entry(protocol: int = 17) -> bytes:

@@ -2,12 +2,13 @@
 
 import random
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
 import pytest
 
 from homeport.proxy import nftables
+from homeport.proxy.dialect import IPV6
 from homeport.proxy.model import (
     Endpoint,
     Frontend,
@@ -74,12 +75,49 @@ def everything() -> Ruleset:
     )
 
 
+SETTINGS6 = ProxySettings(
+    IPv6Network("fd00:10:244::/64"),
+    IPv6Network("fd00:10:96::/112"),
+    (IPv6Address("fd00:10:244::1"),),
+    (IPv6Address("fd00:10:96::a"),),
+    "here",
+)
+
+
+def everything_in_ipv6() -> Ruleset:
+    def six(number: int, node: str = "here") -> Endpoint:
+        return Endpoint(Target(IPv6Address("fd00:10:244::") + number, 8080), node=node)
+
+    address = {"cluster_addresses": (IPv6Address("fd00:10:96::101"),)}
+    guarded = replace(
+        GUARDED,
+        balancer_addresses=(IPv6Address("2001:db8::1"),),
+        source_ranges=(IPv6Network("2001:db8:1::/48"),),
+        **address,  # type: ignore[arg-type]
+    )
+    held = Ruleset(IPV6)
+    for service, endpoints in (
+        (replace(WEB, **address), [six(2), six(3)]),
+        (replace(STICKY, **address), [six(2), six(3)]),
+        (replace(NEAR, **address), [six(4), six(5, "there")]),
+        (guarded, [six(6)]),
+        (replace(EMPTY, **address), []),
+    ):
+        rules = decide(service, dict.fromkeys(service.ports, endpoints), SETTINGS6)
+        held.change({service.key: compile_service(rules, IPV6)})
+    return held
+
+
 def golden(name: str, text: str) -> None:
     assert text == (GOLDEN / f"{name}.nft").read_text(encoding="utf-8")
 
 
 def test_the_whole_table_reads_like_this() -> None:
     golden("whole", whole(everything(), SETTINGS))
+
+
+def test_ipv6_has_a_table_of_its_own() -> None:
+    golden("whole6", whole(everything_in_ipv6(), SETTINGS6))
 
 
 @pytest.mark.parametrize(

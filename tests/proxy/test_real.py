@@ -24,6 +24,16 @@ pytestmark = pytest.mark.real
         "a_udp_client_moves_on",
         "nothing_is_left_behind",
         "the_proxy_alone_serves_a_cluster_over_https",
+        "a_client_keeps_its_backend:6",
+        "a_new_proxy_keeps_the_clients:6",
+        "nobody_home_is_said_at_once:6",
+        "peers_see_whom_they_should:6",
+        "the_api_server_has_a_virtual_address:6",
+        "the_name_server_is_not_balanced:6",
+        "source_ranges_keep_others_out:6",
+        "changes_under_load_lose_nothing:6",
+        "a_udp_client_moves_on:6",
+        "nothing_is_left_behind:6",
     ],
 )
 def test_in_a_namespace(scenario: str, privilege: str) -> None:

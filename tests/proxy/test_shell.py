@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Any
 
 import pytest
@@ -75,7 +75,9 @@ class Rig:
         self.api, self.kernel = api, kernel
         self.forgotten: list[Mapping[Target, frozenset[Target]]] = []
         self.informers = InformerFactory(api)  # type: ignore[arg-type]
-        self.proxy = Proxy(self.informers, VirtualClock(), SETTINGS, kernel=lambda: kernel, forget_flows=self._forget)
+        self.proxy = Proxy(
+            self.informers, VirtualClock(), (SETTINGS,), kernel=lambda: kernel, forget_flows=self._forget
+        )
 
     def _forget(self, serving: Mapping[Target, frozenset[Target]]) -> int:
         self.forgotten.append(serving)
@@ -218,7 +220,7 @@ async def test_a_machine_without_nftables_is_told_what_to_install() -> None:
 
     informers = InformerFactory(Api())  # type: ignore[arg-type]
     with pytest.raises(NftablesMissing, match="nftables"):
-        await Proxy(informers, VirtualClock(), SETTINGS, kernel=missing).run()
+        await Proxy(informers, VirtualClock(), (SETTINGS,), kernel=missing).run()
 
 
 @pytest.mark.virtual
@@ -256,3 +258,57 @@ async def test_a_pod_has_departed_when_the_kernel_knows_it_terminates() -> None:
         await other
 
     await Rig(api, KernelModel()).run(scenario)
+
+
+class BothTables:
+    """A kernel with a table for each family."""
+
+    def __init__(self) -> None:
+        self.tables = {"ip": KernelModel(), "ip6": KernelModel()}
+
+    async def apply(self, transaction: str) -> None:
+        family = "ip6" if "ip6 homeport" in transaction else "ip"
+        await self.tables[family].apply(transaction.replace("ip6 homeport", "ip homeport"))
+
+    async def read(self, command: str) -> str:
+        return ""
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.virtual
+async def test_a_service_of_two_families_is_balanced_in_each() -> None:
+    settings6 = ProxySettings(IPv6Network("fd00:244::/64"), IPv6Network("fd00:96::/112"), (), (), "here")
+    api, kernel = Api(), BothTables()
+    informers = InformerFactory(api)  # type: ignore[arg-type]
+    proxy = Proxy(informers, VirtualClock(), (SETTINGS, settings6), kernel=lambda: kernel, forget_flows=lambda _: 0)
+
+    def where(family: str, address: str) -> str | None:
+        return kernel.tables[family].elements.get(("services", f"{address} . tcp . 80"))
+
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(informers.run()), group.create_task(proxy.run())]
+        spec = {"type": "ClusterIP", "clusterIPs": ["10.96.1.1", "fd00:96::7"], "ports": [{"port": 80}]}
+        api.put("services", "web", {"spec": spec})
+        api.slice("web", "10.244.0.2", "10.244.0.3")
+        await asyncio.sleep(0.01)
+        await proxy.settled()
+        assert (where("ip", "10.96.1.1"), where("ip6", "fd00:96::7")) == ("goto cluster-2", "goto refuse")
+        body = {
+            "addressType": "IPv6",
+            "ports": [{"name": "", "port": 8080}],
+            "endpoints": [{"addresses": ["fd00:244::2"]}],
+        }
+        count = len(kernel.tables["ip"].log)
+        api.put("endpointslices", "web-six", body, {"kubernetes.io/service-name": "web"})
+        await asyncio.sleep(0.01)
+        await proxy.settled()
+        assert (where("ip", "10.96.1.1"), where("ip6", "fd00:96::7")) == ("goto cluster-2", "goto cluster-1")
+        assert len(kernel.tables["ip"].log) == count  # what the other family says is no change here
+        api.service("web", "10.96.1.1")
+        await asyncio.sleep(0.01)
+        await proxy.settled()
+        assert (where("ip", "10.96.1.1"), where("ip6", "fd00:96::7")) == ("goto cluster-2", None)
+        for task in running:
+            task.cancel()

@@ -6,26 +6,51 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from homeport.node.network.bridge import BridgeNetwork
-from homeport.node.network.settings import NetworkSettings
+from homeport.node.network.settings import IPV4, IPV6, Family, NetworkSettings
 from homeport.proxy import nftables
+from homeport.proxy.dialect import dialect_of
 from homeport.proxy.kernel import LibraryKernel
 from homeport.proxy.model import Endpoint, ProxySettings, Service, ServicePort, ServiceRules, Target
 from homeport.proxy.rules import decide
 
 PEER = str(Path(__file__).with_name("peer.py"))
-SETTINGS = ProxySettings(
-    pods=IPv4Network("10.244.0.0/16"),
-    services=IPv4Network("10.96.0.0/16"),
-    node_addresses=(IPv4Address("10.244.0.1"),),
-    real_addresses=(IPv4Address("10.96.0.10"),),
-    node="here",
-)
+VERSION = 4
+"""The IP version of every address below; scenarios name those of IPv4, and `told` makes them of the other."""
+
+
+def settings_of(family: Family) -> ProxySettings:
+    return ProxySettings(
+        pods=family.pods,
+        services=family.services,
+        node_addresses=(family.gateway,),
+        real_addresses=(family.dns,),
+        node="here",
+    )
+
+
+SETTINGS = settings_of(IPV4)
+
+
+def use(version: int) -> None:
+    """Let the world of this process be of an IP version."""
+    global VERSION, SETTINGS
+    VERSION = version
+    SETTINGS = settings_of(IPV4 if version == 4 else IPV6)
+
+
+def told(address: str) -> str:
+    """Return the address that plays the part of an IPv4 one."""
+    if VERSION == 4 or ":" in address:
+        return address
+    low = int(IPv4Address(address)) & 0xFFFF
+    network = {"10.244": "fd00:10:244::", "10.96.": "fd00:10:96::", "192.0.": "2001:db8::", "0.0.0.": "::"}[address[:6]]
+    return str(IPv6Address(network) + low)
 
 
 class Pod:
@@ -38,7 +63,7 @@ class Pod:
         return ["nsenter", "--target", str(self.pid), "--net", sys.executable, "-I", PEER, *arguments]
 
     async def ask(self, address: str, port: int, count: int = 1, protocol: str = "tcp") -> dict[str, int]:
-        return await ask(self.command("ask", protocol, address, str(port), str(count)))
+        return await ask(self.command("ask", protocol, told(address), str(port), str(count)))
 
 
 async def ask(command: list[str]) -> dict[str, int]:
@@ -50,7 +75,7 @@ async def ask(command: list[str]) -> dict[str, int]:
 
 
 async def ask_from_node(address: str, port: int, count: int = 1, protocol: str = "tcp") -> dict[str, int]:
-    return await ask([sys.executable, "-I", PEER, "ask", protocol, address, str(port), str(count)])
+    return await ask([sys.executable, "-I", PEER, "ask", protocol, told(address), str(port), str(count)])
 
 
 class World:
@@ -58,8 +83,9 @@ class World:
 
     def __init__(self, directory: Path) -> None:
         self._stack = ExitStack()
-        self.network = BridgeNetwork(NetworkSettings(), directory)
-        self.held = nftables.Ruleset()
+        self.network = BridgeNetwork(NetworkSettings((IPV4 if VERSION == 4 else IPV6,)), directory)
+        self.settings, self.dialect = SETTINGS, dialect_of(VERSION)
+        self.held = nftables.Ruleset(self.dialect)
 
     async def __aenter__(self) -> Self:
         await self.network.start()
@@ -98,7 +124,7 @@ class World:
         attachment = await self.network.attach(name, holder.pid)
         pod = Pod(holder.pid, attachment.address)
         if port:
-            self.serve(pod.command("serve", name, str(port)))
+            self.serve(pod.command("serve", name, str(port), told("0.0.0.0")))
         return pod
 
     def serve(self, command: list[str]) -> None:
@@ -108,7 +134,7 @@ class World:
 
     async def set(self, service: Service, *endpoints: Endpoint) -> ServiceRules:
         rules = decide(service, dict.fromkeys(service.ports, endpoints), SETTINGS)
-        await self.program({service.key: nftables.compile_service(rules)})
+        await self.program({service.key: nftables.compile_service(rules, self.dialect)})
         return rules
 
     async def remove(self, service: Service) -> None:
@@ -126,13 +152,13 @@ def service(
     return Service(
         ("default", name),
         (ServicePort("", protocol, port, node_port),),
-        (IPv4Address(address),),
+        (ip_address(told(address)),),
         **options,  # type: ignore[arg-type]
     )
 
 
 def at(pod: Pod, port: int = 8080, **conditions: object) -> Endpoint:
-    return Endpoint(Target(IPv4Address(pod.address), port), node="here", **conditions)  # type: ignore[arg-type]
+    return Endpoint(Target(ip_address(told(pod.address)), port), node="here", **conditions)  # type: ignore[arg-type]
 
 
 def away(pod: Pod, port: int = 8080) -> Endpoint:
@@ -141,7 +167,9 @@ def away(pod: Pod, port: int = 8080) -> Endpoint:
 
 
 def table() -> str:
-    return subprocess.run(["nft", "list", "table", "ip", "homeport"], check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        ["nft", "list", "table", *dialect_of(VERSION).table.split()], check=True, capture_output=True, text=True
+    ).stdout
 
 
-__all__ = ["SETTINGS", "Pod", "World", "ask_from_node", "at", "away", "service", "table"]
+__all__ = ["SETTINGS", "Pod", "World", "ask_from_node", "at", "away", "service", "table", "told", "use"]

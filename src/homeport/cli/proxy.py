@@ -2,7 +2,7 @@
 
 import os
 import random
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,20 @@ from homeport.cli.cluster import fail
     help="How to reach the cluster; $KUBECONFIG, else ~/.kube/config by default.",
 )
 @click.option("--context", default="", help="A context of the kubeconfig; its current one by default.")
-@click.option("--pods", default="10.244.0.0/16", show_default=True, metavar="CIDR", help="The pods' addresses.")
-@click.option("--services", default="10.96.0.0/16", show_default=True, metavar="CIDR", help="The virtual addresses.")
+@click.option(
+    "--pods",
+    default="10.244.0.0/16",
+    show_default=True,
+    metavar="CIDR[,CIDR]",
+    help="The pods' addresses, of IPv4, IPv6 or both.",
+)
+@click.option(
+    "--services",
+    default="10.96.0.0/16",
+    show_default=True,
+    metavar="CIDR[,CIDR]",
+    help="The virtual addresses, of the same families.",
+)
 @click.option("--node", default="", help="The name endpoints give for this machine.")
 @click.option("--zone", default="", help="Its zone, for topology hints.")
 @click.option("--node-address", "addresses", multiple=True, metavar="ADDRESS", help="Where node ports answer.")
@@ -37,7 +49,8 @@ def proxy(
     """Balance a cluster's Services in the network namespace this is started in, as a client of its API.
 
     Needs to list and watch Services and EndpointSlices (examples/proxy/rbac.yaml), and the right to set packet-filter
-    rules here. Ends by SIGTERM or Ctrl-C, and leaves its rules serving; `nft delete table ip homeport` removes them.
+    rules here. Ends by SIGTERM or Ctrl-C, and leaves its rules serving; `nft delete table ip homeport` (`ip6` for
+    IPv6) removes them.
     """
     import logging
 
@@ -49,14 +62,17 @@ def proxy(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     path = kubeconfig or Path(os.environ.get("KUBECONFIG") or "~/.kube/config").expanduser()
     try:
-        served = ProxySettings(
-            pods=IPv4Network(pods),
-            services=IPv4Network(services),
-            node_addresses=tuple(map(IPv4Address, addresses)),
-            real_addresses=tuple(map(IPv4Address, real)),
-            node=node,
-            zone=zone,
-        )
+        served = [
+            ProxySettings(
+                pods=pod_range,
+                services=service_range,
+                node_addresses=_of(service_range.version, addresses),
+                real_addresses=_of(service_range.version, real),
+                node=node,
+                zone=zone,
+            )
+            for pod_range, service_range in _ranges(pods, services)
+        ]
         settings = load_kubeconfig(path, context)
     except (KubeconfigError, ValueError) as error:
         raise fail(str(error)) from error
@@ -65,6 +81,18 @@ def proxy(
         run_until_told(_serve(settings, served))
     except* (NftablesError, NftablesMissing) as errors:
         raise fail(str(errors.exceptions[0])) from errors
+
+
+def _ranges(pods: str, services: str) -> list[tuple[Any, Any]]:
+    """Return the pods' and the virtual addresses of each family. Raises ValueError."""
+    pairs = [{net.version: net for net in map(ip_network, text.split(","))} for text in (pods, services)]
+    if pairs[0].keys() != pairs[1].keys():
+        raise ValueError(f"--pods {pods} and --services {services}: give one range of each family to both")
+    return [(pairs[0][version], services_range) for version, services_range in pairs[1].items()]
+
+
+def _of(version: int, texts: tuple[str, ...]) -> tuple[Any, ...]:
+    return tuple(address for address in map(ip_address, texts) if address.version == version)
 
 
 async def _serve(settings: Any, served: Any) -> None:

@@ -1,7 +1,6 @@
 """`top`: connections by Service and pod, as the kernel of the cluster's network counts them."""
 
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import click
@@ -69,30 +68,33 @@ async def _top(names: tuple[str, ...], namespace: str | None, cluster: str) -> l
         flows = await cluster_flows(directory)
     except FlowsError as error:
         raise fail(f"the connections of cluster {cluster!r} cannot be listed: {error}") from error
-    served = ProxySettings(
-        pods=IPv4Network(settings.pod_network),
-        services=IPv4Network(settings.service_network),
-        node_addresses=(IPv4Address(settings.gateway),),
-        real_addresses=(IPv4Address(settings.dns_address),),
-        node=settings.node_name,
-    )
+    served = [
+        ProxySettings(
+            pods=ranges.pods,
+            services=ranges.services,
+            node_addresses=(ranges.gateway,),
+            real_addresses=(ranges.dns,),
+            node=settings.node_name,
+        )
+        for ranges in settings.ranges
+    ]
     chosen = [service for service in services if not names or service["metadata"]["name"] in names]
-    return [row for service in chosen for row in rows_of(service, slices, flows, served)]
+    return [row for service in chosen for side in served for row in rows_of(service, slices, flows, side)]
 
 
 def rows_of(
     service: Mapping[str, Any], slices: Iterable[Mapping[str, Any]], flows: Iterable[Any], settings: Any
 ) -> list[dict[str, Any]]:
-    """Return a row for each endpoint of each port of a Service; none for one without a virtual address."""
+    """Return a row for each endpoint of each port of a Service, in one family; none without a virtual address there."""
     from homeport.proxy import codec
     from homeport.proxy.flows import tally
     from homeport.proxy.rules import decide
 
-    found = codec.service(service)
+    found = codec.service(service, settings.version)
     if found is None:
         return []
     own = [one for one in slices if codec.slice_service(one) == found.key]
-    rules = decide(found, {port: codec.endpoints(own, port) for port in found.ports}, settings)
+    rules = decide(found, {port: codec.endpoints(own, port, settings.version) for port in found.ports}, settings)
     pods = {
         address: entry["targetRef"].get("name", "")
         for one in own
@@ -107,7 +109,7 @@ def rows_of(
             "service": found.key[1],
             "port": f"{numbers[load.port]}/{load.port.protocol.upper()}",
             "pod": pods.get(str(load.target.address), ""),
-            "endpoint": f"{load.target.address}:{load.target.port}",
+            "endpoint": str(load.target),
             "live": load.live,
             "picks": load.remembered,
             "listed": load.listed,

@@ -7,7 +7,7 @@ import argparse
 import asyncio
 import json
 import sys
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from pathlib import Path
 
 from homeport.engine.directory import DataDirectory
@@ -35,7 +35,7 @@ async def cluster_flows(directory: DataDirectory) -> list[Connection]:
 
 
 def _read(protocol: str, asked: str, asked_port: int, answers: str, answers_port: int, live: bool) -> Connection:
-    front, back = Target(IPv4Address(asked), asked_port), Target(IPv4Address(answers), answers_port)
+    front, back = Target(ip_address(asked), asked_port), Target(ip_address(answers), answers_port)
     return Connection(protocol, front, back, live)
 
 

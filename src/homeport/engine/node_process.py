@@ -9,7 +9,6 @@ import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, suppress
-from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,13 +79,16 @@ def _proxy(informers: Any, clock: Clock, settings: ClusterSettings) -> Any:
     from homeport.proxy.model import ProxySettings
     from homeport.proxy.shell import Proxy
 
-    served = ProxySettings(
-        pods=IPv4Network(settings.pod_network),
-        services=IPv4Network(settings.service_network),
-        node_addresses=(IPv4Address(settings.gateway),),
-        real_addresses=(IPv4Address(settings.dns_address),),
-        node=settings.node_name,
-    )
+    served = [
+        ProxySettings(
+            pods=ranges.pods,
+            services=ranges.services,
+            node_addresses=(ranges.gateway,),
+            real_addresses=(ranges.dns,),
+            node=settings.node_name,
+        )
+        for ranges in settings.ranges
+    ]
     return Proxy(informers, clock, served)
 
 

@@ -4,10 +4,10 @@ Source: `services-dns` 1, 6, 9 and 17; conditions that are null have the default
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
+from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
-from homeport.proxy.model import Endpoint, Key, Service, ServicePort, Target
+from homeport.proxy.model import Address, Endpoint, Key, Network, Service, ServicePort, Target
 
 __all__ = ["SERVICE_NAME_LABEL", "endpoints", "leaves", "pods", "service", "slice_service"]
 
@@ -19,14 +19,17 @@ _SOURCE_RANGES_ANNOTATION: Final = "service.beta.kubernetes.io/load-balancer-sou
 _DEFAULT_AFFINITY_SECONDS: Final = 10800
 
 
-def service(obj: Object) -> Service | None:
-    """Return the Service to balance, or None for one without a virtual IPv4 address or meant for another proxy."""
+def service(obj: Object, version: int = 4) -> Service | None:
+    """Return the Service to balance in one family; None for one without a virtual address there, or for another proxy.
+
+    version  4 or 6: the family whose addresses count.
+    """
     metadata, spec = obj["metadata"], obj.get("spec") or {}
     labels = metadata.get("labels") or {}
     kind = spec.get("type") or "ClusterIP"
     if kind == "ExternalName" or any(label in labels for label in _IGNORED_BY_LABEL):
         return None
-    addresses = _addresses(spec.get("clusterIPs") or [spec.get("clusterIP")])
+    addresses = _addresses(spec.get("clusterIPs") or [spec.get("clusterIP")], version)
     if not addresses:
         return None
     has_node_ports = kind in ("NodePort", "LoadBalancer")
@@ -36,9 +39,9 @@ def service(obj: Object) -> Service | None:
         key=(metadata.get("namespace", ""), metadata["name"]),
         ports=tuple(_port(port, has_node_ports) for port in spec.get("ports") or ()),
         cluster_addresses=addresses,
-        external_addresses=_addresses(spec.get("externalIPs") or ()),
-        balancer_addresses=_ingress(obj) if balanced else (),
-        source_ranges=_source_ranges(metadata, spec) if balanced else (),
+        external_addresses=_addresses(spec.get("externalIPs") or (), version),
+        balancer_addresses=_ingress(obj, version) if balanced else (),
+        source_ranges=_source_ranges(metadata, spec, version) if balanced else (),
         internal_local=spec.get("internalTrafficPolicy") == "Local",
         external_local=external_local,
         affinity_seconds=_affinity_seconds(spec),
@@ -62,36 +65,39 @@ def _affinity_seconds(spec: Object) -> int:
     return client.get("timeoutSeconds") or _DEFAULT_AFFINITY_SECONDS
 
 
-def _ingress(obj: Object) -> tuple[IPv4Address, ...]:
+def _ingress(obj: Object, version: int) -> tuple[Address, ...]:
     """Addresses of the load balancer that behave as virtual ones; `Proxy` mode is the balancer's own business."""
     entries = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
-    return _addresses(entry.get("ip") for entry in entries if entry.get("ipMode") != "Proxy")
+    return _addresses((entry.get("ip") for entry in entries if entry.get("ipMode") != "Proxy"), version)
 
 
-def _source_ranges(metadata: Object, spec: Object) -> tuple[IPv4Network, ...]:
+def _source_ranges(metadata: Object, spec: Object, version: int) -> tuple[Network, ...]:
     texts: Sequence[str] = spec.get("loadBalancerSourceRanges") or ()
     if not texts:
         annotation = (metadata.get("annotations") or {}).get(_SOURCE_RANGES_ANNOTATION) or ""
         texts = [text for text in annotation.split(",") if text.strip()]
-    ranges = [network for text in texts if (network := _network(text.strip())) is not None]
+    ranges = [network for text in texts if (network := _network(text.strip(), version)) is not None]
     return () if any(network.prefixlen == 0 for network in ranges) else tuple(ranges)
 
 
-def _network(text: str) -> IPv4Network | None:
+def _network(text: str, version: int) -> Network | None:
     try:
-        return IPv4Network(text, strict=False)
-    except (AddressValueError, NetmaskValueError):
+        network = ip_network(text, strict=False)
+    except ValueError:
         return None
+    return network if network.version == version else None
 
 
-def _addresses(texts: Iterable[Any]) -> tuple[IPv4Address, ...]:
-    """Return the IPv4 addresses among `texts`; empty, `None` and IPv6 are left out."""
+def _addresses(texts: Iterable[Any], version: int) -> tuple[Address, ...]:
+    """Return the addresses of one family among `texts`; empty, `None` and the other family's are left out."""
     found = []
     for text in texts:
         try:
-            found.append(IPv4Address(text))
-        except (AddressValueError, TypeError):
+            address = ip_address(text)
+        except ValueError:
             continue
+        if address.version == version:
+            found.append(address)
     return tuple(found)
 
 
@@ -102,11 +108,11 @@ def slice_service(obj: Object) -> Key | None:
     return (metadata.get("namespace", ""), name) if name else None
 
 
-def endpoints(slices: Iterable[Object], port: ServicePort) -> list[Endpoint]:
-    """Return the endpoints of one Service port over all its slices, each target once, in address order."""
+def endpoints(slices: Iterable[Object], port: ServicePort, version: int = 4) -> list[Endpoint]:
+    """Return the endpoints of one Service port over its slices of one family, each target once, in address order."""
     merged: dict[Target, Endpoint] = {}
     for obj in slices:
-        for endpoint in _slice_endpoints(obj, port):
+        for endpoint in _slice_endpoints(obj, port, version):
             known = merged.get(endpoint.target)
             if known is None or _rank(endpoint) > _rank(known):
                 merged[endpoint.target] = endpoint
@@ -118,8 +124,8 @@ def _rank(endpoint: Endpoint) -> tuple[bool, bool]:
     return endpoint.ready, endpoint.serving
 
 
-def _slice_endpoints(obj: Object, port: ServicePort) -> Iterator[Endpoint]:
-    if obj.get("addressType") != "IPv4":
+def _slice_endpoints(obj: Object, port: ServicePort, version: int) -> Iterator[Endpoint]:
+    if obj.get("addressType") != f"IPv{version}":
         return
     numbers = [
         number
@@ -129,7 +135,7 @@ def _slice_endpoints(obj: Object, port: ServicePort) -> Iterator[Endpoint]:
         and (number := entry.get("port"))
     ]
     for entry in obj.get("endpoints") or ():
-        found = _addresses((entry.get("addresses") or ())[:1])
+        found = _addresses((entry.get("addresses") or ())[:1], version)
         conditions = entry.get("conditions") or {}
         hints = entry.get("hints") or {}
         for number in numbers if found else ():

@@ -11,7 +11,7 @@ import socket
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from homeport.netlink import NETFILTER, Netlink, Request, attribute, attributes
@@ -32,11 +32,13 @@ _GET: Final = 0x101
 _DELETE: Final = 0x102
 _TUPLE_ORIGINAL, _TUPLE_REPLY, _ID = 1, 2, 12
 _TUPLE_IP, _TUPLE_PROTO = 1, 2
-_IP_V4_SOURCE, _IP_V4_DESTINATION = 1, 2
+_SOURCE, _DESTINATION = 1, 2
+_IP_V6: Final = 2
+"""What is added to an address attribute of IPv4 makes that of IPv6."""
 _PROTO_NUMBER, _PROTO_SOURCE_PORT, _PROTO_DESTINATION_PORT = 1, 2, 3
 _NESTED: Final = 0x8000
-_GENERIC: Final = struct.pack("=BBH", socket.AF_INET, 0, 0)
-LIST_FLOWS: Final = Request(_GET, _GENERIC, "list flows")
+_GENERIC: Final = struct.Struct("=BBH")
+LIST_FLOWS: Final = Request(_GET, _GENERIC.pack(socket.AF_UNSPEC, 0, 0), "list flows")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +81,18 @@ def forget_stale_flows(serving: Mapping[Target, frozenset[Target]]) -> int:
 
 def _forget(flow: Flow) -> Request:
     """The id guards against a new flow with the same addresses; a flow that ended by itself is fine."""
-    body = _GENERIC + attribute(_TUPLE_ORIGINAL | _NESTED, flow.original) + attribute(_ID, flow.identity)
+    family = socket.AF_INET if flow.asked.address.version == 4 else socket.AF_INET6
+    body = (
+        _GENERIC.pack(family, 0, 0)
+        + attribute(_TUPLE_ORIGINAL | _NESTED, flow.original)
+        + attribute(_ID, flow.identity)
+    )
     return Request(_DELETE, body, "delete a flow", 0, frozenset({errno.ENOENT}))
 
 
 @dataclass(frozen=True, slots=True)
 class Tuples:
-    """A conntrack entry over IPv4: its protocol by number, whom the client asked, who answers, and all of it."""
+    """A conntrack entry: its protocol by number, whom the client asked, who answers, and all of it."""
 
     protocol: int
     asked: Target
@@ -94,7 +101,7 @@ class Tuples:
 
 
 def parse_flow(body: bytes) -> Flow | None:
-    """Return the flow a conntrack entry describes, or None when it is not UDP over IPv4."""
+    """Return the flow a conntrack entry describes, or None when it is not UDP."""
     tuples = parse_tuples(body)
     identity = tuples.attributes.get(_ID) if tuples is not None else None
     if tuples is None or identity is None or tuples.protocol != socket.IPPROTO_UDP:
@@ -103,22 +110,27 @@ def parse_flow(body: bytes) -> Flow | None:
 
 
 def parse_tuples(body: bytes) -> Tuples | None:
-    """Read a conntrack entry, or return None for one that is torn, without ports, or not over IPv4."""
-    found = dict(attributes(body[len(_GENERIC) :]))
+    """Read a conntrack entry, or return None for one that is torn or without ports."""
+    found = dict(attributes(body[_GENERIC.size :]))
     original, reply = found.get(_TUPLE_ORIGINAL), found.get(_TUPLE_REPLY)
     if original is None or reply is None:
         return None
-    asked = _target(original, _IP_V4_DESTINATION, _PROTO_DESTINATION_PORT)
-    answers = _target(reply, _IP_V4_SOURCE, _PROTO_SOURCE_PORT)
+    asked = _target(original, _DESTINATION, _PROTO_DESTINATION_PORT)
+    answers = _target(reply, _SOURCE, _PROTO_SOURCE_PORT)
     return Tuples(asked[0], asked[1], answers[1], found) if asked and answers else None
 
 
 def _target(data: bytes, address_kind: int, port_kind: int) -> tuple[int, Target] | None:
     """Return the protocol and one end of a tuple."""
     parts = dict(attributes(data))
-    address = dict(attributes(parts.get(_TUPLE_IP, b""))).get(address_kind)
+    addresses = dict(attributes(parts.get(_TUPLE_IP, b"")))
+    address: IPv4Address | IPv6Address | None = None
+    if packed := addresses.get(address_kind):
+        address = IPv4Address(packed)
+    elif packed := addresses.get(address_kind + _IP_V6):
+        address = IPv6Address(packed)
     protocol = dict(attributes(parts.get(_TUPLE_PROTO, b"")))
     number, port = protocol.get(_PROTO_NUMBER), protocol.get(port_kind)
     if not number or address is None or port is None:
         return None
-    return number[0], Target(IPv4Address(address), int.from_bytes(port, "big"))
+    return number[0], Target(address, int.from_bytes(port, "big"))

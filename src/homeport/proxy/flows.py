@@ -54,7 +54,7 @@ def connections() -> list[Connection]:
 
 
 def parse_connection(body: bytes) -> Connection | None:
-    """Return the flow a conntrack entry describes, or None when it is not TCP, UDP or SCTP over IPv4."""
+    """Return the flow a conntrack entry describes, or None when it is not TCP, UDP or SCTP."""
     tuples = parse_tuples(body)
     if tuples is None or tuples.protocol not in _NAMES:
         return None

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from ipaddress import IPv4Address
 from typing import Final
 
 from homeport.clock import Clock, rfc3339
-from homeport.proxy.model import Key, ServiceRules
+from homeport.proxy.model import Address, Key, ServiceRules
 
 __all__ = ["PROXY_HEALTH_PORT", "Answer", "HealthServer", "proxy_answer", "service_answer"]
 
@@ -75,7 +74,7 @@ class HealthServer:
 
     def __init__(
         self,
-        addresses: Iterable[IPv4Address],
+        addresses: Iterable[Address],
         clock: Clock,
         proxy_health: Callable[[], tuple[bool, float]],
         *,

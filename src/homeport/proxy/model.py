@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 __all__ = [
+    "Address",
     "Endpoint",
     "Frontend",
     "Key",
+    "Network",
     "PortRules",
     "ProxySettings",
     "Service",
@@ -17,13 +19,16 @@ __all__ = [
     "Via",
 ]
 
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
 Key = tuple[str, str]
 """Namespace and name of a Service."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProxySettings:
-    """Where this proxy stands.
+    """Where this proxy stands, in one address family.
 
     pods            the pods' addresses: traffic from elsewhere is masqueraded
     services        the range virtual addresses come from: what is not assigned there is dropped
@@ -32,24 +37,32 @@ class ProxySettings:
     node, zone      the names endpoints and topology hints may give for "here"
     """
 
-    pods: IPv4Network
-    services: IPv4Network
-    node_addresses: tuple[IPv4Address, ...]
-    real_addresses: tuple[IPv4Address, ...] = ()
+    pods: Network
+    services: Network
+    node_addresses: tuple[Address, ...]
+    real_addresses: tuple[Address, ...] = ()
     node: str = ""
     zone: str = ""
+
+    @property
+    def version(self) -> int:
+        """The IP version: 4 or 6."""
+        return self.services.version
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where a connection ends up: a pod's address and port."""
 
-    address: IPv4Address
+    address: Address
     port: int
 
     @property
     def order(self) -> tuple[int, int]:
         return int(self.address), self.port
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if self.address.version == 6 else f"{self.address}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +95,14 @@ class ServicePort:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A Service with virtual addresses, IPv4 only. `affinity_seconds` is 0 without session affinity."""
+    """A Service with virtual addresses, those of one family. `affinity_seconds` is 0 without session affinity."""
 
     key: Key
     ports: tuple[ServicePort, ...]
-    cluster_addresses: tuple[IPv4Address, ...]
-    external_addresses: tuple[IPv4Address, ...] = ()
-    balancer_addresses: tuple[IPv4Address, ...] = ()
-    source_ranges: tuple[IPv4Network, ...] = ()
+    cluster_addresses: tuple[Address, ...]
+    external_addresses: tuple[Address, ...] = ()
+    balancer_addresses: tuple[Address, ...] = ()
+    source_ranges: tuple[Network, ...] = ()
     internal_local: bool = False
     external_local: bool = False
     affinity_seconds: int = 0
@@ -117,10 +130,10 @@ class Via(Enum):
 class Frontend:
     """An address where a Service port answers; `sources` limits who may use it, empty for everybody."""
 
-    address: IPv4Address
+    address: Address
     port: int
     via: Via
-    sources: tuple[IPv4Network, ...] = ()
+    sources: tuple[Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +160,7 @@ class ServiceRules:
     """
 
     key: Key
-    addresses: tuple[IPv4Address, ...]
+    addresses: tuple[Address, ...]
     ports: tuple[PortRules, ...]
     health_check_port: int = 0
     ready_here: int = 0

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from homeport.proxy.model import Frontend, Key, PortRules, ProxySettings, ServiceRules, Target, Via
+from homeport.proxy.dialect import IPV4, Dialect, dialect_of
+from homeport.proxy.model import Address, Frontend, Key, PortRules, ProxySettings, ServiceRules, Target, Via
 
-__all__ = ["LIST_SETS", "TABLE", "Compiled", "Element", "Ruleset", "base", "compile_service", "known_clients", "whole"]
+__all__ = ["Compiled", "Element", "Ruleset", "base", "compile_service", "known_clients", "list_sets", "whole"]
 
-TABLE: Final = "ip homeport"
 MASQUERADE_MARK: Final = "0x4000"
 """Connection mark of what shall come from the node's address."""
 LOCAL_OFFSET: Final = 0x10000
@@ -30,11 +30,6 @@ STANDING: Final = range(1, 9)
 """Numbers of endpoints whose chains are always there. A chain that comes with the Service that leads to it is, for a
 few microseconds, seen empty by packets under way; they are dropped and sent again."""
 _NAME_LIMIT: Final = 120
-_TRANSLATE: Final = (
-    "meta l4proto { tcp, udp, sctp } dnat ip addr . port to"
-    " ip daddr . meta l4proto . th dport . meta mark map @endpoints"
-)
-LIST_SETS: Final = f"list sets table {TABLE}"
 _AFFINITY_SET: Final = re.compile(r"set (affinity/\S+) \{[^{}]*elements = \{([^{}]*)\}")
 _NO_CLIENTS: Final[Mapping[str, str]] = MappingProxyType({})
 _VERDICTS: Final = {Via.REJECT: "goto refuse", Via.DROP: "drop"}
@@ -80,9 +75,13 @@ class Difference:
 
 
 class Ruleset:
-    """What the kernel holds of the Services. Two of them may claim the same element: the first by name has it."""
+    """What the kernel holds of the Services in one family.
 
-    def __init__(self) -> None:
+    Two of them may claim the same element: the first by name has it.
+    """
+
+    def __init__(self, dialect: Dialect = IPV4) -> None:
+        self._table = dialect.table
         self._services: dict[Key, Compiled] = {}
         self._claims: dict[Element, list[Key]] = {}  # in order
 
@@ -129,45 +128,46 @@ class Ruleset:
         shared = [one for one in differing if one.element.container == _CHAIN]
         fresh = [one.element for one in shared if one.before is None]
         unused = [one.element.key for one in shared if one.after is None]
+        table = self._table
         for element in fresh:
-            yield f"add chain {TABLE} {element.key}"
+            yield f"add chain {table} {element.key}"
         for before, after in changed:
             for name in _missing(after.sets, before.sets):
-                yield f"add set {TABLE} {name} {{ {after.sets[name]} }}"
+                yield f"add set {table} {name} {{ {after.sets[name]} }}"
             for name in _missing(after.chains, before.chains):
-                yield f"add chain {TABLE} {name}"
+                yield f"add chain {table} {name}"
         for element in fresh:
             for rule in self._services[self._claims[element][0]].shared[element.key]:
-                yield f"add rule {TABLE} {element.key} {rule}"
+                yield f"add rule {table} {element.key} {rule}"
         for before, after in changed:
-            yield from _rule_lines(before, after)
-        yield from _element_lines([one for one in differing if one.element.container != _CHAIN])
+            yield from _rule_lines(table, before, after)
+        yield from _element_lines(table, [one for one in differing if one.element.container != _CHAIN])
         gone = [*unused, *(name for before, after in changed for name in _missing(before.chains, after.chains))]
         for name in gone:
-            yield f"flush chain {TABLE} {name}"
+            yield f"flush chain {table} {name}"
         for name in gone:
-            yield f"delete chain {TABLE} {name}"
+            yield f"delete chain {table} {name}"
         for before, after in changed:
             for name in _missing(before.sets, after.sets):
-                yield f"delete set {TABLE} {name}"
+                yield f"delete set {table} {name}"
 
 
 def _missing(names: Iterable[str], known: Container[str]) -> list[str]:
     return [name for name in names if name not in known]
 
 
-def _rule_lines(before: Compiled, after: Compiled) -> Iterator[str]:
+def _rule_lines(table: str, before: Compiled, after: Compiled) -> Iterator[str]:
     for name, rules in after.chains.items():
         known = before.chains.get(name)
         if known == rules:
             continue
         if known is not None:
-            yield f"flush chain {TABLE} {name}"
+            yield f"flush chain {table} {name}"
         for rule in rules:
-            yield f"add rule {TABLE} {name} {rule}"
+            yield f"add rule {table} {name} {rule}"
 
 
-def _element_lines(differing: Iterable[Difference]) -> Iterator[str]:
+def _element_lines(table: str, differing: Iterable[Difference]) -> Iterator[str]:
     deleted: dict[str, list[str]] = {}
     added: dict[str, list[str]] = {}
     for one in differing:
@@ -178,28 +178,28 @@ def _element_lines(differing: Iterable[Difference]) -> Iterator[str]:
             added.setdefault(container, []).append(f"{key} : {one.after}" if one.after else key)
     for verb, groups in (("delete", deleted), ("add", added)):
         for container, keys in groups.items():
-            yield f"{verb} element {TABLE} {container} {{ {', '.join(keys)} }}"
+            yield f"{verb} element {table} {container} {{ {', '.join(keys)} }}"
 
 
-def compile_service(rules: ServiceRules) -> Compiled:
-    """Return what one Service needs in the kernel."""
+def compile_service(rules: ServiceRules, dialect: Dialect = IPV4) -> Compiled:
+    """Return what one Service needs in the kernel's table of one family."""
     chains: dict[str, tuple[str, ...]] = {}
     sets: dict[str, str] = {}
     shared: dict[str, tuple[str, ...]] = {}
     elements: dict[Element, str] = {Element("cluster-addresses", str(address)): "" for address in rules.addresses}
     for port in rules.ports:
-        name = _name(rules.key, port)
+        name = _name(rules.key, port, dialect)
         if port.affinity_seconds:
             for target in _all_targets(port):
-                sets[f"affinity/{name}/{_label(target)}"] = "type ipv4_addr; flags dynamic, timeout;"
-            chains.update(_own_chains(name, port))
+                sets[f"affinity/{name}/{_label(target)}"] = f"type {dialect.address_type}; flags dynamic, timeout;"
+            chains.update(_own_chains(name, port, dialect))
         else:
-            shared.update(_shared_chains(port))
+            shared.update(_shared_chains(port, dialect))
         for frontend in port.frontends:
             key = f"{frontend.address} . {port.protocol} . {frontend.port}"
             elements.setdefault(Element("services", key), _verdict(name, port, frontend))
             if frontend.sources:
-                chains[_firewall(name, frontend)] = _firewall_rules(name, port, frontend)
+                chains[_firewall(name, frontend)] = _firewall_rules(name, port, frontend, dialect)
             if not port.affinity_seconds:
                 for index, target in _indexed(port, frontend.via):
                     elements.setdefault(
@@ -218,17 +218,17 @@ def _indexed(port: PortRules, via: Via) -> Iterator[tuple[int, Target]]:
         yield from enumerate(port.local, LOCAL_OFFSET)
 
 
-def _name(key: Key, port: PortRules) -> str:
+def _name(key: Key, port: PortRules, dialect: Dialect) -> str:
     """`namespace/service/protocol/port`, cut and told apart by a hash where the kernel's limit would be passed."""
     full = f"{key[0]}/{key[1]}/{port.protocol}/{port.name}"
-    if len(full) <= _NAME_LIMIT - len("external//255.255.255.255/65535"):
+    if len(full) <= _NAME_LIMIT - len("external///65535") - dialect.longest:
         return full
     digest = hashlib.blake2s(full.encode(), digest_size=6).hexdigest()
     return f"{key[0][:24]}/{key[1][:30]}/{digest}"
 
 
 def _label(target: Target) -> str:
-    return f"{target.address}/{target.port}"
+    return f"{_in_name(target.address)}/{target.port}"
 
 
 def _all_targets(port: PortRules) -> list[Target]:
@@ -257,15 +257,20 @@ def _outside(port: PortRules) -> str:
 
 
 def _firewall(name: str, frontend: Frontend) -> str:
-    return f"allowed/{name}/{frontend.address}"
+    return f"allowed/{name}/{_in_name(frontend.address)}"
 
 
-def _firewall_rules(name: str, port: PortRules, frontend: Frontend) -> tuple[str, ...]:
+def _in_name(address: Address) -> str:
+    """Return an address as a part of a chain's or set's name, which takes no colons."""
+    return str(address).replace(":", "-")
+
+
+def _firewall_rules(name: str, port: PortRules, frontend: Frontend, dialect: Dialect) -> tuple[str, ...]:
     sources = ", ".join(str(source) for source in frontend.sources)
-    return (f"ip saddr != {{ {sources} }} drop", _entry(name, port, frontend.via))
+    return (f"{dialect.ip} saddr != {{ {sources} }} drop", _entry(name, port, frontend.via))
 
 
-def _shared_chains(port: PortRules) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _shared_chains(port: PortRules, dialect: Dialect) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield the chains a port shares with every other that has as many endpoints, but for those always there."""
     vias = {frontend.via for frontend in port.frontends}
     cluster, local = len(port.cluster), len(port.local)
@@ -276,7 +281,7 @@ def _shared_chains(port: PortRules) -> Iterator[tuple[str, tuple[str, ...]]]:
     if local:
         yield f"local-{local}", _draw(local, LOCAL_OFFSET)
     if Via.EXTERNAL_LOCAL in vias:
-        yield _outside(port), _external_local(f"cluster-{cluster}", f"goto local-{local}" if local else "drop")
+        yield _outside(port), _external_local(dialect, f"cluster-{cluster}", f"goto local-{local}" if local else "drop")
 
 
 def _draw(count: int, offset: int = 0) -> tuple[str, ...]:
@@ -295,40 +300,43 @@ def _external(cluster: str) -> tuple[str, ...]:
     return (f"ct mark set {MASQUERADE_MARK}", f"goto {cluster}")
 
 
-def _external_local(cluster: str, local: str) -> tuple[str, ...]:
+def _external_local(dialect: Dialect, cluster: str, local: str) -> tuple[str, ...]:
     """Pods and the node itself are not outside: they reach any endpoint."""
     return (
-        f"ip saddr @pods goto {cluster}",
+        f"{dialect.ip} saddr @pods goto {cluster}",
         f"fib saddr type local ct mark set {MASQUERADE_MARK} goto {cluster}",
         local,
     )
 
 
-def _own_chains(name: str, port: PortRules) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _own_chains(name: str, port: PortRules, dialect: Dialect) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield the chains of a port with session affinity: per endpoint a set of the clients that stay with it."""
     vias = {frontend.via for frontend in port.frontends}
     for target in _all_targets(port):
         yield (
             f"endpoint/{name}/{_label(target)}",
             (
-                f"update @affinity/{name}/{_label(target)} {{ ip saddr timeout {port.affinity_seconds}s }}",
-                f"meta l4proto {port.protocol} dnat to {target.address}:{target.port}",
+                f"update @affinity/{name}/{_label(target)} {{ {dialect.ip} saddr timeout {port.affinity_seconds}s }}",
+                f"meta l4proto {port.protocol} dnat to {target}",
             ),
         )
     if port.cluster:
-        yield f"cluster/{name}", tuple(_stay_or_draw(name, port.cluster))
+        yield f"cluster/{name}", tuple(_stay_or_draw(name, port.cluster, dialect))
     if port.local:
-        yield f"local/{name}", tuple(_stay_or_draw(name, port.local))
+        yield f"local/{name}", tuple(_stay_or_draw(name, port.local, dialect))
     if Via.EXTERNAL in vias:
         yield f"external/{name}", _external(f"cluster/{name}")
     if Via.EXTERNAL_LOCAL in vias:
-        yield f"external/{name}", _external_local(f"cluster/{name}", f"goto local/{name}" if port.local else "drop")
+        yield (
+            f"external/{name}",
+            _external_local(dialect, f"cluster/{name}", f"goto local/{name}" if port.local else "drop"),
+        )
 
 
-def _stay_or_draw(name: str, targets: tuple[Target, ...]) -> Iterator[str]:
+def _stay_or_draw(name: str, targets: tuple[Target, ...], dialect: Dialect) -> Iterator[str]:
     """Yield the rules that keep a known client where it is and draw for others; the last is as in `_draw`."""
     for target in targets:
-        yield f"ip saddr @affinity/{name}/{_label(target)} goto endpoint/{name}/{_label(target)}"
+        yield f"{dialect.ip} saddr @affinity/{name}/{_label(target)} goto endpoint/{name}/{_label(target)}"
     if len(targets) > 1:
         choices = ", ".join(f"{n} : goto endpoint/{name}/{_label(target)}" for n, target in enumerate(targets))
         yield f"numgen random mod {len(targets)} vmap {{ {choices} }}"
@@ -340,29 +348,32 @@ def base(settings: ProxySettings) -> str:
 
     Nothing to a virtual address passes untranslated, not even while rules change.
     """
-    services = settings.services
+    services, dialect = settings.services, dialect_of(settings.services.version)
+    ip, kind = dialect.ip, dialect.address_type
+    front = f"{ip} daddr . meta l4proto . th dport"
+    translate = f"meta l4proto {{ tcp, udp, sctp }} dnat {ip} addr . port to {front} . meta mark map @endpoints"
     real = ", ".join(str(address) for address in settings.real_addresses)
-    exempt = [f"ip daddr {{ {real} }} accept"] if real else []
-    untracked = [f"ip daddr {{ {real} }} notrack", f"ip saddr {{ {real} }} notrack"] if real else []
-    entrance = [*exempt, "jump dispatch", f"ip daddr {services} drop"]
+    exempt = [f"{ip} daddr {{ {real} }} accept"] if real else []
+    untracked = [f"{ip} daddr {{ {real} }} notrack", f"{ip} saddr {{ {real} }} notrack"] if real else []
+    entrance = [*exempt, "jump dispatch", f"{ip} daddr {services} drop"]
     containers = (
-        "map services { type ipv4_addr . inet_proto . inet_service : verdict; }",
-        "map endpoints { type ipv4_addr . inet_proto . inet_service . mark : ipv4_addr . inet_service; }",
-        "set cluster-addresses { type ipv4_addr; }",
-        "set hairpin { type ipv4_addr . ipv4_addr; }",
-        f"set pods {{ type ipv4_addr; flags interval; elements = {{ {settings.pods} }} }}",
+        f"map services {{ type {kind} . inet_proto . inet_service : verdict; }}",
+        f"map endpoints {{ type {kind} . inet_proto . inet_service . mark : {kind} . inet_service; }}",
+        f"set cluster-addresses {{ type {kind}; }}",
+        f"set hairpin {{ type {kind} . {kind}; }}",
+        f"set pods {{ type {kind}; flags interval; elements = {{ {settings.pods} }} }}",
     )
     chains: list[tuple[str, Sequence[str]]] = [
-        ("refuse", ["reject"]),
-        ("translate", [_TRANSLATE]),
+        ("refuse", dialect.refuse),
+        ("translate", [translate]),
         *((f"cluster-{count}", _draw(count)) for count in STANDING),
         *((f"external-{count}", _external(f"cluster-{count}")) for count in STANDING),
         (
             "dispatch",
             [
-                f"ip daddr {services} ip saddr != @pods ct mark set {MASQUERADE_MARK}",
-                "ip daddr . meta l4proto . th dport vmap @services",
-                "ip daddr @cluster-addresses goto refuse",
+                f"{ip} daddr {services} {ip} saddr != @pods ct mark set {MASQUERADE_MARK}",
+                f"{front} vmap @services",
+                f"{ip} daddr @cluster-addresses goto refuse",
             ],
         ),
         ("untracked-in", ["type filter hook prerouting priority -300;", *untracked]),
@@ -374,12 +385,12 @@ def base(settings: ProxySettings) -> str:
             [
                 "type nat hook postrouting priority 100;",
                 f"ct status dnat ct mark {MASQUERADE_MARK} masquerade",
-                "ct status dnat ip saddr . ip daddr @hairpin masquerade",
+                f"ct status dnat {ip} saddr . {ip} daddr @hairpin masquerade",
             ],
         ),
         ("forward", ["type filter hook forward priority 0;", "ct state invalid drop"]),
     ]
-    lines = [f"table {TABLE} {{", *(f"\t{container}" for container in containers)]
+    lines = [f"table {dialect.table} {{", *(f"\t{container}" for container in containers)]
     for name, rules in chains:
         lines += [f"\tchain {name} {{", *(f"\t\t{rule}" for rule in rules), "\t}"]
     return "\n".join([*lines, "}", ""])
@@ -390,12 +401,19 @@ def whole(ruleset: Ruleset, settings: ProxySettings, clients: Mapping[str, str] 
 
     clients  what `known_clients` found before: who has an endpoint that is still there stays with it
     """
-    fresh = f"add table {TABLE}\ndelete table {TABLE}\n" + base(settings)
+    dialect = dialect_of(settings.services.version)
+    table = dialect.table
+    fresh = f"add table {table}\ndelete table {table}\n" + base(settings)
     sets = {name for compiled in ruleset.services.values() for name in compiled.sets}
-    kept = (f"add element {TABLE} {name} {{ {found} }}\n" for name, found in clients.items() if name in sets)
-    return fresh + Ruleset().change(ruleset.services) + "".join(kept)
+    kept = (f"add element {table} {name} {{ {found} }}\n" for name, found in clients.items() if name in sets)
+    return fresh + Ruleset(dialect).change(ruleset.services) + "".join(kept)
+
+
+def list_sets(dialect: Dialect = IPV4) -> str:
+    """Return the command whose output `known_clients` reads."""
+    return f"list sets table {dialect.table}"
 
 
 def known_clients(listing: str) -> dict[str, str]:
-    """Return the elements of the affinity sets in what `LIST_SETS` prints: clients with the time they have left."""
+    """Return the elements of the affinity sets in what `list_sets` prints: clients with the time they have left."""
     return {name: " ".join(found.split()) for name, found in _AFFINITY_SET.findall(listing)}

@@ -5,11 +5,14 @@ Source: `services-dns` 17.1 (endpoint selection), 17.2 (affinity, source ranges)
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network, collapse_addresses
+from ipaddress import collapse_addresses, ip_network
+from typing import Any
 
 from homeport.proxy.model import (
+    Address,
     Endpoint,
     Frontend,
+    Network,
     PortRules,
     ProxySettings,
     Service,
@@ -97,11 +100,11 @@ def _internal(service: Service, has_local: bool, usable: bool) -> Via:
     return Via.LOCAL if has_local else Via.DROP
 
 
-def _sources(service: Service, address: IPv4Address, settings: ProxySettings) -> tuple[IPv4Network, ...]:
+def _sources(service: Service, address: Address, settings: ProxySettings) -> tuple[Network, ...]:
     """Return who may use a balancer's address, in ranges apart. The node, when it may, comes from that very address."""
-    ranges = [*service.source_ranges]
+    ranges: list[Any] = [*service.source_ranges]  # all of one family, which the type does not say
     if any(node in network for node in settings.node_addresses for network in ranges):
-        ranges.append(IPv4Network(address))
+        ranges.append(ip_network(address))
     return tuple(collapse_addresses(ranges))
 
 

@@ -7,15 +7,16 @@ kernel can take, and a single change waits for nothing. Nothing is programmed be
 import asyncio
 import errno
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from homeport.api.resources import find
 from homeport.client.informer import InformerFactory
 from homeport.clock import Clock
 from homeport.proxy import codec, nftables
 from homeport.proxy.conntrack import forget_stale_flows, serving_endpoints
+from homeport.proxy.dialect import dialect_of
 from homeport.proxy.health import HealthServer
 from homeport.proxy.kernel import Kernel, NftablesError, open_kernel
 from homeport.proxy.model import Key, ProxySettings, ServiceRules
@@ -51,17 +52,58 @@ class ProxyStatus:
         return self.applied_at > 0 and not self.last_error
 
 
+class _Side:
+    """One address family: what is decided for each Service, and the table that has it."""
+
+    def __init__(self, settings: ProxySettings, kernel: Kernel) -> None:
+        self._settings = settings
+        self._dialect = dialect_of(settings.version)
+        self.table = Table(kernel, settings)
+        self.rules: dict[Key, ServiceRules] = {}
+        self._changes: dict[Key, nftables.Compiled | None] = {}
+
+    def decide(self, key: Key, obj: Mapping[str, Any] | None, slices: Sequence[Mapping[str, Any]]) -> None:
+        """Bring the rules of one Service up to date, and note what really changed."""
+        rules = self._rules_of(key, obj, slices)
+        if rules == self.rules.get(key):
+            return
+        if rules is None:
+            del self.rules[key]
+        else:
+            self.rules[key] = rules
+        self._changes[key] = None if rules is None else nftables.compile_service(rules, self._dialect)
+
+    def _rules_of(
+        self, key: Key, obj: Mapping[str, Any] | None, slices: Sequence[Mapping[str, Any]]
+    ) -> ServiceRules | None:
+        version = self._settings.version
+        service = None if obj is None else codec.service(obj, version)
+        if service is None:
+            return None
+        endpoints = {port: codec.endpoints(slices, port, version) for port in service.ports}
+        return keep_places(self.rules.get(key), decide(service, endpoints, self._settings))
+
+    async def commit(self) -> list[ServiceRules]:
+        """Put what changed into the kernel and return it. Raises NftablesError; the changes are kept then."""
+        await self.table.change(self._changes)
+        changed = [self.rules[key] for key in self._changes if key in self.rules]
+        self._changes = {}
+        return changed
+
+
 class Proxy:
     """Programs the packet filter of the network namespace it runs in.
 
-    `kernel` opens the packet filter; `forget_flows` deletes the UDP flows that ended up nowhere.
+    settings      where it stands, in each address family; the default one first
+    kernel        opens the packet filter
+    forget_flows  deletes the UDP flows that ended up nowhere
     """
 
     def __init__(
         self,
         informers: InformerFactory,
         clock: Clock,
-        settings: ProxySettings,
+        settings: Sequence[ProxySettings],
         *,
         kernel: Callable[[], Kernel] = open_kernel,
         forget_flows: Callable[[Mapping[Any, Any]], int] = forget_stale_flows,
@@ -77,31 +119,34 @@ class Proxy:
         )
         self._slices.add_handler(add=self._touch_slice, update=self._touch_both, delete=self._touch_slice)
         self._health = HealthServer(
-            settings.node_addresses, clock, lambda: (self.status.healthy, self.status.applied_at)
+            [address for side in settings for address in side.node_addresses],
+            clock,
+            lambda: (self.status.healthy, self.status.applied_at),
         )
         self._touched: set[Key] = set()
         self._wake = asyncio.Event()
         self._changed = asyncio.Condition()
-        self._rules: dict[Key, ServiceRules] = {}
+        self._sides: list[_Side] = []
         self._settled = False
         self.status = ProxyStatus()
 
     @property
     def rules(self) -> Mapping[Key, ServiceRules]:
-        """What is decided for each Service at present."""
-        return self._rules
+        """What is decided for each Service at present; for one of two families, in the default one."""
+        return {key: rules for side in reversed(self._sides) for key, rules in side.rules.items()}
 
     async def run(self) -> None:
         """Follow the API for ever; ends by cancellation. Raises NftablesMissing at once without nftables."""
         kernel = self._open()
         try:
             await self._health.start()
-            table = Table(kernel, self._settings)
-            await table.claim()
+            self._sides = [_Side(settings, kernel) for settings in self._settings]
+            for side in self._sides:
+                await side.table.claim()
             await self._services.synced.wait()
             await self._slices.synced.wait()
             self._wake.set()
-            await self._follow(table)
+            await self._follow()
         finally:
             await self._health.close()
             await kernel.close()
@@ -125,67 +170,56 @@ class Proxy:
                 )
             )
 
-    async def _follow(self, table: Table) -> None:
+    async def _follow(self) -> None:
         pause = RETRY_FIRST_SECONDS
-        changes: dict[Key, nftables.Compiled | None] = {}
+        owed: list[ServiceRules] = []  # in the kernel, but flows may still be astray
         while True:
             await self._wake.wait()
             self._wake.clear()
             keys, self._touched = self._touched, set()
             self._settled = False
-            changes |= self._decide(keys)
+            for key in keys:
+                self._decide(key)
             try:
-                await table.change(changes)
-                forgotten = await self._forget_flows(changes)
+                for side in self._sides:
+                    owed += await side.commit()
+                forgotten = await self._forget_flows(owed)
             except NftablesError as error:
                 _log.error("the packet filter takes no rules; trying again in %.1f s: %s", pause, error)
-                self.status = replace(self.status, failures=table.failures, last_error=str(error))
+                self.status = replace(self.status, failures=self._total("failures"), last_error=str(error))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, RETRY_LIMIT_SECONDS)
                 self._wake.set()
                 continue
-            changes, pause = {}, RETRY_FIRST_SECONDS
-            self._report(table, forgotten)
-            await self._health.update(self._rules)
+            owed, pause = [], RETRY_FIRST_SECONDS
+            rules = self.rules
+            self._report(len(rules), forgotten)
+            await self._health.update(rules)
             self._settled = True
             async with self._changed:
                 self._changed.notify_all()
 
-    def _report(self, table: Table, forgotten: int) -> None:
+    def _decide(self, key: Key) -> None:
+        obj, slices = self._services.get(*key), self._slices.by_index(_INDEX, "/".join(key))
+        for side in self._sides:
+            side.decide(key, obj, slices)
+
+    def _total(self, what: Literal["failures", "transactions"]) -> int:
+        return sum(getattr(side.table, what) for side in self._sides)
+
+    def _report(self, services: int, forgotten: int) -> None:
+        refused = {key: reason for side in self._sides for key, reason in side.table.refused.items()}
         self.status = ProxyStatus(
-            services=len(self._rules),
-            transactions=table.transactions,
-            failures=table.failures,
+            services=services,
+            transactions=self._total("transactions"),
+            failures=self._total("failures"),
             flows_forgotten=self.status.flows_forgotten + forgotten,
             applied_at=self._clock.now(),
-            last_error="; ".join(f"{key[0]}/{key[1]}: {reason}" for key, reason in table.refused.items()),
+            last_error="; ".join(f"{key[0]}/{key[1]}: {reason}" for key, reason in refused.items()),
         )
 
-    def _decide(self, keys: Iterable[Key]) -> dict[Key, nftables.Compiled | None]:
-        """Bring the rules up to date and return what really changed."""
-        changes: dict[Key, nftables.Compiled | None] = {}
-        for key in keys:
-            rules = self._rules_of(key)
-            if rules == self._rules.get(key):
-                continue
-            if rules is None:
-                del self._rules[key]
-            else:
-                self._rules[key] = rules
-            changes[key] = None if rules is None else nftables.compile_service(rules)
-        return changes
-
-    def _rules_of(self, key: Key) -> ServiceRules | None:
-        obj = self._services.get(*key)
-        service = None if obj is None else codec.service(obj)
-        if service is None:
-            return None
-        slices = self._slices.by_index(_INDEX, "/".join(key))
-        endpoints = {port: codec.endpoints(slices, port) for port in service.ports}
-        return keep_places(self._rules.get(key), decide(service, endpoints, self._settings))
-
-    async def _forget_flows(self, changed: Iterable[Key]) -> int:
-        serving = serving_endpoints(self._rules[key] for key in changed if key in self._rules)
+    async def _forget_flows(self, changed: Iterable[ServiceRules]) -> int:
+        serving = serving_endpoints(changed)
         if not serving:
             return 0
         try:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 
 from homeport.proxy import nftables
+from homeport.proxy.dialect import dialect_of
 from homeport.proxy.kernel import Kernel, NftablesError
 from homeport.proxy.model import Key, ProxySettings
 
@@ -13,7 +14,7 @@ _log = logging.getLogger(__name__)
 
 
 class Table:
-    """One table, changed by one caller at a time.
+    """One family's table, changed by one caller at a time.
 
     refused    Services the kernel would not take, with its reason: left out, so that the others work
     failures   transactions refused so far
@@ -21,7 +22,8 @@ class Table:
 
     def __init__(self, kernel: Kernel, settings: ProxySettings) -> None:
         self._kernel, self._settings = kernel, settings
-        self._ruleset = nftables.Ruleset()
+        self._dialect = dialect_of(settings.version)
+        self._ruleset = nftables.Ruleset(self._dialect)
         self._in_step = False
         self.refused: dict[Key, str] = {}
         self.failures = 0
@@ -34,7 +36,7 @@ class Table:
         Raises NftablesError.
         """
         try:
-            await self._kernel.apply(f"create table {nftables.TABLE}\n" + nftables.base(self._settings))
+            await self._kernel.apply(f"create table {self._dialect.table}\n" + nftables.base(self._settings))
         except NftablesError as error:
             if "File exists" not in str(error):
                 raise
@@ -68,7 +70,7 @@ class Table:
 
     async def _one_by_one(self) -> None:
         """Find out whose rules the kernel will not take, and do without those."""
-        accepted = nftables.Ruleset()
+        accepted = nftables.Ruleset(self._dialect)
         await self._apply(nftables.whole(accepted, self._settings))
         for key, compiled in self._ruleset.services.items():
             try:
@@ -82,7 +84,7 @@ class Table:
     async def _clients(self) -> dict[str, str]:
         """Return who has an endpoint already; nobody when there is no table, or none that can be read."""
         try:
-            return nftables.known_clients(await self._kernel.read(nftables.LIST_SETS))
+            return nftables.known_clients(await self._kernel.read(nftables.list_sets(self._dialect)))
         except NftablesError as error:
             _log.info("no session affinity is carried over: %s", error)
             return {}
