@@ -309,6 +309,29 @@ def _containers(trees: Sequence[Tree] | None, kind: Kind) -> tuple[ContainerDef,
     return tuple(_container(tree, kind) for tree in trees or ())
 
 
+def renewed(pod: Pod, tree: Tree) -> Pod:
+    """Return the newer form of a known pod: most changes are to its status, and leave all there is to parse alone."""
+    if tree["spec"] != pod.spec:
+        return parse_pod(tree)
+    metadata = tree["metadata"]
+    deleted = metadata.get("deletionTimestamp")
+    return Pod(
+        pod.uid,
+        pod.namespace,
+        pod.name,
+        tree,
+        pod.init,
+        pod.containers,
+        pod.ephemeral,
+        pod.restart_policy,
+        pod.grace,
+        metadata.get("deletionGracePeriodSeconds"),
+        parse_time(deleted) if deleted else None,
+        pod.deadline,
+        pod.host_network,
+    )
+
+
 def parse_pod(tree: Tree) -> Pod:
     """Return the typed pod; raises KeyError when the tree is none."""
     metadata, spec = tree["metadata"], tree["spec"]

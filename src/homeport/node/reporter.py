@@ -42,11 +42,14 @@ class StatusReporter:
         self.gone = False
         self.observe(pod)
 
-    def observe(self, pod: Object) -> None:
-        """Take in the pod as the API has it, unless what is known is newer."""
-        version = int(pod["metadata"].get("resourceVersion") or 0)
-        if version >= self._version:
-            self._version, self.known = version, pod.get("status") or {}
+    def observe(self, pod: Object) -> bool:
+        """Take in the pod as the API has it, unless what is known is newer; tell whether its status is no news."""
+        version, status = int(pod["metadata"].get("resourceVersion") or 0), pod.get("status") or {}
+        if version < self._version:
+            return True
+        known = version == self._version or status == self.known
+        self._version, self.known = version, status
+        return known
 
     def wake(self) -> None:
         """Something changed: publish soon."""
@@ -65,31 +68,35 @@ class StatusReporter:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
-            patch = await self._patch()
-            if patch is None:
-                if not self._dirty.is_set():
-                    self._clean.set()
-                continue
-            try:
-                await self._send(patch)
-                pause = RETRY_SECONDS
-            except (ApiError, OSError) as error:
-                _log.info("status of pod %s/%s not written: %s", self._namespace, self._name, error)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, RETRY_LIMIT_SECONDS)
-            self._dirty.set()
+            wanted, patch = await self._next()
+            if patch is not None:
+                try:
+                    await self._send(patch)
+                    pause = RETRY_SECONDS
+                except (ApiError, OSError) as error:
+                    _log.info("status of pod %s/%s not written: %s", self._namespace, self._name, error)
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, RETRY_LIMIT_SECONDS)
+                    self._dirty.set()
+                if status_patch(self._uid, self.known, wanted) is not None:
+                    self._dirty.set()  # somebody else wrote in between
+            if not self._dirty.is_set():
+                self._clean.set()
 
-    async def _patch(self) -> Mapping[str, Any] | None:
-        """Return what is to be written; None when nothing is."""
-        if self._patience:
+    async def _next(self) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
+        """Return the status to publish, and the patch that does; None when there is nothing to write."""
+        wanted = self._compute(self.known)
+        if self._patience and is_interim(self.known, wanted):
             try:
                 async with asyncio.timeout(self._patience):
-                    while not self.gone and self._patience and is_interim(self.known, self._compute(self.known)):
+                    while not self.gone and self._patience and is_interim(self.known, wanted):
                         await self._dirty.wait()
                         self._dirty.clear()
+                        wanted = self._compute(self.known)
             except TimeoutError:
                 self._patience = 0.0
-        return None if self.gone else status_patch(self._uid, self.known, self._compute(self.known))
+                wanted = self._compute(self.known)
+        return wanted, None if self.gone else status_patch(self._uid, self.known, wanted)
 
     async def _send(self, patch: Mapping[str, Any]) -> None:
         try:

@@ -7,6 +7,7 @@ Cancellation, which is how the agent stops, disturbs nothing that runs. Source: 
 """
 
 import asyncio
+import contextlib
 import logging
 import shutil
 from collections.abc import Coroutine, Mapping
@@ -24,7 +25,7 @@ from homeport.node.events import PodEvents
 from homeport.node.last_words import read_last_words
 from homeport.node.launch import Cancelled, Launch, launch
 from homeport.node.lifecycle import ContainerState, Plan, Stop, Waiting, may_restart, plan
-from homeport.node.pod import ContainerDef, Pod, RestartPolicy, parse_pod
+from homeport.node.pod import ContainerDef, Pod, RestartPolicy, parse_pod, renewed
 from homeport.node.preparation import Preparation
 from homeport.node.probing import Probing
 from homeport.node.records import ContainerRecords, Live
@@ -62,6 +63,7 @@ class PodWorker:
         self._group: asyncio.TaskGroup
         self._started_at = active_since(self.pod.status) or context.clock.now()
         self._saved = ""
+        self._saved_states: Mapping[str, ContainerState] = {}
         self._was_over = self.pod.status.get("phase") in TERMINAL and not adopted.states
         self.events = PodEvents(context.recorder, lambda: self.pod)
         self.records = ContainerRecords(self._changed, self._last_words)
@@ -85,12 +87,13 @@ class PodWorker:
     # What the agent tells
 
     def update(self, tree: Object) -> None:
-        """The pod has a newer form."""
-        self.pod = parse_pod(tree)
-        self.reporter.observe(tree)
+        """The pod has a newer form; one that shows nothing but the status last written here is no news."""
+        before, self.pod = self.pod, renewed(self.pod, tree)
+        own = self.reporter.observe(tree)
         if self.pod.deleting:
             self.ending.shorten(self._deletion_grace())
-        self._changed()
+        if not own or tree["spec"] != before.spec or _facts(tree) != _facts(before.tree):
+            self._changed()
 
     def removed(self) -> None:
         """The object is gone from the API: end whatever is left of it, quickly."""
@@ -370,12 +373,12 @@ class PodWorker:
 
     async def _pause(self, wake_at: float | None) -> None:
         """Wait for a change, or for epoch second `wake_at`."""
-        try:
-            delay = None if wake_at is None else max(0.0, wake_at - self.context.clock.now())
-            async with asyncio.timeout(delay):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+        if wake_at is None:
+            await self._wake.wait()
+        else:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, wake_at - self.context.clock.now())):
+                    await self._wake.wait()
         self._wake.clear()
 
     def _status(self, known: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -411,6 +414,13 @@ class PodWorker:
 
     def _save(self) -> None:
         """Write down what a later agent could not learn from the runtime."""
-        if self.preparation.ready or self._terminated:
+        states = self.records.states
+        if (self.preparation.ready or self._terminated) and states != self._saved_states:
+            self._saved_states = dict(states)
             directory = self.context.settings.pod_directory(self.pod.uid)
-            self._saved = save_checkpoint(directory, self.records.states, self._saved)
+            self._saved = save_checkpoint(directory, states, self._saved)
+
+
+def _facts(tree: Object) -> Mapping[str, Any]:
+    """Return the metadata of a pod without its version."""
+    return {**tree["metadata"], "resourceVersion": ""}
