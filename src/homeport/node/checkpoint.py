@@ -21,6 +21,7 @@ from homeport.node.sandboxes import PodSandbox
 __all__ = ["Adopted", "adopt", "load_checkpoint", "save_checkpoint"]
 
 FILE: Final = "checkpoint.json"
+_NOTHING: Final = "{}"
 
 Saved = Mapping[str, ContainerState]
 
@@ -58,9 +59,9 @@ def _encode(states: Saved) -> str:
 
 
 def save_checkpoint(directory: Path, states: Saved, last: str) -> str:
-    """Write what differs from `last`, the text written before; returns the text now on disk."""
+    """Write what differs from `last`, the text written before; returns the text now on disk ("": nothing is)."""
     text = _encode(states)
-    if text == last:
+    if text == (last or _NOTHING):
         return last
     directory.mkdir(0o750, parents=True, exist_ok=True)
     temporary = directory / f"{FILE}.tmp"

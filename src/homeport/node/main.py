@@ -29,7 +29,7 @@ from homeport.node.server import NodeServer
 from homeport.node.settings import NodeSettings
 from homeport.node.volumes.mounts import KernelMounts, Mounts
 
-__all__ = ["NodeParts", "at_once", "run_node", "serve_node"]
+__all__ = ["PATIENCE_SECONDS", "NodeParts", "at_once", "run_node", "serve_node"]
 
 COMPONENT: Final = "kubelet"
 PATIENCE_SECONDS: Final = 1.0

@@ -45,9 +45,12 @@ Message = Callable[[ContainerDef, str, Exit], str]
 
 
 class ContainerRecords:
-    """States by container name."""
+    """States by container name.
 
-    def __init__(self, changed: Callable[[], None], message: Message) -> None:
+    changed  called after every change, with whether a status shows it
+    """
+
+    def __init__(self, changed: Callable[[bool], None], message: Message) -> None:
         self.states: dict[str, ContainerState] = {}
         self.live: dict[str, Live] = {}
         self._early: dict[str, Exit] = {}
@@ -56,10 +59,10 @@ class ContainerRecords:
     def get(self, name: str) -> ContainerState:
         return self.states.get(name, NEW)
 
-    def _set(self, name: str, state: ContainerState) -> None:
+    def _set(self, name: str, state: ContainerState, *, shown: bool = True) -> None:
         if self.states.get(name) != state:
             self.states[name] = state
-            self._changed()
+            self._changed(shown)
 
     def next_attempt(self, name: str) -> int:
         """Return the number of the next instance: 0 for the first."""
@@ -67,7 +70,7 @@ class ContainerRecords:
         return state.restart_count + 1 if state.ever_created or state.previous is not None else 0
 
     def busy(self, name: str, busy: bool) -> None:
-        self._set(name, replace(self.get(name), busy=busy))
+        self._set(name, replace(self.get(name), busy=busy), shown=False)
 
     def unavailable(self, name: str, waiting: Waiting, retry_at: float | None) -> None:
         """A start failed before there was an instance: it is shown as waiting, and tried again at `retry_at`."""
@@ -98,7 +101,7 @@ class ContainerRecords:
             backoff = backoff.next(failed.finished_at, now, container.backoff_key)
         elif backoff.key != container.backoff_key:
             backoff = Backoff(key=container.backoff_key)
-        self._set(container.name, replace(state, backoff=backoff, retry_at=None))
+        self._set(container.name, replace(state, backoff=backoff, retry_at=None), shown=False)
 
     def started(self, live: Live, container: Container, image: str, image_id: str) -> None:
         """An instance runs; if it has ended already, that follows at once."""

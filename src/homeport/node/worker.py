@@ -66,7 +66,7 @@ class PodWorker:
         self._saved_states: Mapping[str, ContainerState] = {}
         self._was_over = self.pod.status.get("phase") in TERMINAL and not adopted.states
         self.events = PodEvents(context.recorder, lambda: self.pod)
-        self.records = ContainerRecords(self._changed, self._last_words)
+        self.records = ContainerRecords(self._containers_changed, self._last_words)
         self.preparation = Preparation(
             context,
             lambda: self.pod,
@@ -366,6 +366,11 @@ class PodWorker:
     def _changed(self) -> None:
         self._wake.set()
         self.reporter.wake()
+
+    def _containers_changed(self, shown: bool) -> None:
+        self._wake.set()
+        if shown:
+            self.reporter.wake()
 
     def _surroundings_changed(self) -> None:
         self.records.retry_configuration()

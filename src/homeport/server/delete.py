@@ -73,7 +73,7 @@ class Deleter:
         if waits:
             if after == before or options.dry_run:
                 return Deleted(after, gone=False)
-            stored = await self._services.storage.replace(old, codec.encode(after))
+            stored = await self._services.storage.replace(codec, old, after)
             return Deleted(codec.tree(stored), gone=False)
         return await self._remove(codec, namespace, old, before, after, options)
 

@@ -3,11 +3,12 @@
 import asyncio
 import heapq
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from homeport.server.cache import Change, ResourceCache
-from homeport.server.objects import Codec, Stored
+from homeport.server.objects import Codec, Stored, Tree
 from homeport.store.contract import Entry, Event, Revision, Store, TooSlow
 
 __all__ = ["Hub"]
@@ -32,6 +33,7 @@ class Hub:
         self._by_prefix = {codec.prefix: ResourceCache(codec) for codec in codecs if codec.native}
         self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
+        self._known: dict[int, tuple[bytes, Tree]] = {}  # by identity: what the bytes being written were made from
         self._failure: BaseException | None = None
         self.revision = 0
 
@@ -95,11 +97,27 @@ class Hub:
                 future.set_exception(failure)
         self._waiters.clear()
 
+    @contextmanager
+    def knowing(self, value: bytes, tree: Tree) -> Iterator[None]:
+        """Spare decoding what is written inside the block: `value` was made from `tree`, which is given away."""
+        self._known[id(value)] = value, tree
+        try:
+            yield
+        finally:
+            self._known.pop(id(value), None)
+
+    def _made(self, entry: Entry) -> Stored:
+        stored = Stored(entry.key, entry.value, entry.revision)
+        known = self._known.pop(id(entry.value), None)
+        if known is not None:
+            stored.told(known[1])
+        return stored
+
     def _take(self, batch: Sequence[Event], now: float) -> None:
         for event in batch:
             cache = self._route(event.key)
             if cache is not None:
-                cache.apply(event.key, event.revision, _stored(event.entry), now)
+                cache.apply(event.key, event.revision, None if event.entry is None else self._made(event.entry), now)
             self.revision = event.revision
         waiters = self._waiters
         while waiters and waiters[0][0] <= self.revision:

@@ -43,6 +43,10 @@ class Stored:
             self._tree = tree
         return self._tree
 
+    def told(self, tree: Tree) -> None:
+        """Take the tree the value was made from, so that it need not be decoded."""
+        self._tree = stamped(tree, self.revision)
+
     @property
     def name(self) -> str:
         return self.key.rpartition("/")[2]

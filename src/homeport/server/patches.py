@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from homeport.api import decode as decoding
-from homeport.api.defaults import apply_defaults
+from homeport.api.defaults import apply_defaults, apply_status_defaults
 from homeport.api.patch import apply_json_patch, apply_merge_patch, apply_strategic_patch
 from homeport.api.patch.golang import go_kind, go_text
 from homeport.api.patch.merge_facts import PLAIN, merge_facts
@@ -47,11 +47,17 @@ def read(call: Call) -> Patch:
 
 def patched(call: Call, patch: Patch, old: Stored, options: WriteOptions, warnings: list[str]) -> Tree:
     """Return what a patch makes of a stored object, decoded and defaulted. Raises BadRequest, Invalid."""
-    return applied(patch, call.codec.tree(old), call.gvk, options, warnings)
+    tree = call.codec.tree(old)
+    return applied(patch, tree, call.gvk, options, warnings, status=call.target.subresource == "status")
 
 
-def applied(patch: Patch, tree: Tree, gvk: Gvk, options: WriteOptions, warnings: list[str]) -> Tree:
-    """Return what a patch makes of an object of some kind, decoded and defaulted; the input stays as it is."""
+def applied(
+    patch: Patch, tree: Tree, gvk: Gvk, options: WriteOptions, warnings: list[str], *, status: bool = False
+) -> Tree:
+    """Return what a patch makes of an object of some kind, decoded and defaulted; the input stays as it is.
+
+    status  the write is to a status: a spec the patch does not speak of is handed on as it is stored, and shared
+    """
     match patch.media:
         case "application/json-patch+json":
             result = apply_json_patch(tree, patch.body)
@@ -62,7 +68,8 @@ def applied(patch: Patch, tree: Tree, gvk: Gvk, options: WriteOptions, warnings:
     if not isinstance(result, dict):
         why = f"json: cannot unmarshal {go_kind(result)} into Go value of type map[string]interface {{}}"
         raise _refused(patch, result, why)
-    wanted = fresh(result)
+    kept = tree.get("spec") if status and _speaks_of_status_alone(patch) else None
+    wanted = fresh(result if kept is None else {key: value for key, value in result.items() if key != "spec"})
     _check_identity(wanted, tree)
     try:
         bodies.check_kind(wanted, gvk)
@@ -75,8 +82,17 @@ def applied(patch: Patch, tree: Tree, gvk: Gvk, options: WriteOptions, warnings:
         raise _refused(patch, result, f"strict decoding error: {', '.join(findings)}")
     if options.field_validation != "Ignore":
         warnings.extend(findings)
+    if kept is not None:
+        decoded.tree["spec"] = kept
+        if apply_status_defaults(gvk, decoded.tree):
+            return decoded.tree
+        decoded.tree["spec"] = fresh(kept)
     apply_defaults(gvk, decoded.tree)
     return decoded.tree
+
+
+def _speaks_of_status_alone(patch: Patch) -> bool:
+    return patch.media != _JSON and isinstance(patch.body, dict) and patch.body.keys() <= {"metadata", "status"}
 
 
 def _check_identity(wanted: Tree, tree: Tree) -> None:

@@ -32,15 +32,23 @@ class Storage:
 
     async def insert(self, codec: Codec, key: str, tree: Tree) -> Stored:
         """Write a new key. Raises Mismatch when it is taken."""
-        entry = await self._store.put(key, codec.encode(tree), expect=Revision(0))
-        await self._hub.reached(entry.revision)
-        return Stored(key, entry.value, entry.revision)
+        return await self._put(codec, key, tree, Revision(0))
 
-    async def replace(self, old: Stored, value: bytes) -> Stored:
-        """Write canonical bytes over a known state. Raises Mismatch."""
-        entry = await self._store.put(old.key, value, expect=Revision(old.revision))
-        await self._hub.reached(entry.revision)
-        return Stored(old.key, entry.value, entry.revision)
+    async def replace(self, codec: Codec, old: Stored, tree: Tree) -> Stored:
+        """Write over a known state. Raises Mismatch."""
+        return await self._put(codec, old.key, tree, Revision(old.revision))
+
+    async def _put(self, codec: Codec, key: str, tree: Tree, expect: Revision) -> Stored:
+        value = codec.encode(tree)
+        if not codec.native:
+            entry = await self._store.put(key, value, expect=expect)
+            await self._hub.reached(entry.revision)
+            return Stored(key, entry.value, entry.revision)
+        with self._hub.knowing(value, tree):
+            entry = await self._store.put(key, value, expect=expect)
+            await self._hub.reached(entry.revision)
+        now = self._hub.cache(codec).get(key)  # unless somebody has written since, whoever reads it shares one tree
+        return now if now is not None and now.revision == entry.revision else Stored(key, entry.value, entry.revision)
 
     async def remove(self, old: Stored) -> int:
         """Delete a known state; returns the deletion's revision. Raises Mismatch."""

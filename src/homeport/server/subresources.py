@@ -125,7 +125,9 @@ class Subresources:
         node = binding["target"]["name"]
 
         def build(old: Stored) -> Tree:
-            pod = fresh(call.codec.tree(old))
+            stored = call.codec.tree(old)
+            status = fresh(stored.get("status") or {})
+            pod = {**stored, "metadata": dict(stored["metadata"]), "spec": dict(stored["spec"]), "status": status}
             if metadata.get("uid") and metadata["uid"] != pod["metadata"]["uid"]:
                 raise failures.conflict(
                     call.codec.resource,

@@ -238,7 +238,7 @@ class Writer:
             return Outcome(stored=old)
         if dry_run:
             return Outcome(tree=new)
-        return Outcome(stored=await self._services.storage.replace(old, codec.encode(new)))
+        return Outcome(stored=await self._services.storage.replace(codec, old, new))
 
 
 def _holder(error: Mismatch) -> Stored | None:

@@ -11,7 +11,7 @@ from homeport.client.contract import Client
 from homeport.clock import Clock
 from homeport.node.agent import Agent
 from homeport.node.context import Capacity
-from homeport.node.main import NodeParts, serve_node
+from homeport.node.main import PATIENCE_SECONDS, NodeParts, serve_node
 from homeport.node.network.contract import Attachment
 from homeport.node.network.simulated import SimulatedNetwork, SimulatedReach
 from homeport.node.runtime.contract import ContainerSpec, ImageError
@@ -75,7 +75,7 @@ class Machine:
             parts = NodeParts(
                 self.settings, self._client, self._clock, self.runtime, self.images, self.network, self.reach,
                 PlainMounts(), self._rng, CAPACITY, self._behaviours.probe, listens=False,
-                on_agent=self._met,
+                on_agent=self._met, patience=PATIENCE_SECONDS,
             )  # fmt: skip
             self._serving = asyncio.create_task(serve_node(parts), name=self.name)
 

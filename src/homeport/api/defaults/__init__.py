@@ -10,7 +10,7 @@ from typing import Any, Final
 from homeport.api.defaults import autoscaling, batch, limits, objects, pods, rbac, services, storage, workloads
 from homeport.api.resources import Gvk
 
-__all__ = ["apply_defaults"]
+__all__ = ["apply_defaults", "apply_status_defaults"]
 
 _BY_KIND: Final[Mapping[tuple[str, str], Callable[[dict[str, Any]], None]]] = {
     ("", "Pod"): pods.pod,
@@ -47,3 +47,29 @@ def apply_defaults(gvk: Gvk, tree: dict[str, Any]) -> None:
     """
     if default := _BY_KIND.get((gvk.group, gvk.kind)):
         default(tree)
+
+
+def apply_status_defaults(gvk: Gvk, tree: dict[str, Any]) -> bool:
+    """Fill in the defaults of the status alone, in place; False, and nothing done, where they are not told apart.
+
+    tree  an object whose other parts have their defaults
+    """
+    kind = (gvk.group, gvk.kind)
+    if kind == ("", "Pod"):
+        pods.statuses(tree.get("status", {}))
+    elif kind not in _STATUS_WITHOUT_DEFAULTS:
+        return False
+    return True
+
+
+_STATUS_WITHOUT_DEFAULTS: Final = frozenset(
+    {
+        ("", "ReplicationController"),
+        ("apps", "DaemonSet"),
+        ("apps", "Deployment"),
+        ("apps", "ReplicaSet"),
+        ("apps", "StatefulSet"),
+        ("batch", "CronJob"),
+        ("batch", "Job"),
+    }
+)

@@ -8,7 +8,7 @@ from typing import Any
 
 from homeport.api.quantity import Format, Quantity, parse_quantity
 
-__all__ = ["container_requests", "pod", "pod_spec", "pod_template_object", "pull_policy", "resource_list"]
+__all__ = ["container_requests", "pod", "pod_spec", "pod_template_object", "pull_policy", "resource_list", "statuses"]
 
 Tree = dict[str, Any]
 
@@ -28,7 +28,7 @@ def pod(tree: Tree) -> None:
                     port.setdefault("hostPort", port["containerPort"])
     if (resources := spec.get("resources")) and "limits" in resources:
         _pod_requests(spec, resources)
-    _statuses(tree.get("status", {}))
+    statuses(tree.get("status", {}))
 
 
 def pod_template_object(tree: Tree) -> None:
@@ -254,7 +254,7 @@ _VOLUMES = {
 }
 
 
-def _statuses(status: Tree) -> None:
+def statuses(status: Tree) -> None:
     """Keep the singular address and the first of the list the same, whichever was written."""
     addresses = status.get("podIPs")
     if (single := status.get("podIP")) and (not addresses or addresses[0].get("ip") != single):

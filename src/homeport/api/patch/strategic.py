@@ -187,20 +187,24 @@ def _in_order(merged: list[Any], order: list[Any], server_order: list[Any], key:
     identity = _identity(key)
     wanted = _positions(order, identity)
     before = _positions(server_order, identity)
-    named = sorted((item for item in merged if identity(item) in wanted), key=lambda item: wanted[identity(item)])
-    others = [item for item in merged if identity(item) not in wanted]
-    others.sort(key=lambda item: before.get(identity(item), len(before)))
+    named: list[tuple[Any, Any]] = []
+    others: list[tuple[Any, Any]] = []
+    for item in merged:
+        place = identity(item)
+        (named if place in wanted else others).append((place, item))
+    named.sort(key=lambda one: wanted[one[0]])
+    others.sort(key=lambda one: before.get(one[0], len(before)))
     result: list[Any] = []
     left = right = 0
     while left < len(others) and right < len(named):
-        mine, theirs = before.get(identity(others[left])), before.get(identity(named[right]))
+        mine, theirs = before.get(others[left][0]), before.get(named[right][0])
         if mine is not None and theirs is not None and mine < theirs:
-            result.append(others[left])
+            result.append(others[left][1])
             left += 1
         else:
-            result.append(named[right])
+            result.append(named[right][1])
             right += 1
-    return [*result, *others[left:], *named[right:]]
+    return [*result, *(item for _, item in others[left:]), *(item for _, item in named[right:])]
 
 
 def _positions(items: Sequence[Any], identity: Callable[[Any], Any]) -> dict[Any, int]:
