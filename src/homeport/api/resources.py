@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-__all__ = ["BY_GVK", "BY_PATH", "OTHER_VERSIONS", "RESOURCES", "Gvk", "Resource", "Subresource", "find"]
+__all__ = ["BY_GVK", "BY_PATH", "METRICS", "OTHER_VERSIONS", "RESOURCES", "Gvk", "Resource", "Subresource", "find"]
 
 VERBS: Final = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 _NO_COLLECTION_DELETE: Final = tuple(verb for verb in VERBS if verb != "deletecollection")
@@ -233,6 +233,12 @@ RESOURCES: Final[tuple[Resource, ...]] = (
 
 OTHER_VERSIONS: Final[tuple[Resource, ...]] = (_autoscaler("v1"),)
 """Further views of kinds of `RESOURCES`: the same objects, written otherwise."""
+
+METRICS: Final[tuple[Resource, ...]] = (
+    Resource(Gvk("metrics.k8s.io", "v1beta1", "NodeMetrics"), "nodes", False, verbs=("get", "list")),
+    Resource(Gvk("metrics.k8s.io", "v1beta1", "PodMetrics"), "pods", True, verbs=("get", "list")),
+)
+"""What nodes and pods use right now: asked of the nodes, never stored."""
 
 BY_GVK: Final = {resource.gvk: resource for resource in (*RESOURCES, *OTHER_VERSIONS)}
 BY_PATH: Final = {

@@ -54,7 +54,7 @@ class Transport(Protocol):
 class Client(Protocol):
     """Verbs over one transport, as one user agent. Every method raises the ApiError the server answered with."""
 
-    async def get(self, resource: Resource, namespace: str | None, name: str) -> Object: ...
+    async def get(self, resource: Resource, namespace: str | None, name: str, *, subresource: str = "") -> Object: ...
 
     async def list(
         self,

@@ -69,8 +69,8 @@ class RestClient:
         self._on_warning = on_warning
         self._read_headers = {"accept": _JSON, "user-agent": user_agent}
 
-    async def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
-        return await self._object("GET", object_path(resource, namespace, name))
+    async def get(self, resource: Resource, namespace: str | None, name: str, *, subresource: str = "") -> Object:
+        return await self._object("GET", object_path(resource, namespace, name, subresource))
 
     async def list(
         self,

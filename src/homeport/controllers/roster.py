@@ -14,6 +14,7 @@ from homeport.controllers.disruption import DisruptionController, StaleDisruptio
 from homeport.controllers.endpoints import EndpointsController
 from homeport.controllers.endpointslice import EndpointSliceController
 from homeport.controllers.garbagecollector import GarbageCollector
+from homeport.controllers.horizontalpodautoscaler import HorizontalPodAutoscalerController
 from homeport.controllers.job import FinishedJobs, JobController
 from homeport.controllers.mirroring import EndpointSliceMirroring
 from homeport.controllers.namespace import NamespaceController
@@ -94,6 +95,7 @@ def controllers(
         EphemeralVolumes(client("ephemeral-volume-controller"), clock, informers),
         ClaimProtection(client("pvc-protection-controller"), informers),
         VolumeProtection(client("pv-protection-controller"), informers),
+        HorizontalPodAutoscalerController(client("horizontal-pod-autoscaler"), clock, informers),
         ResourceQuotaController(client("resourcequota-controller"), clock, informers),
         PodCollector(client("pod-garbage-collector"), clock, informers),
         TaintEviction(client("taint-eviction-controller"), clock, informers),

@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from homeport.api.resources import find
@@ -27,6 +28,7 @@ from homeport.node.reach import Reach, SocketReach
 from homeport.node.runtime.contract import Images, Runtime
 from homeport.node.server import NodeServer
 from homeport.node.settings import NodeSettings
+from homeport.node.stats import summary
 from homeport.node.volumes.mounts import KernelMounts, Mounts
 
 __all__ = ["PATIENCE_SECONDS", "NodeParts", "at_once", "run_node", "serve_node"]
@@ -137,6 +139,8 @@ async def serve_node(parts: NodeParts) -> None:
             for part in (informers.run(), recorder.run(), register(), agent.run(), evictions.run()):
                 group.create_task(part)
             if parts.listens:
-                group.create_task(NodeServer(settings.socket, agent, parts.runtime, parts.reach, clock).run())
+                stats = partial(summary, settings.name, parts.runtime, clock)
+                server = NodeServer(settings.socket, agent, parts.runtime, parts.reach, clock, stats)
+                group.create_task(server.run())
     finally:
         await objects.close()

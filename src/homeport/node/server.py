@@ -20,6 +20,7 @@ from homeport.node.log_choice import LogUnavailable, choose_log
 from homeport.node.logs import LogOptions, read_log
 from homeport.node.reach import Reach
 from homeport.node.runtime.contract import ExecSession, ExecSpec, RuntimeFailure
+from homeport.node.stats import Stats, no_stats
 from homeport.node.streams.multiplex import SpdySession
 from homeport.node.streams.pipe import StreamPipe
 from homeport.node.streams.portforward import forward_channels, forward_streams, requested_ports
@@ -61,8 +62,11 @@ class Commands(Protocol):
 class NodeServer:
     """Listens on `path` until cancelled."""
 
-    def __init__(self, path: Path, agent: Workers, runtime: Commands, reach: Reach, clock: Clock) -> None:
+    def __init__(
+        self, path: Path, agent: Workers, runtime: Commands, reach: Reach, clock: Clock, stats: Stats = no_stats
+    ) -> None:
         self._path, self._agent, self._runtime, self._reach, self._clock = path, agent, runtime, reach, clock
+        self._stats = stats
         self._connections: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -110,6 +114,9 @@ class NodeServer:
         match request.path:
             case ("healthz",):
                 await send_response(writer, 200, "text/plain; charset=utf-8", b"ok")
+            case ("stats", "summary"):
+                body = json.dumps(await self._stats()).encode()
+                await send_response(writer, 200, "application/json", body)
             case ("pods",):
                 await send_response(writer, 200, "application/json", self._pods())
             case ("containerLogs", namespace, name, container):

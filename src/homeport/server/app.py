@@ -51,6 +51,7 @@ from homeport.server.settings import Settings
 from homeport.server.storage import Storage
 from homeport.server.subresources import Subresources
 from homeport.server.tokens import Tokens
+from homeport.server.usage import MetricsApi, Summaries, node_summaries
 from homeport.server.verbs import Verbs
 from homeport.server.watch import Watches
 from homeport.server.writes import Writer
@@ -84,7 +85,10 @@ def _codec(resource: Resource) -> Codec:
 
 
 class Server:
-    """The API over one store. `async with` starts and ends it; `handle` answers one request."""
+    """The API over one store. `async with` starts and ends it; `handle` answers one request.
+
+    summaries  asks the nodes what they use; by default the node behind `settings.node_socket`
+    """
 
     def __init__(
         self,
@@ -95,6 +99,7 @@ class Server:
         *,
         static_tokens: Mapping[str, User] | None = None,
         token_key: "EllipticCurvePrivateKey | None" = None,
+        summaries: Summaries | None = None,
     ) -> None:
         settings = settings or Settings()
         codecs = _codecs()
@@ -125,6 +130,7 @@ class Server:
         self._verbs = Verbs(services, writer, deleter)
         self._subresources = Subresources(services, self._verbs, writer, deleter, tokens, NodeProxy(services))
         self._authentication = Authentication(static_tokens or {}, tokens, settings.anonymous)
+        self._usage = MetricsApi(services, summaries or node_summaries(settings.node_socket))
         self._reviews = Reviews(services, self._authentication, self._authorizer)
         self._bootstrap = Bootstrap(services, writer)
         self._metrics = Metrics(hub, watches)
@@ -277,6 +283,8 @@ class Server:
         target = call.target
         if target.resource.group_resource in REVIEW_NAMES:
             return self._reviews.answer(call)
+        if target.resource.group_resource in METRIC_NAMES:
+            return await self._usage.answer(call)
         if target.subresource:
             return await self._subresources.handle(call)
         return await self._by_verb[target.verb](call)

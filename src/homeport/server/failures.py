@@ -39,12 +39,12 @@ __all__ = [
 ]
 
 
-def _about(resource: Resource, name: str = "") -> Details:
+def about(resource: Resource, name: str = "") -> Details:
     return Details(name=name, group=resource.group, kind=resource.plural)
 
 
 def not_found(resource: Resource, name: str) -> NotFound:
-    return NotFound(f'{resource.group_resource} "{name}" not found', _about(resource, name))
+    return NotFound(f'{resource.group_resource} "{name}" not found', about(resource, name))
 
 
 def no_such_resource() -> NotFound:
@@ -53,12 +53,12 @@ def no_such_resource() -> NotFound:
 
 def already_exists(resource: Resource, name: str, *, terminating: bool = False) -> AlreadyExists:
     prefix = "object is being deleted: " if terminating else ""
-    return AlreadyExists(f'{prefix}{resource.group_resource} "{name}" already exists', _about(resource, name))
+    return AlreadyExists(f'{prefix}{resource.group_resource} "{name}" already exists', about(resource, name))
 
 
 def conflict(resource: Resource, name: str, why: str) -> Conflict:
     return Conflict(
-        f'Operation cannot be fulfilled on {resource.group_resource} "{name}": {why}', _about(resource, name)
+        f'Operation cannot be fulfilled on {resource.group_resource} "{name}": {why}', about(resource, name)
     )
 
 

@@ -14,7 +14,7 @@ from homeport.server.objects import Tree
 from homeport.server.services import Call, Services
 from homeport.unix_sockets import connected
 
-__all__ = ["NodeProxy", "Tunnel"]
+__all__ = ["NodeProxy", "Tunnel", "fetch"]
 
 _NODE_PATHS: Final = {"log": "containerLogs", "exec": "exec", "attach": "attach", "portforward": "portForward"}
 _HOP_HEADERS: Final = frozenset({"authorization", "content-length", "host", "transfer-encoding", "expect"})
@@ -95,6 +95,20 @@ class NodeProxy:
             raise failures.internal(f"the node closed the connection: {error}") from error
         content_type = headers.get("content-type", "text/plain")
         return Response(status, [("content-type", content_type)], stream=_body(reader, writer, headers))
+
+
+async def fetch(socket: Path, path: str) -> bytes:
+    """Return what the node answers a plain request with. Raises OSError, ValueError, IncompleteReadError."""
+    reader, writer = await asyncio.open_unix_connection(sock=connected(socket))
+    writer.write(f"GET {path} HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n".encode())
+    try:
+        status, headers = await _head(reader)
+        body = b"".join([piece async for piece in _body(reader, writer, headers)])
+    finally:
+        writer.close()
+    if status != 200:
+        raise ValueError(f"the node answered {path} with status {status}")
+    return body
 
 
 async def _head(reader: asyncio.StreamReader) -> tuple[int, Mapping[str, str]]:

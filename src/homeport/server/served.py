@@ -3,7 +3,7 @@
 from itertools import chain
 from typing import Final
 
-from homeport.api.resources import OTHER_VERSIONS, RESOURCES, Gvk, Resource
+from homeport.api.resources import METRICS, OTHER_VERSIONS, RESOURCES, Gvk, Resource
 
 __all__ = ["BY_PATH", "GROUPS", "METRICS", "METRIC_NAMES", "REVIEWS", "REVIEW_NAMES", "SERVED"]
 
@@ -27,12 +27,6 @@ REVIEWS: Final[tuple[Resource, ...]] = (
 REVIEW_NAMES: Final = frozenset(resource.group_resource for resource in REVIEWS)
 """Their group-resources: strings, whose hash is kept."""
 
-METRICS: Final[tuple[Resource, ...]] = (
-    Resource(Gvk("metrics.k8s.io", "v1beta1", "NodeMetrics"), "nodes", False, verbs=("get", "list")),
-    Resource(Gvk("metrics.k8s.io", "v1beta1", "PodMetrics"), "pods", True, verbs=("get", "list")),
-)
-"""What nodes and pods use right now: asked of the nodes, never stored."""
-
 METRIC_NAMES: Final = frozenset(resource.group_resource for resource in METRICS)
 
 _BEFORE_REVIEWS: Final = ("", "apps", "events.k8s.io")
@@ -48,6 +42,7 @@ SERVED: Final[tuple[Resource, ...]] = tuple(
         (resource for resource in RESOURCES if resource.group in _BEFORE_REVIEWS),
         REVIEWS,
         chain.from_iterable(_versions(resource) for resource in RESOURCES if resource.group not in _BEFORE_REVIEWS),
+        METRICS,
     )
 )
 """In the priority order of groups."""

@@ -58,12 +58,14 @@ class Behaviour:
     slow_seconds   how long after its start a program answers probes; without probes, how long its start takes
     script         what its containers do besides
     answers        what commands in its containers print, and how they end
+    loads          what its containers use by name, "" for those not named: thousandths of a processor, and bytes
     """
 
     failing: frozenset[ProbeKind] = frozenset()
     slow_seconds: float = 0.0
     script: Script = field(default_factory=Script)
     answers: tuple[Answer, ...] = ()
+    loads: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -94,12 +96,20 @@ class Behaviours:
         before = self.of(namespace, name)
         self.set(namespace, name, replace(before, script=replace(before.script, output=lines)))
 
+    def use(self, namespace: str, name: str, container: str, cpu: int, memory: int) -> None:
+        """Let containers of a pod use so much from their next start on."""
+        before = self.of(namespace, name)
+        loads = {**(before.loads if container else {}), container: (cpu, memory)}
+        self.set(namespace, name, replace(before, loads=loads))
+
     def script(self, spec: ContainerSpec) -> Script:
         """Return what a container that starts now will do."""
         namespace, name = spec.labels["pod-namespace"], spec.labels["pod-name"]
         behaviour = self.of(namespace, name)
         self.started[spec.id] = self.clock.now()
-        script = self._played(spec, behaviour.script)
+        loads = behaviour.loads
+        cpu, memory = loads.get(spec.labels["container"]) or loads.get("") or (0, 0)
+        script = replace(self._played(spec, behaviour.script), cpu=cpu, memory=memory)
         if behaviour.slow_seconds and not self.probed(namespace, name, spec.labels["container"]):
             return replace(script, starts_in=behaviour.slow_seconds)
         return script

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from homeport.api.quantity import parse_quantity
 from homeport.api.resources import find
 from homeport.errors import NotFound
 from homeport.node.pod import ProbeKind
@@ -140,6 +141,14 @@ class Pod:
     def slow_start(self, seconds: float) -> None:
         """Let its programs take so long to come up, from their next start on."""
         self._cluster.hands.slow_start(self.namespace, self.name, seconds)
+
+    def use(self, *, cpu: str = "0", memory: str = "0", container: str = "") -> None:
+        """Let its containers, or one of them, each use so much from now on: `use(cpu="500m", memory="64Mi")`.
+
+        That is what `metrics.k8s.io`, and so HorizontalPodAutoscalers, are told; nothing is limited by it.
+        """
+        amounts = parse_quantity(cpu).milli, parse_quantity(memory).value
+        self._cluster.hands.use(self.namespace, self.name, container, *amounts)
 
     def prints(self, *lines: str) -> None:
         """Let its programs print these lines when they start next."""

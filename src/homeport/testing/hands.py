@@ -29,6 +29,10 @@ class Hands(Protocol):
 
     def print_lines(self, namespace: str, pod: str, lines: Sequence[str]) -> None: ...
 
+    def use(self, namespace: str, pod: str, container: str, cpu: int, memory: int) -> None:
+        """Let containers of a pod use so many thousandths of a processor and bytes of memory from now on."""
+        ...
+
     def answer_command(self, namespace: str, pod: str, answer: Answer) -> None: ...
 
     def exec(self, namespace: str, pod: str, container: str, argv: Sequence[str], stdin: bytes) -> ExecResult:

@@ -14,7 +14,7 @@ from homeport.node.context import Capacity
 from homeport.node.main import PATIENCE_SECONDS, NodeParts, serve_node
 from homeport.node.network.contract import Attachment
 from homeport.node.network.simulated import SimulatedNetwork, SimulatedReach
-from homeport.node.runtime.contract import ContainerSpec, ImageError
+from homeport.node.runtime.contract import ContainerSpec, ImageError, Usage
 from homeport.node.runtime.simulated import SavedRuntime, Script, SimulatedImages, SimulatedRuntime
 from homeport.node.settings import NodeSettings
 from homeport.node.volumes.mounts import PlainMounts
@@ -94,6 +94,10 @@ class Machine:
         for sandbox in await self.runtime.sandboxes():
             if sandbox.running:
                 self.runtime.lose_sandbox(sandbox.id)
+
+    def usage(self) -> Usage:
+        """Return what all its containers together use and have used."""
+        return self.runtime.total()
 
     def check(self) -> None:
         """Raise what the agent ended with, if it did: it never should."""

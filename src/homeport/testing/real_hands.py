@@ -55,6 +55,9 @@ class RealHands:
     def print_lines(self, namespace: str, pod: str, lines: Sequence[str]) -> None:
         _refuse("real programs print what they print")
 
+    def use(self, namespace: str, pod: str, container: str, cpu: int, memory: int) -> None:
+        _refuse("real pods use what their programs use; `use` needs a simulated cluster")
+
     def answer_command(self, namespace: str, pod: str, answer: Answer) -> None:
         _refuse("commands really run in real pods; nothing is scripted")
 

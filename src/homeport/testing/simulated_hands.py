@@ -39,6 +39,9 @@ class SimulatedHands:
     def print_lines(self, namespace: str, pod: str, lines: Sequence[str]) -> None:
         self._act(lambda: self._cluster.simulation.behaviours.print_lines(namespace, pod, tuple(lines)))
 
+    def use(self, namespace: str, pod: str, container: str, cpu: int, memory: int) -> None:
+        self._act(lambda: self._cluster.simulation.use(namespace, pod, cpu, memory, container=container))
+
     def answer_command(self, namespace: str, pod: str, answer: Answer) -> None:
         self._act(lambda: self._cluster.simulation.behaviours.answer_command(namespace, pod, answer))
 

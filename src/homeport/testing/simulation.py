@@ -35,6 +35,7 @@ from homeport.controllers.volumes.provisioner import class_body
 from homeport.errors import ApiError
 from homeport.node.pod import ProbeKind
 from homeport.node.runtime.contract import ContainerSpec, ImageError
+from homeport.node.stats import summary
 from homeport.scheduler.controller import Scheduler
 from homeport.server.app import Server
 from homeport.server.settings import Settings
@@ -213,7 +214,8 @@ class Simulation:
                 shutil.rmtree(self.directory, ignore_errors=True)
 
     def _made_server(self) -> Server:
-        return Server(self.store, self.clock, self.rng, Settings(node_socket=str(self.node_socket)))
+        settings = Settings(node_socket=str(self.node_socket))
+        return Server(self.store, self.clock, self.rng, settings, summaries=self._summaries)
 
     async def _start_server(self) -> None:
         await self.server.start()
@@ -308,6 +310,27 @@ class Simulation:
         pod = self.find(PODS, namespace, name)
         found = [one for one in (pod or {}).get("spec", {}).get("containers", ()) if one["name"] == container]
         return any("readinessProbe" in one or "startupProbe" in one for one in found)
+
+    async def _summaries(self) -> list[Any]:
+        """Ask every node that serves and can be reached what it uses, as the API server does."""
+        return [
+            await summary(machine.name, machine.runtime, self.clock, machine.usage)
+            for machine in self.machines.values()
+            if machine.serving and not self.faults.is_cut(machine.name)
+        ]
+
+    def use(self, namespace: str, pod: str, cpu: int, memory: int, *, container: str = "") -> None:
+        """Let containers of a pod of this name use so much from now on: thousandths of a processor, and bytes."""
+        self.behaviours.use(namespace, pod, container, cpu, memory)
+        for machine in self.machines.values():
+            for spec in machine.runtime.specs():
+                labels = spec.labels
+                if (labels["pod-namespace"], labels["pod-name"]) == (namespace, pod) and container in (
+                    "",
+                    labels["container"],
+                ):
+                    machine.runtime.set_load(spec.id, cpu, memory)
+        self.say(f"{pod} uses {cpu}m of processor time and {memory >> 20}Mi of memory from now on")
 
     # What goes wrong
 

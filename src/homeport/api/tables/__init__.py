@@ -44,6 +44,8 @@ _PRINTERS: Final[Mapping[tuple[str, str], Printer]] = {
     ("networking.k8s.io", "ServiceCIDR"): services.SERVICE_CIDR,
     ("rbac.authorization.k8s.io", "ClusterRoleBinding"): rbac.BINDING,
     ("rbac.authorization.k8s.io", "RoleBinding"): rbac.BINDING,
+    ("metrics.k8s.io", "NodeMetrics"): autoscaling.NODE_METRICS,
+    ("metrics.k8s.io", "PodMetrics"): autoscaling.POD_METRICS,
     ("policy", "PodDisruptionBudget"): batch.BUDGET,
     ("scheduling.k8s.io", "PriorityClass"): batch.PRIORITY_CLASS,
     ("storage.k8s.io", "StorageClass"): storage.STORAGE_CLASS,

@@ -1,12 +1,13 @@
-"""Rows of HorizontalPodAutoscalers (workloads 21, api-machinery 15)."""
+"""Rows of HorizontalPodAutoscalers and of what they go by (workloads 21, api-machinery 15)."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
 from homeport.api.autoscaling import is_v1, to_v2
+from homeport.api.quantity import Quantity, parse_quantity
 from homeport.api.tables.cells import AGE, NAME, NONE, Cells, Printer, Tree, age, narrow
 
-__all__ = ["AUTOSCALER", "targets"]
+__all__ = ["AUTOSCALER", "NODE_METRICS", "POD_METRICS", "targets"]
 
 _SHOWN: Final = 2
 _UNKNOWN: Final = "<unknown>"
@@ -66,6 +67,22 @@ def _target(metric: Mapping[str, Any], current: Mapping[str, Any]) -> str:
     return f"{seen.get('value', _UNKNOWN)}/{target.get('value', '0')}"
 
 
+def _node_metrics(tree: Tree, now: float) -> Cells:
+    return _metrics(tree, [tree.get("usage") or {}])
+
+
+def _pod_metrics(tree: Tree, now: float) -> Cells:
+    return _metrics(tree, [each.get("usage") or {} for each in tree.get("containers") or ()])
+
+
+def _metrics(tree: Tree, usages: list[Mapping[str, str]]) -> Cells:
+    totals = []
+    for name in ("cpu", "memory"):
+        amounts = [parse_quantity(usage[name]) for usage in usages if name in usage]
+        totals.append(str(sum(amounts, start=Quantity(0))))
+    return [tree["metadata"].get("name", ""), *totals, tree.get("window", "")]
+
+
 def _percent(value: int | None, unknown: str) -> str:
     return unknown if value is None else f"{value}%"
 
@@ -82,3 +99,6 @@ AUTOSCALER: Final = Printer(
     ),
     _autoscaler,
 )
+_METRICS: Final = (NAME, narrow("cpu"), narrow("memory"), narrow("Window"))
+NODE_METRICS: Final = Printer(_METRICS, _node_metrics)
+POD_METRICS: Final = Printer(_METRICS, _pod_metrics)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from homeport.node.runtime.contract import Limits
+from homeport.node.runtime.contract import Limits, Usage
 
 __all__ = ["Cgroups", "clear_cgroups", "find_cgroups", "record_cgroups", "settings_v1", "settings_v2"]
 
@@ -68,6 +68,31 @@ class Cgroups:
         except OSError:
             return 0
         return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+    def usage(self, container_id: str) -> Usage | None:
+        """Return what the container's group has used; None where the kernel does not count it."""
+        try:
+            cpu = self._cpu(container_id)
+            return None if cpu is None else self._with_memory(container_id, cpu)
+        except (OSError, ValueError):
+            return None
+
+    def _cpu(self, container_id: str) -> int | None:
+        if self.unified:
+            counted = _pairs(self.hierarchies[""] / container_id / "cpu.stat").get("usage_usec")
+            return None if counted is None else counted * 1000
+        base = self.hierarchies.get("cpu")
+        return None if base is None else int((base / container_id / "cpuacct.usage").read_text(encoding="ascii"))
+
+    def _with_memory(self, container_id: str, cpu: int) -> Usage | None:
+        """Files cached and not in use do not count: the kernel takes their memory back when it is wanted."""
+        base = self.hierarchies.get("") or self.hierarchies.get("memory")
+        if base is None:
+            return None
+        group = base / container_id
+        current = "memory.current" if self.unified else "memory.usage_in_bytes"
+        inactive = _pairs(group / "memory.stat").get("inactive_file" if self.unified else "total_inactive_file", 0)
+        return Usage(cpu, max(0, int((group / current).read_text(encoding="ascii")) - inactive))
 
     def remove(self, container_id: str) -> None:
         """Drop the container's groups once they are empty. Absent is fine."""
@@ -162,6 +187,11 @@ def settings_v2(limits: Limits) -> Sequence[tuple[str, str]]:
     if limits.pids:
         settings.append(("pids.max", str(limits.pids)))
     return settings
+
+
+def _pairs(file: Path) -> dict[str, int]:
+    lines = (line.split() for line in file.read_text(encoding="ascii").splitlines())
+    return {words[0]: int(words[1]) for words in lines if len(words) == 2}
 
 
 def _own_groups(text: str) -> dict[str, str]:

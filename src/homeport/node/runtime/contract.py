@@ -27,6 +27,7 @@ __all__ = [
     "Sandbox",
     "SandboxSpec",
     "Security",
+    "Usage",
 ]
 
 
@@ -184,6 +185,14 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What a running container has used of the processor since it started, in nanoseconds, and uses of memory now."""
+
+    cpu_nanoseconds: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class ExecSpec:
     """A command to run beside a container's main process, in its namespaces and with its environment."""
 
@@ -223,6 +232,10 @@ class Runtime(Protocol):
     async def sandboxes(self) -> Sequence[Sandbox]: ...
     async def containers(self) -> Sequence[Container]:
         """Every container not yet removed, ended ones with their exits."""
+        ...
+
+    async def usage(self) -> Mapping[str, Usage]:
+        """Return what each running container uses, by its id; those it cannot be told of are left out."""
         ...
 
     async def create_sandbox(self, spec: SandboxSpec) -> Sandbox: ...

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +33,7 @@ from homeport.node.runtime.contract import (
     RuntimeFailure,
     Sandbox,
     SandboxSpec,
+    Usage,
 )
 from homeport.node.runtime.detect import TOOLS, choose_tool
 from homeport.node.runtime.launcher import ENVIRONMENT, Launcher, container_name, last_message
@@ -41,6 +42,7 @@ from homeport.node.runtime.processes import gone, send_signal, with_same_mounts
 from homeport.node.runtime.rootfs import RootFilesystems
 from homeport.node.runtime.state import UNKNOWN_CODE, ContainerRecord, Directories, Process, SandboxRecord
 from homeport.node.runtime.streams import PipeSession, TerminalSession
+from homeport.node.runtime.usage import usage_of
 from homeport.node.runtime.users import IdMap
 from homeport.node.sealing import SealedPrograms
 from homeport.node.unsharing import in_user_namespace
@@ -128,6 +130,14 @@ class OciRuntime:
 
     async def containers(self) -> Sequence[Container]:
         return [self._container(record) for record in self._containers.values()]
+
+    async def usage(self) -> Mapping[str, Usage]:
+        running = {
+            record.id: record.process.pid
+            for record in self._containers.values()
+            if record.process is not None and record.id not in self._exits
+        }
+        return await asyncio.to_thread(usage_of, running, self._launcher.cgroups)
 
     async def create_sandbox(self, spec: SandboxSpec) -> Sandbox:
         return await _whole(self._create_sandbox(spec))

@@ -24,10 +24,12 @@ from homeport.node.runtime.contract import (
     RuntimeFailure,
     Sandbox,
     SandboxSpec,
+    Usage,
 )
 
 __all__ = [
     "ExecHandler",
+    "Load",
     "SavedRuntime",
     "Script",
     "SimulatedExec",
@@ -45,6 +47,8 @@ class Script:
     starts_in    how long the runtime takes to start it, besides its own time
     stop_after   from SIGTERM to its end with `stop_code`; None ignores the signal
     output       lines it prints when it starts
+    cpu          thousandths of a processor it keeps busy
+    memory       bytes it holds
     fails        raised instead of starting
     """
 
@@ -56,6 +60,8 @@ class Script:
     fails: RuntimeFailure | None = None
     oom_killed: bool = False
     starts_in: float = 0.0
+    cpu: int = 0
+    memory: int = 0
 
 
 class SimulatedExec:
@@ -118,6 +124,20 @@ async def succeed(container: ContainerSpec, spec: ExecSpec, streams: SimulatedEx
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """What a container uses from `since` (epoch seconds) on, and the processor time it had used before."""
+
+    cpu: int
+    memory: int
+    since: float
+    before: int = 0
+
+    def used(self, now: float) -> int:
+        """Return processor time in nanoseconds."""
+        return self.before + round(max(0.0, now - self.since) * self.cpu * 1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
 class SavedContainer:
     """A container at one moment; `ends` holds how many seconds later it ends, and with which code."""
 
@@ -125,6 +145,7 @@ class SavedContainer:
     container: Container
     script: Script
     ends: tuple[tuple[float, int], ...]
+    load: Load
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +162,13 @@ class _Live:
 
     def __init__(self, spec: ContainerSpec, container: Container, script: Script) -> None:
         self.spec, self.container, self.script = spec, container, script
+        self.load = Load(script.cpu, script.memory, container.started_at)
         self.timers: list[tuple[asyncio.TimerHandle, int]] = []
         self.sessions: dict[SimulatedExec, None] = {}
 
     def save(self, now: float) -> SavedContainer:
         ends = tuple((timer.when() - now, code) for timer, code in self.timers if not timer.cancelled())
-        return SavedContainer(self.spec, self.container, self.script, ends)
+        return SavedContainer(self.spec, self.container, self.script, ends, self.load)
 
 
 class SimulatedRuntime:
@@ -183,6 +205,22 @@ class SimulatedRuntime:
 
     async def containers(self) -> Sequence[Container]:
         return [live.container for live in self._live.values()]
+
+    async def usage(self) -> Mapping[str, Usage]:
+        now = self.clock.now()
+        running = (live for live in self._live.values() if live.container.exit is None)
+        return {live.spec.id: Usage(live.load.used(now), live.load.memory) for live in running}
+
+    def total(self) -> Usage:
+        """Return what all containers together have used and use, those that have ended included."""
+        now = self.clock.now()
+        used = sum(live.load.used(now) for live in self._live.values())
+        return Usage(used, sum(live.load.memory for live in self._live.values() if live.container.exit is None))
+
+    def set_load(self, container_id: str, cpu: int, memory: int) -> None:
+        """Let a container use so many thousandths of a processor and bytes of memory from now on."""
+        live, now = self._live[container_id], self.clock.now()
+        live.load = Load(cpu, memory, now, live.load.used(now))
 
     async def create_sandbox(self, spec: SandboxSpec) -> Sandbox:
         self._next_pid += 1
@@ -244,6 +282,7 @@ class SimulatedRuntime:
         self._next_pid = saved.next_pid
         for one in saved.containers:
             live = self._live[one.spec.id] = _Live(one.spec, one.container, one.script)
+            live.load = one.load
             for seconds, code in one.ends if one.container.exit is None else ():
                 self._schedule(live, seconds, code)
 
