@@ -56,5 +56,5 @@ def test_every_call_it_names_exists() -> None:
     text = re.sub(r"^```.*?^```$", "", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
     called = set(re.findall(r"[`.]([a-z_]+)\(", text))
     kinds = (SimulatedCluster, Pod, Node, Claim, Snapshot, AsyncCluster)
-    known = {name for kind in kinds for name in dir(kind)} | {"homeport"}
+    known = {name for kind in kinds for name in dir(kind)} | {"homeport", "main", "sleep"}
     assert called <= known

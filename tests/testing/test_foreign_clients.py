@@ -1,15 +1,19 @@
 """Any client reaches the virtual cluster over HTTPS, while time stands still, jumps or flows."""
 
+import asyncio
 import json
 import shutil
 import subprocess
 import sys
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from homeport.clock import parse_time
 from homeport.testing.clients import ClientMissing, KubectlFailed
 from homeport.testing.cluster import SimulatedCluster
 
@@ -219,3 +223,61 @@ def test_bookmarks_are_no_news_to_wait_for(db: SimulatedCluster) -> None:
     db.drop_watches()
     watching.join(30)
     assert seen.count("BOOKMARK") > 20
+
+
+def test_async_clients_may_live_in_virtual_time(db: SimulatedCluster) -> None:
+    httpx = pytest.importorskip("httpx")
+    path, url, tls = "/api/v1/namespaces/default/configmaps", db.clients.url, db.clients.tls
+
+    async def operator(client: Any) -> None:
+        while True:
+            await asyncio.sleep(3600)  # its hourly round
+            found = (await client.get(path)).json()["items"]
+            await client.post(path, json={"metadata": {"name": f"round-{len(found)}"}})
+
+    async def test() -> float:
+        async with httpx.AsyncClient(base_url=url, verify=tls, trust_env=False) as client:
+            working = asyncio.create_task(operator(client))
+            await asyncio.sleep(6 * 3600 + 60)
+            working.cancel()
+            await asyncio.wait([working])
+            return asyncio.get_running_loop().time()
+
+    began = time.monotonic()
+    assert db.run(test()) >= 6 * 3600
+    assert time.monotonic() - began < 60
+    made = [one for one in db.list("configmap", namespace="default") if one["metadata"]["name"].startswith("round-")]
+    hours = [parse_time(one["metadata"]["creationTimestamp"]) for one in made]
+    assert len(made) == 6
+    assert sorted(after - before for before, after in pairwise(sorted(hours))) == [3600.0] * 5
+
+
+class Greeter(BaseHTTPRequestHandler):
+    """Answers every GET with the path."""
+
+    def do_GET(self) -> None:
+        body = f"hello from {self.path}".encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nobody reads it."""
+
+
+def test_a_server_of_the_test_answers_at_a_pods_port(db: SimulatedCluster) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Greeter) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            db.pods["db-1"].listen(5432, ("127.0.0.1", server.server_port))
+            http, proxies = db.clients.httpx, "/api/v1/namespaces/default/pods"
+            assert http.get(f"{proxies}/db-1:5432/proxy/rows").text == "hello from /rows"
+            assert http.get(f"{proxies}/db-0:5432/proxy/rows").status_code == 503
+            db.pods["db-1"].delete()
+            db.settle()
+            assert http.get(f"{proxies}/db-1:5432/proxy/rows").text == "hello from /rows"
+        finally:
+            server.shutdown()
+            serving.join()

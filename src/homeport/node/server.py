@@ -18,7 +18,6 @@ from homeport.errors import ApiError, BadRequest, InternalError, MethodNotAllowe
 from homeport.node.http import HttpRequest, read_request, send_response, send_stream, switch_protocols
 from homeport.node.log_choice import LogUnavailable, choose_log
 from homeport.node.logs import LogOptions, read_log
-from homeport.node.reach import Reach
 from homeport.node.runtime.contract import ExecSession, ExecSpec, RuntimeFailure
 from homeport.node.stats import Stats, no_stats
 from homeport.node.streams.multiplex import SpdySession
@@ -31,7 +30,7 @@ from homeport.node.streams.websocket import WebSocket, WebSocketPipe
 from homeport.node.worker import PodWorker
 from homeport.unix_sockets import bound
 
-__all__ = ["Commands", "NodeServer", "Workers"]
+__all__ = ["Commands", "NodeServer", "Ports", "Workers"]
 
 TUNNEL: Final = "SPDY/3.1+portforward.k8s.io"
 PORT_PROTOCOL: Final = "portforward.k8s.io"
@@ -59,11 +58,17 @@ class Commands(Protocol):
     def attach(self, container_id: str) -> AbstractAsyncContextManager[ExecSession]: ...
 
 
+class Ports(Protocol):
+    """Where connections into pods are made: the node's reach, or another way."""
+
+    async def dial(self, pid: int, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]: ...
+
+
 class NodeServer:
     """Listens on `path` until cancelled."""
 
     def __init__(
-        self, path: Path, agent: Workers, runtime: Commands, reach: Reach, clock: Clock, stats: Stats = no_stats
+        self, path: Path, agent: Workers, runtime: Commands, reach: Ports, clock: Clock, stats: Stats = no_stats
     ) -> None:
         self._path, self._agent, self._runtime, self._reach, self._clock = path, agent, runtime, reach, clock
         self._stats = stats

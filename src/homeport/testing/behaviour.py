@@ -59,6 +59,7 @@ class Behaviour:
     script         what its containers do besides
     answers        what commands in its containers print, and how they end
     loads          what its containers use by name, "" for those not named: thousandths of a processor, and bytes
+    listeners      who answers at its ports: address and port of a server of the test, by the pod's port
     """
 
     failing: frozenset[ProbeKind] = frozenset()
@@ -66,6 +67,7 @@ class Behaviour:
     script: Script = field(default_factory=Script)
     answers: tuple[Answer, ...] = ()
     loads: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    listeners: Mapping[int, tuple[str, int]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -128,6 +130,11 @@ class Behaviours:
         before = self.of(namespace, name)
         kept = tuple(one for one in before.answers if (one.words, one.container) != (answer.words, answer.container))
         self.set(namespace, name, replace(before, answers=(*kept, answer)))
+
+    def listen(self, namespace: str, name: str, port: int, server: tuple[str, int]) -> None:
+        """Let a server of the test answer at a port of a pod from now on."""
+        before = self.of(namespace, name)
+        self.set(namespace, name, replace(before, listeners={**before.listeners, port: server}))
 
     def answer(self, spec: ContainerSpec, argv: Sequence[str]) -> Answer | None:
         """Return what a command in a container is answered with, if anything was said about it."""

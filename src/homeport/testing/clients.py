@@ -77,8 +77,17 @@ class Clients:
             return module.api(kubeconfig=str(self._cluster.kubeconfig))
 
     def _make_httpx(self, module: Any) -> Any:
-        url, context = _tls(self._cluster.kubeconfig)
-        return module.Client(base_url=url, verify=context, trust_env=False)
+        return module.Client(base_url=self.url, verify=self.tls, trust_env=False)
+
+    @property
+    def url(self) -> str:
+        """The server's address, for clients of any other make."""
+        return _tls(self._cluster.kubeconfig)[0]
+
+    @property
+    def tls(self) -> ssl.SSLContext:
+        """What such a client shows and trusts: the administrator's certificate, the cluster's authority."""
+        return _tls(self._cluster.kubeconfig)[1]
 
     def close(self) -> None:
         """Let go of every client made."""

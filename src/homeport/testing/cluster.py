@@ -107,6 +107,8 @@ class SimulatedCluster(Cluster):
         if self._thread is None:
             assert self._runner is not None
             simulation.check()
+            if _running_loop() is self._runner.get_loop():
+                raise RuntimeError("this runs on the cluster's own loop: ask for its kubeconfig before")
             self._thread = LoopThread(_virtual(self._runner))
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -467,13 +469,16 @@ def _virtual(runner: asyncio.Runner) -> VirtualLoop:
     return loop
 
 
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 def _on_a_loop() -> bool:
     """Whether this thread runs an event loop already, so that it cannot run another one."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+    return _running_loop() is not None
 
 
 def _off_loop(action: Callable[[], object]) -> None:

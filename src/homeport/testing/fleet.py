@@ -1,5 +1,7 @@
 """The nodes of a simulated cluster behind one door: logs and streams of all their pods on one socket."""
 
+import asyncio
+import errno
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
@@ -20,7 +22,7 @@ def unanswered(argv: tuple[str, ...], pod: str) -> str:
 
 
 class Fleet:
-    """All agents as one (`node.server.Workers`), all runtimes as one (`node.server.Commands`)."""
+    """All agents, runtimes and pods' ports as one (`node.server.Workers`, `Commands` and `Ports`)."""
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
@@ -55,6 +57,18 @@ class Fleet:
     async def attach(self, container_id: str) -> AsyncIterator[ExecSession]:
         async with self._runtime(container_id).attach(container_id) as session:
             yield session
+
+    async def dial(self, pid: int, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to whoever answers at a port of the pod whose sandbox is `pid`. Raises OSError when nobody does."""
+        for machine in self._simulation.machines.values():
+            sandbox = machine.runtime.sandbox_of(pid)
+            if sandbox is None:
+                continue
+            place = sandbox.labels["pod-namespace"], sandbox.labels["pod-name"]
+            server = self._simulation.behaviours.of(*place).listeners.get(port)
+            if server is not None:
+                return await asyncio.open_connection(*server)
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
 
     def _runtime(self, container_id: str) -> SimulatedRuntime:
         for machine in self._simulation.machines.values():

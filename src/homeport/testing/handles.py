@@ -167,6 +167,10 @@ class Pod:
         answer = Answer(tuple(command), output, code, errors, container)
         self._cluster.hands.answer_command(self.namespace, self.name, answer)
 
+    def listen(self, port: int, server: tuple[str, int]) -> None:
+        """Let a server of yours, by host and port, answer at a port of its: for `port-forward` and `proxy`."""
+        self._cluster.hands.listen(self.namespace, self.name, port, server)
+
     def exec(self, command: Sequence[str], *, stdin: str | bytes = b"", container: str = "") -> ExecResult:
         """Run a command in its first container, or another one. Raises ValueError when that does not run."""
         if isinstance(command, str) or not command:

@@ -51,9 +51,8 @@ class Machine:
         self._client, self._clock, self._behaviours, self._rng = client, clock, behaviours, rng
         self._started = started
         self.images = SimulatedImages()
-        self.reach = SimulatedReach()
         self.network = SimulatedNetwork(f"10.244.{(number - 1) * 64}.1")
-        self.runtime = SimulatedRuntime(clock, self._script, behaviours.command)
+        self.runtime = SimulatedRuntime(clock, self._script, behaviours.command, first_pid=number * 1_000_000)
         self._serving: asyncio.Task[None] | None = None
         self.agent: Agent | None = None
         """The agent that serves, None before its first start."""
@@ -73,7 +72,7 @@ class Machine:
         """Start the agent; it adopts what runs. One that serves already goes on."""
         if self._serving is None:
             parts = NodeParts(
-                self.settings, self._client, self._clock, self.runtime, self.images, self.network, self.reach,
+                self.settings, self._client, self._clock, self.runtime, self.images, self.network, SimulatedReach(),
                 PlainMounts(), self._rng, CAPACITY, self._behaviours.probe, listens=False,
                 on_agent=self._met, patience=PATIENCE_SECONDS,
             )  # fmt: skip

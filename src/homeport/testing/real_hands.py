@@ -61,6 +61,9 @@ class RealHands:
     def answer_command(self, namespace: str, pod: str, answer: Answer) -> None:
         _refuse("commands really run in real pods; nothing is scripted")
 
+    def listen(self, namespace: str, pod: str, port: int, server: tuple[str, int]) -> None:
+        _refuse("real programs listen by themselves")
+
     def exec(self, namespace: str, pod: str, container: str, argv: Sequence[str], stdin: bytes) -> ExecResult:
         query = [("command", word) for word in argv]
         query += [("container", container), ("stdin", "true"), ("stdout", "true"), ("stderr", "true")]

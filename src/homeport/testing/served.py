@@ -85,9 +85,8 @@ class ServedApi:
         await self._listener.adopt_tls(self._socket.dup(), self._context, handshake_seconds=_HANDSHAKE_SECONDS)
         simulation.server.discovery.use_address(f"{self.host}:{self.port}")
         fleet = Fleet(simulation)
-        reach = next(iter(simulation.machines.values())).reach
         self._socket_path = simulation.node_socket
-        node = NodeServer(simulation.node_socket, fleet, fleet, reach, simulation.clock)
+        node = NodeServer(simulation.node_socket, fleet, fleet, fleet, simulation.clock)
         self._streams = asyncio.create_task(node.run(), name="streams of pods")
 
     async def stop(self) -> None:

@@ -45,6 +45,9 @@ class SimulatedHands:
     def answer_command(self, namespace: str, pod: str, answer: Answer) -> None:
         self._act(lambda: self._cluster.simulation.behaviours.answer_command(namespace, pod, answer))
 
+    def listen(self, namespace: str, pod: str, port: int, server: tuple[str, int]) -> None:
+        self._act(lambda: self._cluster.simulation.behaviours.listen(namespace, pod, port, server))
+
     def exec(self, namespace: str, pod: str, container: str, argv: Sequence[str], stdin: bytes) -> ExecResult:
         async def run() -> ExecResult:
             runtime, spec = self._running(namespace, pod, container)

@@ -183,17 +183,22 @@ class SimulatedRuntime:
         script: Callable[[ContainerSpec], Script] = lambda spec: Script(),
         handler: ExecHandler = succeed,
         start_seconds: float = 0.0,
+        first_pid: int = 1000,
     ) -> None:
         self.clock, self.script, self.handler = clock, script, handler
         self.start_seconds = start_seconds
         self._sandboxes: dict[str, Sandbox] = {}
         self._live: dict[str, _Live] = {}
         self._subscribers: dict[asyncio.Queue[Exit], None] = {}  # in order: a history repeats itself
-        self._next_pid = 1000
+        self._next_pid = first_pid
 
     def specs(self) -> Sequence[ContainerSpec]:
         """Return the spec of every container not removed, oldest first."""
         return [live.spec for live in self._live.values()]
+
+    def sandbox_of(self, pid: int) -> Sandbox | None:
+        """Return the running sandbox a process holds."""
+        return next((one for one in self._sandboxes.values() if one.pid == pid and one.running), None)
 
     def is_running(self, container_id: str) -> bool:
         """Whether a container has been started and has not ended."""
