@@ -48,7 +48,7 @@ def test_pods_nobody_scales_do_not_count_into_a_share():
 def test_an_evicted_pod_is_gone_already_until_it_is_overdue():
     seen = count(Budget(min_available=1, disrupted={"a": NOW - 10, "gone": NOW}), THREE, SCALES, NOW)
     assert (seen.healthy, seen.disrupted, seen.recheck_at) == (2, {"a": NOW - 10}, NOW - 10 + DELETION_SECONDS)
-    late = count(Budget(min_available=1, disrupted={"a": NOW - DELETION_SECONDS - 1}), THREE, SCALES, NOW)
+    late = count(Budget(min_available=1, disrupted={"a": NOW - DELETION_SECONDS}), THREE, SCALES, NOW)
     assert (late.healthy, late.disrupted, late.overdue) == (3, {}, ("a",))
 
 

@@ -70,7 +70,7 @@ def count(budget: Budget, pods: Sequence[Pod], scales: Mapping[str, int], now: f
     for pod in pods:
         if pod.terminating or pod.name not in since:
             continue
-        if since[pod.name] + DELETION_SECONDS < now:
+        if since[pod.name] + DELETION_SECONDS <= now:
             overdue.append(pod.name)
         else:
             disrupted[pod.name] = since[pod.name]
