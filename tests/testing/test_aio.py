@@ -59,3 +59,14 @@ def test_plain_calls_work_on_a_loop(db: SimulatedCluster) -> None:
 
     asyncio.run(test())
     assert db.pods["db-1"].ready
+
+
+def test_a_plain_call_need_not_wait_for_the_loop_it_blocks(db: SimulatedCluster) -> None:
+    async def test() -> None:
+        waiting = asyncio.create_task(db.aio.advance(minutes=2))
+        await asyncio.sleep(0)
+        db.advance(minutes=1)
+        await waiting
+
+    asyncio.run(test())
+    assert db.now >= 120

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from homeport.testing.cluster import SimulatedCluster
-from homeport.testing.pace import Posts, call_started
+from homeport.testing.pace import LoopThread, call_started
 
 if TYPE_CHECKING:
     from homeport.testing.facade import Cluster
@@ -27,21 +27,53 @@ T = TypeVar("T")
 
 
 class _Call:
-    """A call that may be given up: its task on the cluster's loop is cancelled, now or as soon as it starts."""
+    """A call that may be given up: its task on the cluster's loop is cancelled, now or as soon as it starts.
 
-    def __init__(self) -> None:
-        self._running: list[tuple[Posts, asyncio.Task[Any]]] = []
-        self._given_up = False
+    Virtual time stands until the call has begun and the test's loop has gone round twice: whatever is awaited together
+    begins at one moment, before time goes on for any of it. Everything happens on the cluster's thread, but `around`.
+    """
 
-    def started(self, thread: Posts, task: "asyncio.Task[Any]") -> None:
-        self._running.append((thread, task))
+    def __init__(self, thread: LoopThread | None) -> None:
+        self._thread = thread
+        self._running: list[asyncio.Task[Any]] = []
+        self._given_up = self._begun = self._around = False
+        if thread is not None:
+            thread.pace.hold()
+
+    def started(self, task: "asyncio.Task[Any]") -> None:
+        """One of the tasks that make up the call has begun."""
+        self._running.append(task)
         if self._given_up:
             task.cancel()
+        self.begun()
+
+    def begun(self) -> None:
+        """The call has begun, or is over."""
+        before, self._begun = self._holds, True
+        self._release(before)
+
+    def around(self) -> None:
+        """The test's loop has gone round."""
+        if self._thread is not None:
+            self._thread.post(self._went_around)
+
+    def _went_around(self) -> None:
+        before, self._around = self._holds, True
+        self._release(before)
+
+    @property
+    def _holds(self) -> bool:
+        return not (self._begun and self._around)
+
+    def _release(self, before: bool) -> None:
+        if before and not self._holds and self._thread is not None:
+            self._thread.pace.release()
 
     def give_up(self) -> None:
+        """Cancel what runs."""
         self._given_up = True
-        for thread, task in self._running:
-            thread.post(task.cancel)
+        for task in self._running:
+            task.get_loop().call_soon_threadsafe(task.cancel)
 
 
 class AsyncCluster:
@@ -77,24 +109,26 @@ class AsyncCluster:
 
     def _lifted(self, method: Callable[P, T]) -> Callable[P, Awaitable[T]]:
         async def lifted(*args: P.args, **kwargs: P.kwargs) -> T:
-            if isinstance(self._cluster, SimulatedCluster):
-                self._cluster.apart()
-            return await _in_a_thread(lambda: method(*args, **kwargs))
+            thread = self._cluster.apart() if isinstance(self._cluster, SimulatedCluster) else None
+            return await _in_a_thread(thread, lambda: method(*args, **kwargs))
 
         return lifted
 
 
-async def _in_a_thread(action: Callable[[], T]) -> T:
+async def _in_a_thread(thread: LoopThread | None, action: Callable[[], T]) -> T:
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         trio: Any = importlib.import_module("trio")
         done: T = await trio.to_thread.run_sync(action)
         return done
-    call = _Call()
+    call = _Call(thread)
+    loop.call_soon(loop.call_soon, call.around)
     context = contextvars.copy_context()
     context.run(call_started.set, call.started)
     working = _working(loop, lambda: context.run(action))
+    if thread is not None:
+        working.add_done_callback(lambda _: thread.post(call.begun))
     try:
         return await asyncio.shield(working)
     except asyncio.CancelledError:

@@ -28,7 +28,7 @@ from homeport.testing.behaviour import Ending, Program, Start
 from homeport.testing.facade import Cluster, Place, WaitedTooLong
 from homeport.testing.faults import Rule
 from homeport.testing.loop import VirtualLoop
-from homeport.testing.pace import LoopThread, call_started
+from homeport.testing.pace import LoopThread, running_loop
 from homeport.testing.simulated_hands import SimulatedHands
 from homeport.testing.simulation import CONTROL, DNS, Simulation, scratch_directory
 from homeport.testing.snapshot import Snapshot
@@ -85,7 +85,7 @@ class SimulatedCluster(Cluster):
         """The cluster behind the calls, for what they do not offer."""
         if self._simulation is None:
             start, self._start = self._start, None
-            self._open(start, apart=self._api is not None or _on_a_loop())
+            self._open(start, apart=self._api is not None or running_loop() is not None)
             if self._api is not None:
                 self._serve(self._api)
         assert self._simulation is not None
@@ -101,23 +101,23 @@ class SimulatedCluster(Cluster):
             self._runner.run(made.__aenter__())
         self._simulation = made
 
-    def apart(self) -> None:
+    def apart(self) -> LoopThread:
         """Move the cluster's loop to a thread of its own, where it answers whoever asks, whatever the test does."""
         simulation = self.simulation
         if self._thread is None:
             assert self._runner is not None
             simulation.check()
-            if _running_loop() is self._runner.get_loop():
+            if running_loop() is self._runner.get_loop():
                 raise RuntimeError("this runs on the cluster's own loop: ask for its kubeconfig before")
             self._thread = LoopThread(_virtual(self._runner))
+        return self._thread
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         self.simulation.check()
-        if self._thread is None and _on_a_loop():
+        if self._thread is None and running_loop() is not None:
             self.apart()
         if self._thread is not None:
-            thread, told = self._thread, call_started.get()
-            return thread.call(coroutine, on_start=(lambda task: told(thread, task)) if told is not None else None)
+            return self._thread.call(coroutine)
         assert self._runner is not None
         return self._runner.run(coroutine)
 
@@ -469,21 +469,9 @@ def _virtual(runner: asyncio.Runner) -> VirtualLoop:
     return loop
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-
-
-def _on_a_loop() -> bool:
-    """Whether this thread runs an event loop already, so that it cannot run another one."""
-    return _running_loop() is not None
-
-
 def _off_loop(action: Callable[[], object]) -> None:
     """Do something that runs a loop, on a thread that runs none."""
-    if not _on_a_loop():
+    if running_loop() is None:
         action()
         return
     failures: list[BaseException] = []

@@ -11,13 +11,13 @@ import concurrent.futures
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from homeport.testing.loop import Ready, Select, VirtualLoop
 
-__all__ = ["PATIENCE_SECONDS", "LoopThread", "Pace", "Posts", "call_started"]
+__all__ = ["PATIENCE_SECONDS", "LoopThread", "Pace", "call_started", "running_loop"]
 
 PATIENCE_SECONDS: Final = 0.05
 """Real seconds a client outside has to react to what it was told before time goes on."""
@@ -25,13 +25,7 @@ PATIENCE_SECONDS: Final = 0.05
 T = TypeVar("T")
 
 
-class Posts(Protocol):
-    """A loop in a thread, as those see it who give up a call on it."""
-
-    def post(self, action: Callable[[], object]) -> None: ...
-
-
-call_started: ContextVar[Callable[[Posts, "asyncio.Task[Any]"], None] | None] = ContextVar("call_started", default=None)
+call_started: ContextVar[Callable[["asyncio.Task[Any]"], None] | None] = ContextVar("call_started", default=None)
 """Told the task of each call made in this context, on the loop's thread: whoever gives a call up cancels it."""
 
 
@@ -45,7 +39,9 @@ class Pace:
     def __init__(self, loop: VirtualLoop, patience: float = PATIENCE_SECONDS) -> None:
         self._loop, self.patience = loop, patience
         self.speed: float | None = None
-        self._calls = 0
+        self._calls = self._blocking = 0
+        self._holds = 0
+        self._lock = threading.Lock()
         self._told = False
         self._done: list[Callable[[], None]] = []
 
@@ -53,13 +49,28 @@ class Pace:
         """A client outside was told something it may want to react to."""
         self._told = True
 
-    def begin(self) -> None:
-        """A call lets time go on, until `end`."""
-        self._calls += 1
+    def hold(self) -> None:
+        """Let time stand, whatever calls there are but those that block a loop, until as many `release`.
 
-    def end(self, done: Callable[[], None]) -> None:
+        Any thread may ask.
+        """
+        with self._lock:
+            self._holds += 1
+
+    def release(self) -> None:
+        """End one `hold`; on the loop's thread."""
+        with self._lock:
+            self._holds -= 1
+
+    def begin(self, *, blocks: bool) -> None:
+        """A call lets time go on, until `end`. One that `blocks` a loop, and all who would release there, goes on."""
+        self._calls += 1
+        self._blocking += blocks
+
+    def end(self, done: Callable[[], None], *, blocks: bool) -> None:
         """The call is over; `done` is called once nothing more is due now."""
         self._calls -= 1
+        self._blocking -= blocks
         self._done.append(done)
 
     def __call__(self, timeout: float | None, select: Select) -> Ready:
@@ -68,7 +79,7 @@ class Pace:
             tell()
         if self.speed is not None and not self._calls:
             return self._flow(self.speed, timeout, select)
-        if not self._calls or timeout is None:
+        if not self._calls or (self._holds and not self._blocking) or timeout is None:
             return select(None)
         if self._told:
             self._told = False
@@ -112,15 +123,12 @@ class LoopThread:
         """Whether the calling thread is this one."""
         return threading.current_thread() is self._thread
 
-    def call(
-        self, coroutine: Coroutine[Any, Any, T], *, on_start: Callable[[asyncio.Task[T]], None] | None = None
-    ) -> T:
+    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the loop, time passing as far as it waits, and return its result.
-
-        on_start  told the task, on the loop's thread; whoever cancels it ends the call
 
         Interrupted, the coroutine is cancelled and seen out first.
         """
+        told, blocks = call_started.get(), running_loop() is not None
         if self.is_here:
             coroutine.close()
             raise RuntimeError("this is called by the cluster's own loop, which cannot wait for itself")
@@ -128,12 +136,12 @@ class LoopThread:
         running: list[asyncio.Task[T]] = []
 
         def begin() -> None:
-            self.pace.begin()
+            self.pace.begin(blocks=blocks)
             task = self._loop.create_task(coroutine)
             running.append(task)
-            task.add_done_callback(lambda task: self.pace.end(lambda: _pass_on(task, outcome)))
-            if on_start is not None:
-                on_start(task)
+            task.add_done_callback(lambda task: self.pace.end(lambda: _pass_on(task, outcome), blocks=blocks))
+            if told is not None:
+                told(task)
 
         self._open.add(outcome)
         try:
@@ -152,8 +160,9 @@ class LoopThread:
             self._open.discard(outcome)
 
     def post(self, action: Callable[[], object]) -> None:
-        """Do something on the loop soon."""
-        self._loop.call_soon_threadsafe(action)
+        """Do something on the loop soon; nothing when it has come to its end."""
+        with suppress(RuntimeError):  # it is closed
+            self._loop.call_soon_threadsafe(action)
 
     @contextmanager
     def flowing(self, speed: float) -> Iterator[None]:
@@ -173,6 +182,14 @@ class LoopThread:
             self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.pace = None
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop this thread runs now; a thread that runs one cannot run another."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _pass_on(task: asyncio.Task[T], outcome: "concurrent.futures.Future[T]") -> None:

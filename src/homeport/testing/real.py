@@ -30,7 +30,6 @@ from homeport.proxy.model import ProxySettings
 from homeport.testing.facade import EVENTS, PODS, SETS, Cluster, Place, WaitedTooLong
 from homeport.testing.hands import Unsupported
 from homeport.testing.names import DOMAIN, SERVICES, SLICES, decided, reachable
-from homeport.testing.pace import call_started
 from homeport.testing.real_engine import RealEngine
 from homeport.testing.real_hands import RealHands
 from homeport.testing.real_loop import RealLoop
@@ -130,8 +129,7 @@ class RealCluster(Cluster):
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         assert self.engine
         assert self._loop is not None
-        loop, told = self._loop, call_started.get()
-        return loop.call(coroutine, on_start=(lambda task: told(loop, task)) if told is not None else None)
+        return self._loop.call(coroutine)
 
     def close(self) -> None:
         engine, loop, transport = self._engine, self._loop, self._transport

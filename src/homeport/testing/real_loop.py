@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from homeport.testing.pace import call_started
+
 __all__ = ["RealLoop"]
 
 T = TypeVar("T")
@@ -23,15 +25,14 @@ class RealLoop:
         """Return the loop's seconds."""
         return self._loop.time()
 
-    def call(
-        self, coroutine: Coroutine[Any, Any, T], *, on_start: Callable[[asyncio.Task[T]], None] | None = None
-    ) -> T:
+    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end and return its result; interrupted, it is cancelled."""
+        told = call_started.get()
 
         async def run() -> T:
             task = asyncio.current_task()
-            if on_start is not None and task is not None:
-                on_start(task)
+            if told is not None and task is not None:
+                told(task)
             return await coroutine
 
         outcome = asyncio.run_coroutine_threadsafe(run(), self._loop)
