@@ -6,30 +6,54 @@ there are wait a little longer, and no work is spent on finding again and again 
 """
 
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable
 from typing import Final
 
-__all__ = ["collect_rarely", "collected_rarely"]
+__all__ = ["THRESHOLDS", "collect_rarely"]
 
 THRESHOLDS: Final = (50_000, 20, 100)
 """Allocations before a search of the young, young searches before one of the middle-aged, and of those before all."""
 
 
-def collect_rarely() -> None:
-    """Look for garbage less often from now on, for as long as the process lives."""
-    gc.set_threshold(*THRESHOLDS)
+class _Wishes:
+    """How many parts of the process want it so, and what was set before the first of them came."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+        self._before: tuple[int, int, int] | None = None
+
+    def add(self) -> None:
+        with self._lock:
+            self._count += 1
+            before = gc.get_threshold()
+            if self._count == 1 and 0 < before[0] < THRESHOLDS[0]:  # else somebody has chosen already
+                self._before = before
+                gc.set_threshold(*THRESHOLDS)
+
+    def drop(self) -> None:
+        with self._lock:
+            self._count -= 1
+            if not self._count and self._before is not None:
+                gc.set_threshold(*self._before)
+                self._before = None
 
 
-@contextmanager
-def collected_rarely() -> Iterator[None]:
-    """Look for garbage less often inside the block. Nothing changes where somebody has set other thresholds."""
-    before = gc.get_threshold()
-    if before[0] == 0 or before[0] >= THRESHOLDS[0]:
-        yield
-        return
-    gc.set_threshold(*THRESHOLDS)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
+_wishes: Final = _Wishes()
+
+
+def collect_rarely() -> Callable[[], None]:
+    """Look for garbage less often from now on; returns a function that ends it, once, for whoever asked here.
+
+    Nothing changes where somebody has set larger thresholds, or none.
+    """
+    wanted = [True]
+    _wishes.add()
+
+    def end() -> None:
+        if wanted:
+            wanted.clear()
+            _wishes.drop()
+
+    return end

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from homeport.api.resources import Resource
 from homeport.client.rest import RestClient
+from homeport.garbage import collect_rarely
 from homeport.testing.behaviour import Ending, Program, Start
 from homeport.testing.facade import Cluster, Place, WaitedTooLong
 from homeport.testing.faults import Rule
@@ -72,6 +73,7 @@ class SimulatedCluster(Cluster):
         self.hands = SimulatedHands(self)
         self._directory = scratch_directory()
         self._remove = weakref.finalize(self, shutil.rmtree, self._directory, ignore_errors=True)
+        self._end_wish = weakref.finalize(self, collect_rarely())
         self._runner: asyncio.Runner | None = None
         self._simulation: Simulation | None = None
         self._thread: LoopThread | None = None
@@ -172,6 +174,7 @@ class SimulatedCluster(Cluster):
                 self._api.close()
                 self._api = None
             self._remove()
+            self._end_wish()
 
     def _end_others(self) -> None:
         others, self._others = self._others, []

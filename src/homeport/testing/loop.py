@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from typing import Any, Final, TypeAlias, TypeVar, TypeVarTuple
 
-from homeport.garbage import collected_rarely
+from homeport.garbage import collect_rarely
 
 __all__ = [
     "EPOCH",
@@ -61,13 +61,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Called in place of a jump when nothing is ready, with the seconds to the next timer (None: there is none)."""
         super().__init__(_JumpingSelector(self._idle))
         self._own_descriptors = len(self._jumping.get_map())
+        self._end_wish = collect_rarely()
 
     def time(self) -> float:
         return self._virtual_now
 
-    def run_forever(self) -> None:
-        with collected_rarely():
-            super().run_forever()
+    def close(self) -> None:
+        self._end_wish()
+        super().close()
 
     def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> "asyncio.Future[T]":
         if not self._threads:
