@@ -163,12 +163,20 @@ class WorkQueue(Generic[K]):
               changes meanwhile is seen together, so a key that is costly and busy takes a bounded part of the time
         """
         loop = asyncio.get_running_loop()
+        begun = 0
+
+        def begin() -> None:
+            nonlocal begun
+            group.create_task(worker(), name=f"{self.name or 'queue'}-{begun}")
+            begun += 1
 
         async def worker() -> None:
             task = asyncio.current_task()
             assert task is not None
             looks = _Worker(self)
             async for key in looks:
+                if begun < workers and not self._waiters and not self._closed:
+                    begin()  # nobody would be free for the next key: most queues never need more than two
                 began = loop.time()
                 try:
                     await sync(key)
@@ -181,8 +189,7 @@ class WorkQueue(Generic[K]):
                     looks.finish(min(rest_limit_seconds, rest * (loop.time() - began)))
 
         async with asyncio.TaskGroup() as group:
-            for number in range(workers):
-                group.create_task(worker(), name=f"{self.name or 'queue'}-{number}")
+            begin()
 
     def close(self) -> None:
         """Refuse new keys, forget delayed ones; workers end once the rest is handed out."""

@@ -84,13 +84,13 @@ class AddressKeeper:
 
     async def run(self) -> None:
         """Follow Services and objects until cancelled."""
-        self._cache.observers[self] = None
+        self._cache.observers.add(self)
         try:
             while True:
                 await self._settle_due()
                 await self._rest()
         finally:
-            self._cache.observers.pop(self, None)
+            self._cache.observers.drop(self)
             self._ended = True
             async with self._changed:
                 self._changed.notify_all()

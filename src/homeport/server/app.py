@@ -167,7 +167,7 @@ class Server:
         stored = [stored.tree for stored in self._service_cache.entries.values()]
         self._allocator.restore(stored)
         self._book.restore(stored)
-        self._service_cache.observers[self._book] = None
+        self._service_cache.observers.add(self._book)
         self._following = asyncio.create_task(self._hub.run(), name="api server: follow the store")
         self._following.add_done_callback(self._followed)
         self._expiring = asyncio.create_task(self._expiry.run(), name="api server: expire events")

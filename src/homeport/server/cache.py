@@ -2,11 +2,12 @@
 
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from sortedcontainers import SortedDict
 
 from homeport.server.objects import Codec, Stored
+from homeport.server.observers import Observer, Observers
 
 __all__ = ["Change", "Observer", "ResourceCache", "TooOld"]
 
@@ -46,12 +47,6 @@ class Change:
         return self._gone
 
 
-class Observer(Protocol):
-    """Is told every change, in revision order, in the loop turn it became durable."""
-
-    def offer(self, change: Change) -> None: ...
-
-
 class ResourceCache:
     """What is stored under one resource's prefix. Changes come in revision order from one place, the hub."""
 
@@ -60,7 +55,7 @@ class ResourceCache:
         self.entries: SortedDict[str, Stored] = SortedDict()
         self.floor = 0
         self.changed = 0  # revision of the last change
-        self.observers: dict[Observer, None] = {}  # in order: whoever asked first is told first
+        self.observers = Observers()
         self._window: deque[Change] = deque()
         self._memo: dict[tuple[str, Hashable], Any] = {}
 
@@ -100,7 +95,7 @@ class ResourceCache:
         window.append(change)
         while len(window) > WINDOW_MOST or (len(window) > WINDOW_LEAST and now - window[0].at > WINDOW_SECONDS):
             self.floor = window.popleft().revision
-        for observer in tuple(self.observers):
+        for observer in self.observers.concerned(change):
             observer.offer(change)
         change.frames.clear()  # everybody has them; the window keeps states alone
 

@@ -85,7 +85,7 @@ class QuotaKeeper:
             used |= {name: used[name] + amount if name in used else amount for name, amount in requested.items()}
             tree = {**quota.tree, "status": {**status, "used": quotas.encode(used)}}
             try:
-                await self._services.storage.replace(quota, self._codec.encode(tree))
+                await self._services.storage.replace(self._codec, quota, tree)
             except Mismatch as error:
                 if error.current is None:
                     return  # it was deleted

@@ -38,7 +38,7 @@ class EventExpiry:
             key=lambda pair: pair[0],
         ):
             self._put(due, stored)
-        self._cache.observers[self] = None
+        self._cache.observers.add(self)
         try:
             while True:
                 if not self._line:
@@ -49,7 +49,7 @@ class EventExpiry:
                 self._line.popleft()
                 await self._expire(key, revision)
         finally:
-            self._cache.observers.pop(self, None)
+            self._cache.observers.drop(self)
 
     async def _expire(self, key: str, revision: int) -> None:
         stored = self._cache.get(key)

@@ -13,11 +13,12 @@ __all__ = ["EVERYTHING", "Selection", "parse"]
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which objects of a collection are meant. `name` is set when the field selector pins it."""
+    """Which objects of a collection are meant. `name` is set when the field selector pins it, `node` a pod's node."""
 
     labels: LabelSelector | None = None
     fields: FieldSelector | None = None
     name: str | None = None
+    node: str | None = None
 
     @property
     def everything(self) -> bool:
@@ -42,6 +43,6 @@ def parse(resource: Resource, label_text: str, field_text: str) -> Selection:
 @lru_cache(maxsize=1024)
 def _parse(gvk: Gvk, label_text: str, field_text: str) -> Selection:
     labels, fields = parse_label_selector(label_text), parse_field_selector(field_text, gvk)
-    return Selection(
-        None if labels.empty else labels, None if fields.empty else fields, fields.required("metadata.name")
-    )
+    node = fields.required("spec.nodeName") if (gvk.group, gvk.kind) == ("", "Pod") else None
+    name = fields.required("metadata.name")
+    return Selection(None if labels.empty else labels, None if fields.empty else fields, name, node)

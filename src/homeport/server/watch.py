@@ -13,6 +13,7 @@ from homeport.server.hub import Hub
 from homeport.server.lists import FUTURE_SECONDS, selection_for
 from homeport.server.negotiation import Form, Representation
 from homeport.server.objects import Codec, Stored
+from homeport.server.observers import KEY, NODE, Concern
 from homeport.server.options import ListOptions
 from homeport.server.representation import Frame, bookmark, error_frame, shared_frame, watch_frame
 from homeport.server.selection import Selection
@@ -32,6 +33,14 @@ class Scope:
     prefix: str
     exact: bool
     selection: Selection
+
+    @property
+    def concern(self) -> Concern | None:
+        """What every change that concerns the watch has in common, where changes can be found by that."""
+        if self.exact:
+            return KEY, self.prefix
+        node = self.selection.node
+        return (NODE, node) if node is not None and self.codec.native else None
 
     def covers(self, key: str) -> bool:
         return key == self.prefix if self.exact else key.startswith(self.prefix)
@@ -208,7 +217,7 @@ class Watches:
 
     def forget(self, stream: WatchStream) -> None:
         """Stop telling a stream about changes."""
-        self._hub.cache(stream.scope.codec).observers.pop(stream, None)
+        self._hub.cache(stream.scope.codec).observers.drop(stream)
         self._open.discard(stream)
 
     async def open(
@@ -244,7 +253,7 @@ class Watches:
             except TooOld as error:
                 stream.fail(Expired(f"too old resource version: {wanted} ({error.floor})"))
                 return stream
-        cache.observers[stream] = None
+        cache.observers.add(stream, scope.concern)
         self._open.add(stream)
         seconds = options.timeout_seconds or self._rng.uniform(*_DEFAULT_SECONDS)
         stream.schedule(seconds, self._bookmark_seconds if options.bookmarks else None)
