@@ -1,6 +1,7 @@
 """Awaited calls: many at once, given up, failing."""
 
 import asyncio
+import threading
 
 import pytest
 
@@ -70,3 +71,16 @@ def test_a_plain_call_need_not_wait_for_the_loop_it_blocks(db: SimulatedCluster)
 
     asyncio.run(test())
     assert db.now >= 120
+
+
+def test_time_does_not_wait_for_what_never_asks_the_cluster(db: SimulatedCluster) -> None:
+    passed = threading.Event()
+
+    async def test() -> None:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            waiting = group.create_task(db.aio.do(passed.wait, 60))
+            await db.aio.advance(minutes=1)
+            passed.set()
+            assert await waiting
+
+    asyncio.run(test())

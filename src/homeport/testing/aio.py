@@ -12,7 +12,7 @@ import contextvars
 import importlib
 import threading
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from homeport.testing.cluster import SimulatedCluster
 from homeport.testing.pace import LoopThread, call_started
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncCluster"]
 
+BEGIN_SECONDS: Final = 1.0
+"""Real seconds time waits for a call to begin: one that is busy with something else, such as kubectl, need not."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -29,7 +32,7 @@ T = TypeVar("T")
 class _Call:
     """A call that may be given up: its task on the cluster's loop is cancelled, now or as soon as it starts.
 
-    Virtual time stands until the call has begun and the test's loop has gone round twice: whatever is awaited together
+    Virtual time stands until the call has begun, and the test's loop has gone round twice: whatever is awaited together
     begins at one moment, before time goes on for any of it. Everything happens on the cluster's thread, but `around`.
     """
 
@@ -128,6 +131,8 @@ async def _in_a_thread(thread: LoopThread | None, action: Callable[[], T]) -> T:
     context.run(call_started.set, call.started)
     working = _working(loop, lambda: context.run(action))
     if thread is not None:
+        late = loop.call_later(BEGIN_SECONDS, thread.post, call.begun)
+        working.add_done_callback(lambda _: late.cancel())
         working.add_done_callback(lambda _: thread.post(call.begun))
     try:
         return await asyncio.shield(working)
