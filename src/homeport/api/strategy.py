@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from homeport.api import autoscaling, decode
+from homeport.api.gates import MAX_UNAVAILABLE_STATEFUL_SET
 from homeport.api.qos import qos_class
 from homeport.api.resources import Gvk
 from homeport.clock import rfc3339
@@ -120,13 +121,14 @@ _PROTECTION: Final[Mapping[Key, str]] = {
 _SERVER_OWNED: Final = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
 
 
-def prepare_for_create(gvk: Gvk, tree: Tree, *, now: float) -> None:
+def prepare_for_create(gvk: Gvk, tree: Tree, *, now: float, gates: frozenset[str] = frozenset()) -> None:
     """Make a decoded, defaulted object ready for validation on create, in place.
 
     Status from the client is replaced by the first one, generation starts at 1 where the kind has one, claims and
     volumes get their protection finalizer. `uid`, `creationTimestamp`, `namespace` and name are the server's to set.
 
-    now   seconds since the epoch, for the times a first status carries.
+    now    seconds since the epoch, for the times a first status carries.
+    gates  the feature gates that are open
     """
     key = (gvk.group, gvk.kind)
     metadata = tree["metadata"]
@@ -154,7 +156,7 @@ def prepare_for_create(gvk: Gvk, tree: Tree, *, now: float) -> None:
         case ("", "PersistentVolume"):
             tree["status"]["lastPhaseTransitionTime"] = rfc3339(now)
         case ("apps", "StatefulSet"):
-            _drop_max_unavailable(tree, None)
+            _settle_max_unavailable(tree, None, gates)
         case ("apps", "DaemonSet"):
             _number_template(tree, 1)
         case ("batch", "Job"):
@@ -164,7 +166,15 @@ def prepare_for_create(gvk: Gvk, tree: Tree, *, now: float) -> None:
             _carry(tree, {}, autoscaling.STATUS_ANNOTATIONS)
 
 
-def prepare_for_update(gvk: Gvk, new: Tree, old: Tree, subresource: str = "", *, now: float = 0.0) -> None:
+def prepare_for_update(
+    gvk: Gvk,
+    new: Tree,
+    old: Tree,
+    subresource: str = "",
+    *,
+    now: float = 0.0,
+    gates: frozenset[str] = frozenset(),
+) -> None:
     """Keep in `new` what this write may not touch, taking it from `old`, and count the generation; in place.
 
     subresource  "", "status", "finalize", "ephemeralcontainers" or "resize".
@@ -176,7 +186,7 @@ def prepare_for_update(gvk: Gvk, new: Tree, old: Tree, subresource: str = "", *,
         case "":
             if key in _HAS_STATUS:
                 _keep(new, old, ("status",))
-            _prepare_main(key, new, old)
+            _prepare_main(key, new, old, gates)
         case "status":
             _prepare_status(key, new, old)
         case "finalize":
@@ -223,7 +233,7 @@ def drop_duplicate_owners(tree: Tree) -> str:
     )
 
 
-def _prepare_main(key: Key, new: Tree, old: Tree) -> None:
+def _prepare_main(key: Key, new: Tree, old: Tree, gates: frozenset[str]) -> None:
     match key:
         case ("", "Namespace"):
             new["spec"] = old["spec"]
@@ -232,7 +242,7 @@ def _prepare_main(key: Key, new: Tree, old: Tree) -> None:
         case ("", "PersistentVolumeClaim"):
             _settle_data_source(new["spec"], old["spec"])
         case ("apps", "StatefulSet"):
-            _drop_max_unavailable(new, old)
+            _settle_max_unavailable(new, old, gates)
         case ("apps", "DaemonSet"):
             number = int(old["metadata"].get("annotations", {}).get(TEMPLATE_GENERATION, 0))
             _number_template(new, number + (new["spec"].get("template") != old["spec"].get("template")))
@@ -256,9 +266,14 @@ def _number_template(tree: Tree, number: int) -> None:
     tree["metadata"].setdefault("annotations", {})[TEMPLATE_GENERATION] = str(number)
 
 
-def _drop_max_unavailable(new: Tree, old: Tree | None) -> None:
-    """`maxUnavailable` is gated off (workloads 7.4): it is dropped unless the stored object has it already."""
-    rolling = new["spec"]["updateStrategy"].get("rollingUpdate")
+def _settle_max_unavailable(new: Tree, old: Tree | None, gates: frozenset[str]) -> None:
+    """`maxUnavailable` is 1 with its gate open, else dropped unless the stored object has it (workloads 7.4)."""
+    strategy = new["spec"]["updateStrategy"]
+    rolling = strategy.get("rollingUpdate")
+    if MAX_UNAVAILABLE_STATEFUL_SET in gates:
+        if rolling is not None and strategy.get("type") == "RollingUpdate":
+            rolling.setdefault("maxUnavailable", 1)
+        return
     if rolling and "maxUnavailable" in rolling:
         stored = old["spec"]["updateStrategy"].get("rollingUpdate", {}) if old else {}
         if "maxUnavailable" not in stored:

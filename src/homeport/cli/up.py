@@ -47,6 +47,12 @@ def _parts(_: click.Context, __: click.Parameter, value: str | None) -> tuple[st
 )
 @click.option("--token-file", "tokens", type=click.Path(exists=True, dir_okay=False), help="Static tokens (CSV).")
 @click.option("--disable-admission", callback=_parts, metavar="PLUGIN,…", help="Leave admission plugins out.")
+@click.option(
+    "--feature-gates",
+    callback=_parts,
+    metavar="NAME=true,…",
+    help="Open a gate: MaxUnavailableStatefulSet=true (kept).",
+)
 @click.option("-n", "--namespace", default="default", show_default=True, help="For objects that name none.")
 @output_option
 def up(
@@ -62,6 +68,7 @@ def up(
     node_ports: bool | None,
     tokens: str | None,
     disable_admission: tuple[str, ...] | None,
+    feature_gates: tuple[str, ...] | None,
     namespace: str,
     output: str | None,
 ) -> None:
@@ -86,6 +93,7 @@ def up(
             dns_options=_dns_options(dns_options),
             tokens=str(Path(tokens).absolute()) if tokens else None,
             disabled_admission=disable_admission,
+            feature_gates=_gates(feature_gates),
         )
         if directory.process("control") is None:
             _look_at_host(settings)
@@ -118,6 +126,17 @@ def _dns_options(words: tuple[str, ...]) -> tuple[str, ...] | None:
     except OptionError as error:
         raise SettingsError(str(error)) from error
     return words or None
+
+
+def _gates(words: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Return the gates that are open; None when nothing was said: the kept ones stay."""
+    from homeport.api.gates import parse_gates
+    from homeport.engine.settings import SettingsError
+
+    try:
+        return None if words is None else parse_gates(words)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
 
 
 def _alias(data: Path, images: Sequence[str]) -> None:

@@ -50,12 +50,14 @@ class Settings:
     ca_bundle    PEM text of the certificates that signed the API server's, for `kube-root-ca.crt`
     directories  where local volumes live; None runs no provisioner
     claim_retell_seconds  how often an unbound claim is told again why
+    feature_gates  names of `homeport.api.gates.GATES` that are open
     watch_nodes  whether a node that falls silent is taken for lost; simulated nodes never speak
     """
 
     ca_bundle: str
     directories: Directories | None = None
     watch_nodes: bool = True
+    feature_gates: frozenset[str] = frozenset()
     claim_retell_seconds: float = RETELL_SECONDS
 
 
@@ -72,7 +74,7 @@ def controllers(
         return client_for(component)
 
     running: list[Controller] = [
-        StatefulSetController(client("statefulset-controller"), clock, informers),
+        StatefulSetController(client("statefulset-controller"), clock, informers, settings.feature_gates),
         ReplicaSetController(client("replicaset-controller"), clock, informers),
         ReplicaSetController(client("replication-controller"), clock, informers, REPLICATION_CONTROLLERS),
         DaemonSetController(client("daemonset-controller"), clock, informers),

@@ -88,7 +88,8 @@ class Control:
         from homeport.controllers.volumes.directories import LocalDirectories
 
         informers = InformerFactory(api.client("kube-controller-manager"), self.rng)
-        settings = Settings(api.ca, LocalDirectories(self.directory.path / "volumes"))
+        gates = frozenset(self.settings.feature_gates)
+        settings = Settings(api.ca, LocalDirectories(self.directory.path / "volumes"), feature_gates=gates)
         roster = controllers(api.client, self.clock, informers, settings)
         async with asyncio.TaskGroup() as group:
             group.create_task(informers.run())

@@ -77,6 +77,7 @@ def _server_settings(directory: DataDirectory, settings: ClusterSettings) -> Set
         cluster_domain=settings.domain,
         authorization="RBAC",
         disabled_admission=frozenset(settings.disabled_admission),
+        feature_gates=frozenset(settings.feature_gates),
         node_socket=str(directory.node_socket) if settings.runs("node") else "",
     )
 

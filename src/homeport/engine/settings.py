@@ -36,6 +36,7 @@ class ClusterSettings:
     without              names of `PARTS` that this engine does not run
     tokens               a file of static tokens: `token,user,uid,"group1,group2"` a line; empty for none
     disabled_admission   names of admission plugins that are left out
+    feature_gates        names of `homeport.api.gates.GATES` that are open
     node_ports           node ports are reachable on the host's loopback address, too
     dns_options          `NAME=VALUE` words of the DNS server (homeport.dns.options)
     """
@@ -58,6 +59,7 @@ class ClusterSettings:
     disabled_admission: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
     node_ports: bool = False
+    feature_gates: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

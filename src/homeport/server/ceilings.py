@@ -83,7 +83,8 @@ class QuotaKeeper:
                 return
             used = quotas.parse(status.get("used"))
             used |= {name: used[name] + amount if name in used else amount for name, amount in requested.items()}
-            tree = {**quota.tree, "status": {**status, "used": quotas.encode(used)}}
+            status = {**status, "used": quotas.encode(used)}
+            tree = {**quota.tree, "metadata": dict(quota.tree["metadata"]), "status": status}
             try:
                 await self._services.storage.replace(self._codec, quota, tree)
             except Mismatch as error:

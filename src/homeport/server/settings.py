@@ -39,6 +39,7 @@ class Settings:
     authorization       `RBAC`, or `AlwaysAllow`: whoever is known may do everything
     disabled_admission  plugins of `ADMISSION_PLUGINS` left out; the taint of new nodes needs a controller that
                         takes it away
+    feature_gates       names of `homeport.api.gates.GATES` that are open
     node_socket         unix socket of the node agent, for logs and streams; "" when there is none
     anonymous           whether a request without credentials is `system:anonymous` rather than refused
     """
@@ -51,6 +52,7 @@ class Settings:
     issuer: str = "https://kubernetes.default.svc"
     authorization: Literal["RBAC", "AlwaysAllow"] = "AlwaysAllow"
     disabled_admission: frozenset[str] = frozenset({"TaintNodesByCondition"})
+    feature_gates: frozenset[str] = frozenset()
     node_socket: str = ""
     anonymous: bool = True
     git_version: str = KUBERNETES_VERSION

@@ -103,7 +103,7 @@ class Writer:
         codec, namespace, dry_run = attempt.codec, attempt.namespace, attempt.dry_run
         services, resource, metadata = self._services, codec.resource, tree["metadata"]
         held: Stored | None = None
-        strategy.prepare_for_create(resource.gvk, tree, now=now)
+        strategy.prepare_for_create(resource.gvk, tree, now=now, gates=services.settings.feature_gates)
         if warning := strategy.drop_duplicate_owners(tree):
             warnings.append(warning)
         for number in range(_NAME_ATTEMPTS):
@@ -208,7 +208,8 @@ class Writer:
                 await self._admission.update(attempt, new, before)
             if subresource == "binding":  # what a bind may touch is the server's own doing
                 return await self._replace(codec, old, new, before, dry_run)
-            strategy.prepare_for_update(resource.gvk, new, before, subresource, now=services.clock.now())
+            gates = services.settings.feature_gates
+            strategy.prepare_for_update(resource.gvk, new, before, subresource, now=services.clock.now(), gates=gates)
             if foreign:
                 new["metadata"]["uid"] = uid
             if warning := strategy.drop_duplicate_owners(new):

@@ -16,12 +16,13 @@ import asyncio
 import shutil
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
+from homeport.api.gates import parse_gates
 from homeport.api.resources import Resource
 from homeport.client.rest import RestClient
 from homeport.garbage import collect_rarely
@@ -60,15 +61,23 @@ class SimulatedCluster(Cluster):
 
     seed   where all randomness comes from: the same calls with the same seed give the same history, byte for byte
     nodes  how many nodes there are: `node-1`, `node-2`, …
+    gates  feature gates that are open: `("MaxUnavailableStatefulSet=true",)`
     base   where relative paths of manifests begin, after the working directory
     start  the moment it begins with, of whatever cluster
     """
 
     def __init__(
-        self, *, seed: int = 0, nodes: int = 2, base: Path | None = None, start: Snapshot | None = None
+        self,
+        *,
+        seed: int = 0,
+        nodes: int = 2,
+        gates: Sequence[str] = (),
+        base: Path | None = None,
+        start: Snapshot | None = None,
     ) -> None:
         super().__init__(base)
         self.seed, self._nodes, self._start = seed, nodes, start
+        self.feature_gates = parse_gates(gates)
         self.title = f"seed {seed}"
         self.hands = SimulatedHands(self)
         self._directory = scratch_directory()
@@ -95,7 +104,13 @@ class SimulatedCluster(Cluster):
 
     def _open(self, snapshot: Snapshot | None, *, apart: bool) -> None:
         self._runner = asyncio.Runner(loop_factory=lambda: VirtualLoop(threads=False))
-        made = Simulation(seed=self.seed, nodes=self._nodes, directory=self._directory, snapshot=snapshot)
+        made = Simulation(
+            seed=self.seed,
+            nodes=self._nodes,
+            feature_gates=self.feature_gates,
+            directory=self._directory,
+            snapshot=snapshot,
+        )
         if apart:
             self._thread = LoopThread(_virtual(self._runner))
             self._thread.call(made.__aenter__())
@@ -223,7 +238,8 @@ class SimulatedCluster(Cluster):
 
     def fork(self) -> "SimulatedCluster":
         """Return an independent cluster that begins as this one is now; it ends with `with`, or with this one."""
-        other = SimulatedCluster(seed=self.seed, nodes=self._nodes, base=self._base, start=self.snapshot())
+        gates = tuple(f"{name}=true" for name in self.feature_gates)
+        other = SimulatedCluster(seed=self.seed, nodes=self._nodes, gates=gates, base=self._base, start=self.snapshot())
         other.title = f"fork of {self.title}"
         self._others.append(other)
         return other

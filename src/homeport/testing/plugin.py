@@ -34,7 +34,7 @@ _MARKER: Final = (
     " made, who shares it, and whether its pods are real"
 )
 _SCOPES: Final = ("function", "class", "module", "package", "session")
-_WISHES: Final = frozenset({"seed", "nodes", "scope", "real", "options"})
+_WISHES: Final = frozenset({"seed", "nodes", "gates", "scope", "real", "options"})
 _clusters: Final = pytest.StashKey[list[Any]]()
 
 
@@ -76,7 +76,9 @@ def _made(request: pytest.FixtureRequest, wishes: dict[str, Any]) -> "Cluster":
     else:
         from homeport.testing.cluster import SimulatedCluster
 
-        cluster = SimulatedCluster(base=base, seed=wishes["seed"], nodes=wishes.get("nodes", 2))
+        cluster = SimulatedCluster(
+            base=base, seed=wishes["seed"], nodes=wishes.get("nodes", 2), gates=wishes.get("gates", ())
+        )
     request.node.stash.setdefault(_clusters, []).append(cluster)
     return cluster
 

@@ -16,7 +16,7 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -88,6 +88,7 @@ class Simulation:
     """Starts with `async with`, on a virtual loop; everything ends with the block.
 
     seed       where all randomness comes from
+    feature_gates  names of `homeport.api.gates.GATES` that are open
     nodes      how many nodes there are: `node-1`, `node-2`, …; a snapshot knows better
     directory  where the nodes keep their files; a temporary one when not given
     snapshot   what to begin from, of whatever simulation
@@ -100,12 +101,14 @@ class Simulation:
         *,
         seed: int = 0,
         nodes: int = 2,
+        feature_gates: Iterable[str] = (),
         directory: Path | None = None,
         snapshot: Snapshot | None = None,
         on_change: Callable[[Event], None] = lambda event: None,
         on_start: Started = lambda node, spec: None,
     ) -> None:
         self.rng = random.Random(seed)
+        self.feature_gates = frozenset(feature_gates)
         self._temporary = directory is None
         self.directory = directory or scratch_directory()
         if snapshot is not None:
@@ -214,7 +217,7 @@ class Simulation:
                 shutil.rmtree(self.directory, ignore_errors=True)
 
     def _made_server(self) -> Server:
-        settings = Settings(node_socket=str(self.node_socket))
+        settings = Settings(node_socket=str(self.node_socket), feature_gates=self.feature_gates)
         return Server(self.store, self.clock, self.rng, settings, summaries=self._summaries)
 
     async def _start_server(self) -> None:
@@ -230,7 +233,9 @@ class Simulation:
     def start_control(self) -> None:
         """Start controllers and scheduler, with nothing but what the API knows."""
         informers = InformerFactory(self._party(CONTROL, "kube-controller-manager"), self.rng)
-        settings = ControllerSettings("ca\n", LocalDirectories(self.directory / "volumes"))
+        settings = ControllerSettings(
+            "ca\n", LocalDirectories(self.directory / "volumes"), feature_gates=self.feature_gates
+        )
         roster = controllers(lambda name: self._party(CONTROL, name), self.clock, informers, settings)
         scheduler = Scheduler(self._party(CONTROL, "default-scheduler"), self.clock, informers, self.rng)
         self._control = [

@@ -54,7 +54,7 @@ def pod(ordinal: int, *, revision: str = "a", phase: str = "Running", ready: boo
 def steps(plan: Pass) -> list[str]:
     """Return the tasks of a pass as words."""
     return [_word(task) for phase in plan.phases for slot in phase.slots for task in slot] + (
-        [f"roll {plan.rolling.pod.name}"] if plan.rolling else []
+        [f"roll {each.pod.name}" for each in plan.rolling]
     )
 
 
@@ -111,8 +111,8 @@ class World:
                 for task in slot:
                     self._perform(task)
         status = plan.status
-        if plan.rolling is not None:
-            self._delete(plan.rolling.pod)
+        for each in plan.rolling:
+            self._delete(each.pod)
             status = replace(status, current_replicas=max(0, status.current_replicas - 1))
         self.desired = replace(self.desired, status=completed(self.desired, status))
         return steps(plan)

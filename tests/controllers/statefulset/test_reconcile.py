@@ -231,7 +231,7 @@ def test_status_counts_and_completion():
 def test_table_7_1_the_status_of_a_rolling_update(pods, before, expected, rolls):
     desired = stateful_set(status=Status(current_revision=before))
     made = plan(desired, pods, update=expected[5])
-    assert (made.rolling.pod.name if made.rolling else "") == rolls
+    assert "".join(each.pod.name for each in made.rolling) == rolls
     status = made.status
     if made.rolling:
         status = replace(status, current_replicas=status.current_replicas - 1)

@@ -117,8 +117,6 @@ class NodeLifecycle:
         if node.name in self._unready_told:
             return
         pods = [pod for pod in self._pods.by_index(PODS_BY_NODE, node.name) if pod_rules.is_ready(pod)]
-        if pods:
-            self._events.normal(raw, "NodeNotReady", f"Node {node.name} status is now: NodeNotReady")
         for pod in pods:
             meta = pod["metadata"]
             condition = {"type": "Ready", "status": "False", "lastTransitionTime": rfc3339(now)}
@@ -141,6 +139,8 @@ class NodeLifecycle:
             self._seen[new["metadata"]["name"]] = self._clock.now()
         was, became = decode_node(old), decode_node(new)
         self._queue.add(became.name)
+        if was.ready and not became.ready:
+            self._events.normal(new, "NodeNotReady", f"Node {became.name} status is now: NodeNotReady")
         if was.ready != became.ready:
             for other in self._nodes.list():  # whether all are unready decides about each
                 self._queue.add(other["metadata"]["name"])

@@ -53,10 +53,8 @@ def doomed(
         node = (pod.get("spec") or {}).get("nodeName") or ""
         if node in lost_nodes:
             found.append(Doomed(pod, "PodGC: node no longer exists"))
-        elif pod_rules.is_terminating(pod) and not node:
+        elif pod_rules.is_terminating(pod) and (not node or (node in nodes and _out_of_service(nodes[node]))):
             found.append(Doomed(pod))
-        elif pod_rules.is_terminating(pod) and node in nodes and _out_of_service(nodes[node]):
-            found.append(Doomed(pod, "PodGC: node is out of service"))
         elif pod_rules.is_terminal(pod):
             ended.append(pod)
     ended.sort(key=lambda pod: ((pod.get("status") or {}).get("reason") != "Evicted", _created(pod)))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from homeport.api import pods as pod_rules
+from homeport.api.gates import MAX_UNAVAILABLE_STATEFUL_SET
 from homeport.api.owners import owners_of
 from homeport.client.contract import Object
 from homeport.controllers.statefulset import identity
@@ -12,7 +13,8 @@ from homeport.controllers.statefulset.model import Claim, ClaimTemplate, Pod, Re
 __all__ = ["decode_claim", "decode_pod", "decode_set"]
 
 
-def decode_set(obj: Object) -> StatefulSet:
+def decode_set(obj: Object, gates: frozenset[str] = frozenset()) -> StatefulSet:
+    """Return a set as specified; `gates` are the feature gates that are open."""
     metadata, spec = obj["metadata"], obj["spec"]
     strategy = spec.get("updateStrategy") or {}
     rolling = strategy.get("rollingUpdate")
@@ -29,6 +31,9 @@ def decode_set(obj: Object) -> StatefulSet:
         ordered=spec.get("podManagementPolicy") != "Parallel",
         on_delete=strategy.get("type") == "OnDelete",
         partition=None if rolling is None else rolling.get("partition") or 0,
+        max_unavailable=(
+            _most(rolling, _or(spec.get("replicas"), 1)) if MAX_UNAVAILABLE_STATEFUL_SET in gates else None
+        ),
         min_ready_seconds=spec.get("minReadySeconds") or 0,
         history_limit=_or(spec.get("revisionHistoryLimit"), 10),
         retention=Retention(
@@ -41,6 +46,13 @@ def decode_set(obj: Object) -> StatefulSet:
         deleting="deletionTimestamp" in metadata,
         status=_status(obj.get("status") or {}),
     )
+
+
+def _most(rolling: Mapping[str, Any] | None, replicas: int) -> int:
+    """Return how many pods may be missing: percentages of all replicas round down, but never to none."""
+    amount = _or((rolling or {}).get("maxUnavailable"), 1)
+    number = int(amount.removesuffix("%")) * replicas // 100 if isinstance(amount, str) else int(amount)
+    return max(1, number)
 
 
 def decode_pod(pod: Object, min_ready_seconds: int) -> Pod:

@@ -35,8 +35,10 @@ STATUS_ATTEMPTS: Final = 5
 class StatefulSetController:
     """Keeps the pods and claims of every StatefulSet as specified."""
 
-    def __init__(self, client: Client, clock: Clock, informers: InformerFactory) -> None:
-        self._client, self._clock = client, clock
+    def __init__(
+        self, client: Client, clock: Clock, informers: InformerFactory, gates: frozenset[str] = frozenset()
+    ) -> None:
+        self._client, self._clock, self._gates = client, clock, gates
         self._workload = Workload(client, clock, informers, STATEFUL_SETS, "statefulset-controller")
         self._pods = self._workload.children(PODS, wake=True)
         self._claims = self._workload.follow(CLAIMS)
@@ -54,7 +56,7 @@ class StatefulSetController:
         if due is None:
             return
         obj, selection = due
-        desired = decode_set(obj)
+        desired = decode_set(obj, self._gates)
         known = sorted(map(history.decode, await self._claim_revisions(key, obj, selection)), key=history.sort_key)
         pods = [self._decoded.of(pod, desired.min_ready_seconds) for pod in await self._claim_pods(key, obj, selection)]
         chosen = await self._keeper.choose(key, obj, desired, known)
@@ -76,8 +78,8 @@ class StatefulSetController:
         try:
             for phase in plan.phases:
                 await performer.perform(phase.slots)
-            if plan.rolling is not None:
-                await performer.delete(plan.rolling.pod)
+            for outdated in plan.rolling:
+                await performer.delete(outdated.pod)
                 status = replace(status, current_replicas=status.current_replicas - 1)
         finally:
             await self._write_status(key, obj, desired, completed(desired, status))

@@ -67,7 +67,11 @@ class ClaimTemplate:
 
 @dataclass(frozen=True, slots=True)
 class StatefulSet:
-    """A set as specified. `partition` None: the object `rollingUpdate` is absent, which is not the same as 0."""
+    """A set as specified.
+
+    partition        None: the object `rollingUpdate` is absent, which is not the same as 0
+    max_unavailable  how many pods a rolling update may do without; None without its feature gate
+    """
 
     namespace: str
     name: str
@@ -80,6 +84,7 @@ class StatefulSet:
     ordered: bool = True
     on_delete: bool = False
     partition: int | None = 0
+    max_unavailable: int | None = None
     min_ready_seconds: int = 0
     history_limit: int = 10
     retention: Retention = Retention()
@@ -241,12 +246,12 @@ class Pass:
     """One pass over a set.
 
     phases   performed in order; the first that fails ends the pass
-    rolling  the outdated pod that goes next, when all phases succeeded; it lowers `status.current_replicas` by one
+    rolling  outdated pods that go next, when all phases succeeded; each lowers `status.current_replicas` by one
     status   what to report, whether or not something failed
     wake_at  epoch second at which a pod turns available without any event, or None
     """
 
     phases: tuple[Phase, ...]
-    rolling: DeletePod | None
+    rolling: tuple[DeletePod, ...]
     status: Status
     wake_at: float | None

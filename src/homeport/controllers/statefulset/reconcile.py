@@ -9,6 +9,7 @@ so also the way back from a broken template: that is upstream's behaviour and ke
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from homeport.controllers.history import Revision
 from homeport.controllers.statefulset import claims as claim_rules
@@ -72,9 +73,9 @@ def reconcile(
     )
     status = count(status, (*view.slots, *view.condemned), now)
     if desired.deleting:
-        return Pass((), None, status, None)
+        return Pass((), (), status, None)
     phases, stopped = _phases(view)
-    rolling = None if stopped else _roll(view, update)
+    rolling = () if stopped else _roll(view, update)
     return Pass(tuple(phase for phase in phases if any(phase.slots)), rolling, status, _wake_at(view))
 
 
@@ -193,17 +194,29 @@ def _first_unhealthy(view: _View) -> Pod | None:
     return None
 
 
-def _roll(view: _View, update: Revision) -> DeletePod | None:
-    """Return the outdated pod to replace next, from the top down to the partition (4.4)."""
+def _roll(view: _View, update: Revision) -> tuple[DeletePod, ...]:
+    """Return the outdated pods to replace next, from the top down to the partition (4.4): one, or as many as may go."""
     desired = view.desired
     if desired.on_delete:
-        return None
+        return ()
+    if desired.max_unavailable is not None:
+        return _roll_several(view, update, desired.max_unavailable)
     for pod in reversed(view.slots[desired.partition or 0 :]):
         if pod.revision != update.name and not pod.terminating:
-            return DeletePod(pod)
+            return (DeletePod(pod),)
         if not pod.healthy(view.now):
-            return None
-    return None
+            return ()
+    return ()
+
+
+def _roll_several(view: _View, update: Revision, most: int) -> tuple[DeletePod, ...]:
+    """Return as many outdated pods as may be missing beside those that are, wherever those are (7.4)."""
+    missing = sum(pod.terminating or not pod.available(view.now) for pod in view.slots)
+    if missing >= most:
+        return ()
+    candidates = reversed(view.slots[view.desired.partition or 0 :])
+    outdated = (pod for pod in candidates if pod.revision != update.name and not pod.terminating)
+    return tuple(DeletePod(pod) for pod in islice(outdated, most - missing))
 
 
 def _wake_at(view: _View) -> float | None:
