@@ -3,6 +3,7 @@
 import os
 import platform
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -32,7 +33,7 @@ class Finding:
 @output_option
 def doctor(output: str | None) -> None:
     """Look at this host. Exits with 1 when something needed is missing."""
-    findings = list(examine())
+    findings = [*examine(), *_ages()]
     if output == "json":
         print_json([asdict(finding) for finding in findings])
     else:
@@ -89,12 +90,31 @@ def _install(package: str) -> str:
     return f"install {package} with this system's package manager"
 
 
-def _runtime() -> Finding:
+def _runtimes() -> dict[str, str]:
     path = f"{os.environ.get('PATH', '')}:{_SYSTEM_PATH}"
-    found = [name for name in ("crun", "runc") if shutil.which(name, path=path)]
-    if found:
+    return {name: program for name in ("crun", "runc") if (program := shutil.which(name, path=path))}
+
+
+def _runtime() -> Finding:
+    if found := _runtimes():
         return Finding("container runtime", True, ", ".join(found))
     return Finding("container runtime", False, "neither crun nor runc", True, _install("crun"))
+
+
+def _ages() -> Iterator[Finding]:
+    """Yield what is to be said about the versions of the runtimes: too slow to ask before every start."""
+    from homeport.node.runtime.versions import outdated
+
+    for name, program in _runtimes().items():
+        version = _version(program)
+        remark = outdated(name, version)
+        yield Finding(f"version of {name}", not remark, remark or version, False)
+
+
+def _version(program: str) -> str:
+    """Return the third word of what a runtime says of itself: `crun version 1.8.1`."""
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout.split()
+    return said[2] if len(said) > 2 else "of unknown version"
 
 
 def _namespaces() -> Finding:

@@ -15,6 +15,7 @@ from homeport.errors import AlreadyExists, ApiError, NotFound
 from homeport.node.context import Capacity
 from homeport.node.events import Recorder
 from homeport.node.runtime.contract import Images, Runtime
+from homeport.node.runtime.versions import outdated
 from homeport.node.settings import NodeSettings
 
 __all__ = ["NodeObject", "machine_capacity", "node_conditions", "node_info"]
@@ -138,6 +139,8 @@ class NodeObject:
         self._recorder.normal(node, "Starting", "Starting kubelet.")
         for word in ("NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID", "NodeReady"):
             self._recorder.normal(node, word, f"Node {self._settings.name} status is now: {word}")
+        if remark := outdated(self._runtime.name, self._runtime.version):
+            self._recorder.warning(node, "RuntimeOutdated", remark)
         while True:
             try:
                 await self._renew(node)

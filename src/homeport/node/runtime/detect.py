@@ -6,6 +6,7 @@ see the version 2 mount, so that one is hidden in our private mount namespace; l
 
 import asyncio
 import json
+import logging
 import os
 import shutil
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from homeport.node import syscalls
 from homeport.node.images.host import HOST_REFERENCE
 from homeport.node.runtime.contract import RuntimeFailure
 from homeport.node.runtime.rootfs import RootFilesystems
+from homeport.node.runtime.versions import outdated
 
 __all__ = ["TOOLS", "Tool", "choose_tool", "hide_unified_cgroup"]
 
@@ -24,6 +26,7 @@ TOOLS: Final = ("crun", "runc")
 """Runtimes in the order they are tried."""
 
 _SEARCH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_log = logging.getLogger(__name__)
 _HYBRID: Final = Path("/sys/fs/cgroup/unified")
 
 
@@ -79,6 +82,8 @@ async def choose_tool(run: Path, roots: RootFilesystems, tools: Sequence[str] = 
         if not trouble:
             content = {"key": key, "name": tool.name, "path": tool.path, "version": tool.version}
             verdict.write_text(json.dumps(content), encoding="utf-8")
+            if remark := outdated(tool.name, tool.version):
+                _log.warning("%s", remark)
             return tool
         reasons.append(f"{name} {tool.version}: {trouble}")
     raise RuntimeFailure("RuntimeNotFound", f"no container runtime works here: {'; '.join(reasons)}")
