@@ -177,6 +177,7 @@ def test_should_run_a_job_to_completion_when_tasks_sometimes_fail_and_are_not_lo
     assert phases(world) == ["Failed"] * 4 + ["Succeeded"] * 4
 
 
+@also_on_real_pods
 def test_should_adopt_matching_orphans_and_release_non_matching_pods(world: World) -> None:
     """Job should adopt matching orphans and release non-matching pods"""
     begin(world, job(RUN))
@@ -257,6 +258,7 @@ def test_with_successpolicy_should_succeeded_when_all_indexes_succeeded(world: W
     assert completed(world, 2, "SuccessPolicy")["status"].get("failed", 0) == 0
 
 
+@also_on_real_pods
 def test_with_successpolicy_succeededindexes_rule_should_succeeded_even_when_some_indexes_remain_pending(
     world: World,
 ) -> None:
@@ -285,6 +287,7 @@ def test_should_execute_all_indexes_despite_some_failing_when_using_backofflimit
     assert (status["failed"], status["succeeded"]) == (4, 2)
 
 
+@also_on_real_pods
 def test_should_terminate_job_execution_when_the_number_of_failed_indexes_exceeds_maxfailedindexes(
     world: World,
 ) -> None:
