@@ -28,6 +28,8 @@ T = TypeVar("T")
 PORT = 8080
 """Where the web server of `World.images` answers `/` with its host name."""
 
+REAL_PATIENCE_SECONDS = 2.0
+
 also_on_real_pods = pytest.mark.parametrize(
     "world",
     ["simulated", pytest.param("real", marks=[pytest.mark.real, pytest.mark.timeout(300)])],
@@ -127,8 +129,8 @@ class World(ABC):
             self._change(left)
 
     def stays(self, holds: Callable[[], object], what: str, seconds: float = 10.0) -> None:
-        """Let so much time pass and fail as soon as something does not hold."""
-        deadline = self.now() + seconds
+        """Let so much time pass and fail as soon as something does not hold; real time is dear, so a little of it."""
+        deadline = self.now() + (min(seconds, REAL_PATIENCE_SECONDS) if self.runs_programs else seconds)
         while True:
             self._clear()
             assert holds(), f"did not stay so: {what}"

@@ -19,7 +19,7 @@ def test_scaling_should_happen_in_predictable_order_and_halt_if_any_stateful_pod
         saturated(world, "sts/ss", 1)
         break_probes(world, ["ss-0"])
         world.scale("sts/ss", 3)
-        world.stays(lambda: world.pod_names(SELECTOR) == ["ss-0"], "no pod above an unhealthy one", _patience(world))
+        world.stays(lambda: world.pod_names(SELECTOR) == ["ss-0"], "no pod above an unhealthy one", 120)
         mend_probes(world, ["ss-0"])
         saturated(world, "sts/ss", 3)
         assert log.names("ADDED") == ["ss-0", "ss-1", "ss-2"]
@@ -28,18 +28,13 @@ def test_scaling_should_happen_in_predictable_order_and_halt_if_any_stateful_pod
         names = ["ss-0", "ss-1", "ss-2"]
         break_probes(world, names)
         world.scale("sts/ss", 0)
-        world.stays(lambda: world.pod_names(SELECTOR) == names, "no unhealthy pod is removed", _patience(world))
+        world.stays(lambda: world.pod_names(SELECTOR) == names, "no unhealthy pod is removed", 120)
         mend_probes(world, names)
         world.until(lambda: not world.pods(SELECTOR), "the set is scaled to nothing")
         world.until(lambda: len(log.names("DELETED")) == 3, "the watch tells of every deletion")
         assert log.names("DELETED") == ["ss-2", "ss-1", "ss-0"]
         assert log.names("ADDED") == []
     world.until(lambda: world.status("sts/ss")["replicas"] == 0, "the status counts none")
-
-
-def _patience(world: World) -> float:
-    """Return how many seconds nothing must happen."""
-    return 2.0 if world.runs_programs else 120.0
 
 
 def test_burst_scaling_should_run_to_completion_even_with_unhealthy_pods(world: World) -> None:
