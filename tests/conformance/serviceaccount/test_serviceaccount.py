@@ -23,14 +23,14 @@ def account(name: str, **more: Any) -> Tree:
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}, **more}
 
 
-def mounted(world: World, name: str, file: str) -> str:
+def mounted(world: World, name: str, file: str, directory: str = MOUNT) -> str:
     """Return what a pod finds in its token's directory."""
     if not isinstance(world, SimulatedWorld):
-        return world.execute(name, "cat", f"{MOUNT}/{file}")
+        return world.execute(name, "cat", f"{directory}/{file}")
     tree = world.get(f"pod/{name}")
     machine = world.cluster.simulation.machines[tree["spec"]["nodeName"]]
     (spec,) = [one for one in machine.runtime.specs() if one.labels["pod-uid"] == tree["metadata"]["uid"]]
-    (mount,) = [one for one in spec.mounts if one.target == MOUNT]
+    (mount,) = [one for one in spec.mounts if one.target == directory]
     return (Path(mount.source) / file).read_text()
 
 
@@ -81,6 +81,21 @@ def test_should_allow_opting_out_of_api_token_automount(world: World) -> None:
             mounts = [one["mountPath"] for one in made["spec"]["containers"][0].get("volumeMounts", ())]
             wanted = of_pod if of_pod is not None else of_account is not False
             assert mounts == ([MOUNT] if wanted else [])
+
+
+@also_on_real_pods
+def test_should_mount_projected_service_account_token(world: World) -> None:
+    """ServiceAccounts should mount projected service account token"""
+    directory = "/test-volume"
+    token = {"serviceAccountToken": {"path": "token", "expirationSeconds": 600}}
+    tree = pod(account="default", volumes=[{"name": "v", "projected": {"sources": [token]}}])
+    tree["spec"]["containers"][0]["volumeMounts"] = [{"name": "v", "mountPath": directory}]
+    world.create(tree)
+    eventually(world, lambda: world.ready("p"))
+    seen = review(world, mounted(world, "p", "token", directory))
+    assert seen["user"]["username"] == f"system:serviceaccount:{world.namespace}:default"
+    made = world.get("pod/p")
+    assert seen["user"]["extra"]["authentication.kubernetes.io/pod-uid"] == [made["metadata"]["uid"]]
 
 
 def test_should_create_a_serviceaccounttoken_and_ensure_a_successful_tokenreview(world: World) -> None:
