@@ -36,7 +36,6 @@ from homeport.testing.simulation import CONTROL, DNS, Simulation, scratch_direct
 from homeport.testing.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from homeport.testing.real import RealCluster
     from homeport.testing.served import ServedApi
 
 __all__ = ["SimulatedCluster", "WaitedTooLong"]
@@ -87,7 +86,6 @@ class SimulatedCluster(Cluster):
         self._simulation: Simulation | None = None
         self._thread: LoopThread | None = None
         self._api: ServedApi | None = None
-        self._others: list[Cluster] = []
 
     # The world itself
 
@@ -191,11 +189,6 @@ class SimulatedCluster(Cluster):
             self._remove()
             self._end_wish()
 
-    def _end_others(self) -> None:
-        others, self._others = self._others, []
-        for other in others:
-            other.close()
-
     @property
     def begun(self) -> bool:
         return self._simulation is not None
@@ -204,10 +197,6 @@ class SimulatedCluster(Cluster):
     def serves(self) -> bool:
         """Whether the API has an address of its own."""
         return self._api is not None
-
-    @property
-    def others(self) -> tuple[Cluster, ...]:
-        return tuple(self._others)
 
     def __enter__(self) -> Self:
         return self
@@ -241,17 +230,6 @@ class SimulatedCluster(Cluster):
         gates = tuple(f"{name}=true" for name in self.feature_gates)
         other = SimulatedCluster(seed=self.seed, nodes=self._nodes, gates=gates, base=self._base, start=self.snapshot())
         other.title = f"fork of {self.title}"
-        self._others.append(other)
-        return other
-
-    def real(self, **options: Any) -> "RealCluster":
-        """Return a cluster of real pods with the same calls; it ends with `with`, or with this one.
-
-        options  of `RealCluster`
-        """
-        from homeport.testing.real import RealCluster
-
-        other = RealCluster(base=self._base, **options)
         self._others.append(other)
         return other
 

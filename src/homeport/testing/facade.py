@@ -23,6 +23,7 @@ from homeport.testing.hands import Hands
 
 if TYPE_CHECKING:
     from homeport.testing.aio import AsyncCluster
+    from homeport.testing.real import RealCluster
 
 __all__ = ["EVENTS", "PODS", "SETS", "Cluster", "Place", "Source", "WaitedTooLong"]
 
@@ -57,11 +58,28 @@ class Cluster(ABC):
         self.claims = Claims(self)
         self.clients = Clients(self)
         self._aio: AsyncCluster | None = None
+        self._others: list[Cluster] = []
 
     @property
     def others(self) -> "tuple[Cluster, ...]":
         """The clusters made from this one."""
-        return ()
+        return tuple(self._others)
+
+    def _end_others(self) -> None:
+        others, self._others = self._others, []
+        for other in others:
+            other.close()
+
+    def real(self, **options: Any) -> "RealCluster":
+        """Return a cluster of real pods with the same calls; it ends with `with`, or with this one.
+
+        options  of `RealCluster`
+        """
+        from homeport.testing.real import RealCluster
+
+        other = RealCluster(base=self._base, **options)
+        self._others.append(other)
+        return other
 
     # What the two kinds do in their own ways
 

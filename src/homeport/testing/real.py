@@ -136,6 +136,7 @@ class RealCluster(Cluster):
         self._engine = self._loop = self._transport = None
         self.clients.close()
         try:
+            self._end_others()
             if loop is not None:
                 if transport is not None:
                     loop.call(transport.close())
