@@ -87,3 +87,14 @@ def test_parted_pods_do_not_reach_each_other_and_the_lonely_one_is_not_ready(hom
     assert homeport.reached("db-0", "db-read") == ("default/db-0", "default/db-1")
     homeport.heal()
     homeport.wait("sts/db", ready=3)
+
+
+def test_a_node_that_was_taken_for_lost_is_ready_within_seconds_of_its_return(homeport: SimulatedCluster) -> None:
+    up(homeport)
+    homeport.advance(minutes=1)
+    homeport.nodes["node-1"].cut()
+    homeport.advance(minutes=2)
+    assert not homeport.nodes["node-1"].ready
+    homeport.nodes["node-1"].join()
+    homeport.advance(seconds=15)  # its next heartbeat, not its next report of five minutes
+    assert homeport.nodes["node-1"].ready

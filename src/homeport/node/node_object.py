@@ -123,7 +123,7 @@ class NodeObject:
         self._runtime, self._images, self._capacity = runtime, images, capacity
         self._addresses, self._recorder = addresses, recorder
         self._reported_at = float("-inf")
-        self._last: Mapping[str, Any] = {}
+        self._posted: Mapping[str, Any] = {}
 
     async def run(self) -> None:
         """Register, then renew the lease every 10 s and report on change; ends by cancellation only."""
@@ -179,7 +179,7 @@ class NodeObject:
                 "annotations": {"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
             },
             "spec": {"podCIDRs": list(self._settings.pod_cidrs)} if self._settings.pod_cidrs else {},
-            "status": await self._status(self._clock.now()),
+            "status": await self._status(self._clock.now(), {}),
         }
         try:
             node = await self._client.create(NODES, body)
@@ -192,30 +192,34 @@ class NodeObject:
             current = _read("/proc/sys/kernel/random/boot_id")
             if boot and boot != current:
                 self._recorder.warning(node, "Rebooted", f"Node {name} has been rebooted, boot id: {current}")
-        self._last, self._reported_at = node.get("status") or {}, float("-inf")
+        self._reported_at = float("-inf")
         await self._report()
         return node
 
     async def _report(self) -> None:
-        """Post the status when it changed, or the last one is five minutes old."""
+        """Post the status when it is not what the cluster holds, or the last one is five minutes old.
+
+        Others write it too: a node that was silent for a while has been declared unknown meanwhile.
+        """
         now = self._clock.now()
-        status = await self._status(now)
-        unchanged = _without_heartbeat(status) == _without_heartbeat(self._last)
+        node = await self._client.get(NODES, None, self._settings.name)
+        held = node.get("status") or {}
+        status = await self._status(now, held)
+        unchanged = _without_heartbeat(status) == _without_heartbeat(self._posted) and _states(status) <= _states(held)
         if unchanged and now - self._reported_at < REPORT_SECONDS:
             return
         patch = {"status": status}
-        answer = await self._client.patch(
+        await self._client.patch(
             NODES, None, self._settings.name, patch, kind=PatchType.STRATEGIC, subresource="status"
         )
-        del answer
-        self._last, self._reported_at = status, now
+        self._posted, self._reported_at = status, now
 
-    async def _status(self, now: float) -> dict[str, Any]:
+    async def _status(self, now: float, held: Mapping[str, Any]) -> dict[str, Any]:
         images = sorted(await self._images.list(), key=lambda image: -image.size_bytes)[:IMAGE_LIMIT]
         return {
             "capacity": dict(self._capacity.capacity),
             "allocatable": dict(self._capacity.allocatable),
-            "conditions": node_conditions(self._last, now),
+            "conditions": node_conditions(held, now),
             "addresses": [
                 *({"type": "InternalIP", "address": address} for address in self._addresses),
                 {"type": "Hostname", "address": self._settings.name},
@@ -253,3 +257,7 @@ def _without_heartbeat(status: Mapping[str, Any]) -> dict[str, Any]:
         for entry in status.get("conditions") or ()
     ]
     return {**status, "conditions": conditions}
+
+
+def _states(status: Mapping[str, Any]) -> set[tuple[str, str]]:
+    return {(entry["type"], entry["status"]) for entry in status.get("conditions") or ()}
