@@ -4,7 +4,7 @@ from typing import Any
 
 from tests.conformance.deployment.rollouts import complete, revision_of, template_image
 from tests.conformance.workloads import deployment, saturated, shows_status_to_all, works_as_scale_subresource
-from tests.conformance.world import World
+from tests.conformance.world import World, also_on_real_pods
 
 
 def test_deployment_should_have_a_working_scale_subresource(world: World) -> None:
@@ -15,6 +15,7 @@ def test_deployment_should_have_a_working_scale_subresource(world: World) -> Non
     saturated(world, "deploy/test-new-deployment", 4, "name=httpd")
 
 
+@also_on_real_pods
 def test_should_run_the_lifecycle_of_a_deployment(world: World) -> None:
     """Deployment should run the lifecycle of a Deployment"""
     target, selector = "deploy/test-deployment", "test-deployment-static=true"

@@ -4,9 +4,10 @@ import random
 
 from tests.conformance.deployment.rollouts import complete, replica_sets, revision_of, template_image
 from tests.conformance.workloads import condition, deployment, replicaset, saturated
-from tests.conformance.world import World, owner
+from tests.conformance.world import World, also_on_real_pods, owner
 
 
+@also_on_real_pods
 def test_rollingupdatedeployment_should_delete_old_pods_and_create_new_ones(world: World) -> None:
     """Deployment RollingUpdateDeployment should delete old pods and create new ones"""
     old, new = world.images
@@ -27,6 +28,7 @@ def test_rollingupdatedeployment_should_delete_old_pods_and_create_new_ones(worl
     assert pod["spec"]["containers"][0]["image"] == new
 
 
+@also_on_real_pods
 def test_recreatedeployment_should_delete_old_pods_and_create_new_ones(world: World) -> None:
     """Deployment RecreateDeployment should delete old pods and create new ones"""
     old, new = world.images
@@ -170,6 +172,7 @@ def test_iterative_rollouts_should_eventually_progress(world: World) -> None:
     world.until(lambda: len(replica_sets(world, target)) <= 3, "no more than two old ReplicaSets are kept")
 
 
+@also_on_real_pods
 def test_deployment_reaping_should_cascade_to_its_replica_sets_and_pods(world: World) -> None:
     """Deployment deployment reaping should cascade to its replica sets and pods"""
     target, selector = "deploy/test-new-deployment", "name=httpd"

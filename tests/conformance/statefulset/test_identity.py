@@ -55,6 +55,7 @@ def _saturate(world: World, names: list[str]) -> None:
         resume(world, name)
 
 
+@also_on_real_pods
 def test_should_adopt_matching_orphans_and_release_non_matching_pods(world: World) -> None:
     """
     StatefulSet Basic StatefulSet functionality [StatefulSetBasic] should adopt matching orphans and release

@@ -60,6 +60,7 @@ def test_burst_scaling_should_run_to_completion_even_with_unhealthy_pods(world: 
     world.until(lambda: world.status("sts/ss")["replicas"] == 0, "the status counts none")
 
 
+@also_on_real_pods
 def test_should_recreate_evicted_statefulset(world: World) -> None:
     """StatefulSet Basic StatefulSet functionality [StatefulSetBasic] Should recreate evicted statefulset"""
     node = world.items("nodes")[0]["metadata"]["name"]
