@@ -1,23 +1,18 @@
 """All of it as an ordinary user: no privilege, no helper, and the host is left as it was."""
 
-import importlib.metadata
 import json
 import os
-import re
-import shutil
-import sys
-import tempfile
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import homeport
 from homeport.engine.hoststate import snapshot
 from tests.e2e.cluster import Cluster
 from tests.e2e.conftest import needs
 from tests.e2e.observe import ECHO, fetch, identity, inhabited, kill, network_namespaces, pids, serves, traces
+from tests.e2e.ordinary import ordinary_cluster, ordinary_place
 from tests.isolated import ORDINARY_UID
 
 SEED = Path(__file__).parents[1] / "seed"
@@ -27,51 +22,16 @@ pytestmark = pytest.mark.rootless
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Path]:
-    """Give a directory the ordinary user owns; those of pytest are for the user who runs it alone."""
-    path = Path(tempfile.mkdtemp(prefix="homeport-rootless-"))
-    if os.geteuid() == 0:
-        os.chown(path, ORDINARY_UID, ORDINARY_UID)
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
+    with ordinary_place() as path:
+        yield path
 
 
 @pytest.fixture(scope="module")
 def cluster(place: Path) -> Iterator[Cluster]:
     needs("nft", "ip", "setpriv", "nginx")
-    state = place / "state"
-    environment = {"HOME": str(place), "USER": "", "LOGNAME": "", "PATH": "/usr/local/bin:/usr/bin:/bin"}
-    cluster = Cluster("rootless", state, environment)
-    if os.geteuid() == 0:
-        _copy_code(place / "code")
-        environment |= {"PYTHONPATH": str(place / "code"), "PYTHONDONTWRITEBYTECODE": "1"}
-        prefix = ("setpriv", f"--reuid={ORDINARY_UID}", f"--regid={ORDINARY_UID}", "--clear-groups", "--no-new-privs")
-        cluster = Cluster("rootless", state, environment, os.path.realpath(sys.executable), prefix)
+    cluster = ordinary_cluster("rootless", place)
     yield cluster
     cluster.down("--purge")
-
-
-def _copy_code(target: Path) -> None:
-    """Copy the product and what it needs to run, for a user who may not read this checkout."""
-    shutil.copytree(Path(homeport.__file__).parent, target / "homeport", ignore=shutil.ignore_patterns("__pycache__"))
-    wanted, seen = ["homeport"], set[str]()
-    while wanted:
-        name = wanted.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        try:
-            distribution = importlib.metadata.distribution(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue  # for another platform
-        for requirement in distribution.requires or ():
-            if "extra ==" not in requirement:
-                wanted += re.findall(r"^[\w.-]+", requirement)
-        for file in (distribution.files or ()) if name != "homeport" else ():
-            source = Path(str(distribution.locate_file(file)))
-            if ".." not in file.parts and "__pycache__" not in file.parts and source.exists():
-                (target / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(source, target / file)
 
 
 @pytest.fixture(scope="module")

@@ -131,9 +131,12 @@ class World:
 
 
 @asynccontextmanager
-async def world(data: Path, *, start: bool = True, patience: float = 0.0) -> AsyncIterator[World]:
+async def world(
+    data: Path, *, start: bool = True, patience: float = 0.0, gateways: tuple[str, ...] = ()
+) -> AsyncIterator[World]:
     made = World(data)
     made.patience = patience
+    made.network = SimulatedNetwork(*gateways)
     async with made.server:
         if start:
             made.start_node()

@@ -13,7 +13,7 @@ import click
 
 from homeport.cli.output import output_option, print_json
 
-__all__ = ["Finding", "doctor", "lacking"]
+__all__ = ["Finding", "doctor", "has_ipv6", "lacking"]
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -62,6 +62,7 @@ def examine() -> Iterator[Finding]:
     yield _namespaces()
     yield _runtime()
     yield _program("nft", "nftables", "balances ClusterIP Services")
+    yield _ipv6()
     yield _overlay()
     yield _cgroups()
     yield _ranges()
@@ -144,6 +145,23 @@ def _namespaces() -> Finding:
                 f"sudo sysctl -w {path.replace('/', '.')}={value}",
             )  # fmt: skip
     return Finding("namespaces", False, "the kernel refuses user namespaces", True, "run homeport as root")
+
+
+def has_ipv6() -> bool:
+    """Tell whether the kernel speaks IPv6; where it was booted without, the file is not there."""
+    return Path("/proc/net/if_inet6").exists()
+
+
+def _ipv6() -> Finding:
+    if has_ipv6():
+        return Finding("IPv6", True, "known to the kernel", False)
+    return Finding(
+        "IPv6",
+        False,
+        "switched off: clusters speak IPv4 alone",
+        False,
+        "boot without the kernel option ipv6.disable=1",
+    )
 
 
 def _overlay() -> Finding:

@@ -61,7 +61,7 @@ def _claim(claim: Mapping[str, Any]) -> dict[str, Any]:
 def _service(service: Mapping[str, Any], slices: Iterable[Mapping[str, Any]], domain: str) -> dict[str, Any]:
     metadata, spec = service["metadata"], service["spec"]
     ready = {
-        address
+        (endpoint.get("targetRef") or {}).get("uid") or address
         for part in slices
         if (part["metadata"].get("labels") or {}).get("kubernetes.io/service-name") == metadata["name"]
         for endpoint in part.get("endpoints") or ()

@@ -10,7 +10,7 @@ from homeport.cli.cluster import cluster_option, connected, directory_of, fail, 
 from homeport.cli.output import output_option, print_json
 from homeport.cli.waiting import ExpectedNode, Target, wait_until_ready
 from homeport.client.manifests import Manifest, ManifestError, read_manifests
-from homeport.engine.settings import PARTS
+from homeport.engine.settings import FAMILIES, PARTS
 
 DEFAULT_TIMEOUT = 180.0
 NODE_SECONDS = 15.0
@@ -20,6 +20,16 @@ def _parts(_: click.Context, __: click.Parameter, value: str | None) -> tuple[st
     if value is None:
         return None
     return tuple(part for part in (word.strip() for word in value.split(",")) if part)
+
+
+def _families(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    known = {family.lower(): family for family in FAMILIES}
+    words = [word.strip().lower() for word in value.split(",")]
+    if set(words) - known.keys() or len(set(words)) < len(words):
+        raise click.BadParameter(f"{value!r}: choose ipv4, ipv6, or both in the order they are to have")
+    return tuple(known[word] for word in words)
 
 
 @click.command()
@@ -33,6 +43,13 @@ def _parts(_: click.Context, __: click.Parameter, value: str | None) -> tuple[st
     "--image", "images", multiple=True, metavar="PATTERN=TARGET", help="Run images matching PATTERN as TARGET (kept)."
 )
 @click.option("--without", callback=_parts, metavar="PART,…", help=f"Leave parts out: {', '.join(PARTS)}.")
+@click.option(
+    "--ip-families",
+    "families",
+    callback=_families,
+    metavar="FAMILY[,FAMILY]",
+    help="Address families of pods and Services, the default one first: ipv4, ipv6, ipv4,ipv6 or ipv6,ipv4 (kept).",
+)
 @click.option("--api-port", type=click.IntRange(0, 65535), help="Port of the API on 127.0.0.1; 0 chooses one.")
 @click.option("--dns-port", type=click.IntRange(0, 65535), help="Port of the DNS on 127.0.0.1; 0 chooses one.")
 @click.option(
@@ -62,6 +79,7 @@ def up(
     timeout: float,
     images: tuple[str, ...],
     without: tuple[str, ...] | None,
+    families: tuple[str, ...] | None,
     api_port: int | None,
     dns_port: int | None,
     dns_options: tuple[str, ...],
@@ -87,6 +105,7 @@ def up(
         base = stored or ClusterSettings(name=cluster)
         settings = base.changed(
             without=without,
+            families=families,
             api_port=api_port,
             dns_port=dns_port,
             node_ports=node_ports,
@@ -95,7 +114,13 @@ def up(
             disabled_admission=disable_admission,
             feature_gates=_gates(feature_gates),
         )
+        if stored is not None and settings.families[0] != stored.families[0]:
+            raise SettingsError(
+                f"cluster {cluster!r} was made with {stored.families[0]} as its default address family, which stays;"
+                " choose another cluster with --name, or remove this one with `homeport down --purge`"
+            )
         if directory.process("control") is None:
+            settings = _without_ipv6(settings)
             _look_at_host(settings)
         _alias(directory.path, images)
         started = start(directory, settings)
@@ -104,6 +129,23 @@ def up(
     if started is not None:
         click.echo(f"cluster {cluster!r} started in {started:.2f} s", err=True)
     run_async(_up(cluster, settings.domain, manifests, namespace, None if no_wait else timeout, output, settings))
+
+
+def _without_ipv6(settings: Any) -> Any:
+    """Return settings this host's kernel can serve: without IPv6, where it has none and IPv4 is wanted as well."""
+    from homeport.cli.doctor import has_ipv6
+    from homeport.engine.settings import SettingsError
+
+    if "IPv6" not in settings.families or has_ipv6():
+        return settings
+    if settings.families[0] == "IPv6":
+        raise SettingsError(
+            "this host's kernel has IPv6 switched off; use --ip-families ipv4, or see `homeport doctor`"
+        )
+    click.echo(
+        "this host's kernel has IPv6 switched off: the cluster speaks IPv4 alone (see `homeport doctor`)", err=True
+    )
+    return settings.changed(families=("IPv4",))
 
 
 def _look_at_host(settings: Any) -> None:

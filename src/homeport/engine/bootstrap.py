@@ -17,7 +17,7 @@ DNS_PORTS: Final = (("dns", "UDP", 53), ("dns-tcp", "TCP", 53))
 async def bootstrap(client: Client, settings: ClusterSettings) -> None:
     """Create what is missing; safe at every start, as nobody else writes these."""
     objects = [(find("Service"), _dns_service(settings))]
-    objects.append((find("EndpointSlice", "discovery.k8s.io"), _dns_endpoints(settings)))
+    objects += [(find("EndpointSlice", "discovery.k8s.io"), one) for one in _dns_endpoints(settings)]
     if settings.runs("controllers"):
         objects.append((find("StorageClass", "storage.k8s.io"), class_body()))
     for resource, body in objects:
@@ -26,6 +26,16 @@ async def bootstrap(client: Client, settings: ClusterSettings) -> None:
             await client.get(resource, metadata.get("namespace"), metadata["name"])
         except NotFound:
             await client.create(resource, body)
+    await _reach_name_server(client, settings)
+
+
+async def _reach_name_server(client: Client, settings: ClusterSettings) -> None:
+    """Give the DNS Service the address of a family the cluster has got since."""
+    addresses = [str(ranges.dns) for ranges in settings.ranges]
+    service = await client.get(find("Service"), "kube-system", "kube-dns")
+    if len(addresses) > len(service["spec"].get("clusterIPs") or ()):
+        spec = {"ipFamilyPolicy": "PreferDualStack", "clusterIPs": addresses, "ipFamilies": list(settings.families)}
+        await client.patch(find("Service"), "kube-system", "kube-dns", {"spec": spec})
 
 
 def _metadata(name: str, **labels: str) -> dict[str, Any]:
@@ -38,7 +48,9 @@ def _dns_service(settings: ClusterSettings) -> Object:
         "kind": "Service",
         "metadata": _metadata("kube-dns", **{"k8s-app": "kube-dns", "kubernetes.io/name": "CoreDNS"}),
         "spec": {
-            "clusterIP": settings.dns_address,
+            "clusterIP": str(settings.ranges[0].dns),
+            "clusterIPs": [str(ranges.dns) for ranges in settings.ranges],
+            "ipFamilyPolicy": "PreferDualStack" if len(settings.ranges) > 1 else "SingleStack",
             "ports": [
                 {"name": name, "protocol": protocol, "port": port, "targetPort": port}
                 for name, protocol, port in DNS_PORTS
@@ -47,15 +59,19 @@ def _dns_service(settings: ClusterSettings) -> Object:
     }
 
 
-def _dns_endpoints(settings: ClusterSettings) -> Object:
-    return {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": _metadata("kube-dns", **{"kubernetes.io/service-name": "kube-dns"}),
-        "addressType": "IPv4",
-        "endpoints": [{"addresses": [settings.dns_address], "conditions": {"ready": True}}],
-        "ports": [{"name": name, "protocol": protocol, "port": port} for name, protocol, port in DNS_PORTS],
-    }
+def _dns_endpoints(settings: ClusterSettings) -> list[Object]:
+    """One slice per family; the default one's has the Service's own name."""
+    return [
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": _metadata(name, **{"kubernetes.io/service-name": "kube-dns"}),
+            "addressType": f"IPv{ranges.version}",
+            "endpoints": [{"addresses": [str(ranges.dns)], "conditions": {"ready": True}}],
+            "ports": [{"name": port[0], "protocol": port[1], "port": port[2]} for port in DNS_PORTS],
+        }
+        for name, ranges in zip(("kube-dns", "kube-dns-second"), settings.ranges, strict=False)
+    ]
 
 
 async def mark_node_lost(client: Client, node_name: str, now: float) -> None:

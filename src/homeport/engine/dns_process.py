@@ -11,6 +11,7 @@ import random
 import socket
 import ssl
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from homeport.clock import WallClock
@@ -53,8 +54,8 @@ def _free_or_last(port: int) -> int:
     return port
 
 
-def _inside(holder: Holder, address: str, *, tls: bool) -> Sockets:
-    """Open the cluster's own sockets from a thread that enters its network."""
+def _inside(holder: Holder, addresses: Sequence[str], *, tls: bool) -> list[Sockets]:
+    """Open the cluster's own sockets, on each address, from a thread that enters its network."""
     opened: list[Sockets] = []
     trouble: list[OSError] = []
 
@@ -64,7 +65,8 @@ def _inside(holder: Holder, address: str, *, tls: bool) -> Sockets:
             # In a network namespace without any address the kernel takes every address for a broadcast one, and a
             # socket bound to such sends from whatever address is nearest. One address, and it looks properly.
             syscalls.loopback_up()
-            opened.append(open_sockets(address, DNS_PORT, tls_port=TLS_PORT if tls else None, free=True))
+            tls_port = TLS_PORT if tls else None
+            opened.extend([open_sockets(address, DNS_PORT, tls_port=tls_port, free=True) for address in addresses])
         except OSError as error:
             trouble.append(error)
 
@@ -73,7 +75,7 @@ def _inside(holder: Holder, address: str, *, tls: bool) -> Sockets:
     thread.join()
     if trouble:
         raise trouble[0]
-    return opened[0]
+    return opened
 
 
 def _tls(directory: DataDirectory, settings: ClusterSettings) -> ssl.SSLContext:
@@ -82,7 +84,7 @@ def _tls(directory: DataDirectory, settings: ClusterSettings) -> ssl.SSLContext:
 
     pki = Pki(directory.pki, WallClock(), random.Random())
     service = "kube-dns.kube-system.svc"
-    names = [service, f"{service}.{settings.domain}", "localhost", settings.dns_address, LOOPBACK]
+    names = [service, f"{service}.{settings.domain}", "localhost", *settings.name_servers, LOOPBACK]
     pki.server(names, "dns", "kube-dns")
     return tls_context(pki.path("dns", "crt"), pki.path("dns", "key"))
 
@@ -112,7 +114,7 @@ async def serve(
 
     options = parse_options(settings.dns_options)
     client = RestClient(HttpTransport(unix_settings(str(directory.api_socket))), "homeport-dns")
-    served = options.settings(settings.domain, (settings.dns_address,))
+    served = options.settings(settings.domain, settings.name_servers)
     await run_service(
         client, served, options, sockets, WallClock(), random.Random(), tls=tls, status=status, on_synced=settle_heap
     )
@@ -137,7 +139,7 @@ def main() -> None:
     holder = find_holder(directory.run)
     if holder is not None:
         enter(holder, user=True, mount=False, net=False)
-        sockets.append(_inside(holder, settings.dns_address, tls=tls is not None))
+        sockets += _inside(holder, settings.name_servers, tls=tls is not None)
     endpoint = {"host": LOOPBACK, "port": host.resolver.port}
     if tls is not None:
         endpoint["tls_port"] = host.tls_port

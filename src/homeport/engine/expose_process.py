@@ -61,10 +61,10 @@ async def until_wanted(client: Any, rng: random.Random, *, node_ports: bool) -> 
 class Exposer:
     """Listeners on the host, brought in line with goals.
 
-    inside  returns a new TCP socket in the cluster's network; called in an executor of its own
+    inside  returns a new TCP socket in the cluster's network for an address; called in an executor of its own
     """
 
-    def __init__(self, inside: Callable[[], socket.socket], executor: ThreadPoolExecutor) -> None:
+    def __init__(self, inside: Callable[[str], socket.socket], executor: ThreadPoolExecutor) -> None:
         self._inside, self._executor = inside, executor
         self._servers: dict[int, asyncio.Server] = {}
         self._goals: dict[int, Goal] = {}
@@ -124,7 +124,7 @@ class Exposer:
 
     async def _connect(self, goal: Goal) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         loop = asyncio.get_running_loop()
-        sock = await loop.run_in_executor(self._executor, self._inside)
+        sock = await loop.run_in_executor(self._executor, self._inside, goal.address)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await loop.sock_connect(sock, (goal.address, goal.port))
@@ -149,9 +149,10 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-def open_socket() -> socket.socket:
-    """Return a TCP socket in the network namespace of the calling thread."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+def open_socket(address: str) -> socket.socket:
+    """Return a TCP socket for an address's family in the network namespace of the calling thread."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock

@@ -88,9 +88,14 @@ class ClusterSettings:
         return str(self.ranges[0].gateway)
 
     @property
+    def name_servers(self) -> tuple[str, ...]:
+        """The addresses of the DNS server inside, the default family's first."""
+        return tuple(str(ranges.dns) for ranges in self.ranges)
+
+    @property
     def name_server(self) -> str:
-        """The address of the DNS server inside, of the default family."""
-        return str(self.ranges[0].dns)
+        """The one that programs inside are told of."""
+        return self.name_servers[0]
 
     @property
     def api_address_inside(self) -> tuple[str, int]:

@@ -208,7 +208,8 @@ class NodeObject:
         unchanged = _without_heartbeat(status) == _without_heartbeat(self._posted) and _states(status) <= _states(held)
         if unchanged and now - self._reported_at < REPORT_SECONDS:
             return
-        patch = {"status": status}
+        # A strategic merge knows addresses by their type, and two families have two of one type: they are sent whole.
+        patch = {"status": {**status, "addresses": [*status["addresses"], {"$patch": "replace"}]}}
         await self._client.patch(
             NODES, None, self._settings.name, patch, kind=PatchType.STRATEGIC, subresource="status"
         )
