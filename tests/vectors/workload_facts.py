@@ -11,6 +11,7 @@ from homeport.ids import SUFFIX_ALPHABET
 Object = Mapping[str, Any]
 NAMESPACE = "ns-under-replay"
 RANDOM = re.compile(rf"(.*-)[{SUFFIX_ALPHABET}]{{5}}$")
+REFUSED = re.compile(rf'^(pods "[^"]*-)[{SUFFIX_ALPHABET}]{{5}}"')
 UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 NO_ANNOTATIONS = {"Endpoints", "EndpointSlice", "Service", "Namespace"}
@@ -272,6 +273,9 @@ def workload_row(obj: Object, names: Names) -> dict[str, Any]:
         "finalizers": metadata.get("finalizers"),
     }
     prefix = "deployment.kubernetes.io/"
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "ReplicaFailure":  # it names a pod that never came to be
+            condition["message"] = REFUSED.sub(r'\1*"', condition["message"])
     if kind in ("Deployment", "ReplicaSet"):
         row["revision"] = annotations.get(prefix + "revision")
     if kind == "Job":

@@ -13,6 +13,9 @@ _KINDS: Final = (
     ("Service", ""),
     ("PersistentVolumeClaim", ""),
     ("Event", ""),
+    ("HorizontalPodAutoscaler", "autoscaling"),
+    ("Job", "batch"),
+    ("PodDisruptionBudget", "policy"),
     ("StatefulSet", "apps"),
     ("Deployment", "apps"),
     ("ReplicaSet", "apps"),
@@ -54,7 +57,10 @@ async def _why(what: str, name: str, namespace: str, cluster: str) -> Any:
     from homeport.client.manifests import ManifestError, resource_of
     from homeport.errors import ApiError
     from homeport.explain import names
+    from homeport.explain.autoscalers import explain_autoscaler
+    from homeport.explain.budgets import explain_budget
     from homeport.explain.claims import explain_claim
+    from homeport.explain.jobs import explain_job
     from homeport.explain.pods import explain_pod
     from homeport.explain.services import explain_service
     from homeport.explain.workloads import WORKLOADS, explain_workload
@@ -70,9 +76,17 @@ async def _why(what: str, name: str, namespace: str, cluster: str) -> Any:
                 seen = {one.namespace: await _snapshot(client, one.namespace, domain) for one in meanings}
                 return names.explain_name(name, meanings, seen)
             kind = resource_of(what).kind
-            explain = {"Pod": explain_pod, "Service": explain_service, "PersistentVolumeClaim": explain_claim}.get(kind)
+            explain = {
+                "HorizontalPodAutoscaler": explain_autoscaler,
+                "Job": explain_job,
+                "PersistentVolumeClaim": explain_claim,
+                "Pod": explain_pod,
+                "PodDisruptionBudget": explain_budget,
+                "Service": explain_service,
+            }.get(kind)
             if explain is None and kind not in WORKLOADS:
-                raise fail(f"{what}: explained are names, pods, Services, claims and {', '.join(WORKLOADS)}")
+                others = "Jobs, autoscalers, budgets"
+                raise fail(f"{what}: explained are names, pods, Services, claims, {others} and {', '.join(WORKLOADS)}")
             snapshot = await _snapshot(client, namespace, domain)
             return explain_workload(snapshot, kind, name) if explain is None else explain(snapshot, name)
         except ManifestError as error:

@@ -40,6 +40,9 @@ def explain_workload(seen: Snapshot, kind: str, name: str) -> Explanation:
             f" before it is; delete {pod}, and it comes back at the wanted revision."
         )
         return Explanation(subject, False, sentence, tuple(evidence))
+    progress = f" ({judged.progress} ready)" if judged.progress else ""
+    if held := _held(seen, obj, pods):
+        return Explanation(subject, False, f"{subject} {held}{progress}.", tuple(evidence))
     waits_for = judged.waits_for
     for pod in pods:
         if judged.waits_for.startswith(f"pod {pod['metadata']['name']}: "):
@@ -50,8 +53,55 @@ def explain_workload(seen: Snapshot, kind: str, name: str) -> Explanation:
         if warnings := [event for owner in (obj, *_sets(seen, obj)) for event in seen.warnings(owner)]:
             said = " ".join(warnings[-1].get("message", "").split())
             waits_for += f"; last said: {said}"
-    progress = f" ({judged.progress} ready)" if judged.progress else ""
-    return Explanation(subject, False, f"{subject} waits for {waits_for.rstrip('.')}{progress}.", tuple(evidence))
+    missed = "has missed its progress deadline and " if _missed_deadline(obj) else ""
+    sentence = f"{subject} {missed}waits for {waits_for.rstrip('.')}{progress}."
+    return Explanation(subject, False, sentence, tuple(evidence))
+
+
+def _held(seen: Snapshot, obj: Object, pods: list[Object]) -> str:
+    """Say what keeps a controller from acting at all, and what would free it; empty when nothing does."""
+    for owner in (obj, *_sets(seen, obj)):
+        failure = _condition(owner, "ReplicaFailure")
+        if failure.get("status") == "True":
+            said = " ".join(str(failure.get("message", "")).split()).rstrip(".")
+            remedy = "; raise the quota, or delete what uses it up" if "exceeded quota" in said else ""
+            return f"may not make its pods: {said}{remedy}"
+    status = obj.get("status") or {}
+    if obj["spec"].get("paused") and status.get("updatedReplicas", 0) < obj["spec"].get("replicas", 1):
+        return "is paused and rolls nothing out; `kubectl rollout resume` lets it go on"
+    for claim in former_claims(seen, obj, pods):
+        name = claim["metadata"]["name"]
+        return f"waits for claim {name}, which belongs to a former pod of that name, to be collected; then it goes on"
+    return ""
+
+
+def _condition(obj: Object, kind: str) -> Object:
+    listed = (obj.get("status") or {}).get("conditions") or ()
+    return next((each for each in listed if each["type"] == kind), {})
+
+
+def _missed_deadline(obj: Object) -> bool:
+    return _condition(obj, "Progressing").get("reason") == "ProgressDeadlineExceeded"
+
+
+def former_claims(seen: Snapshot, obj: Object, pods: list[Object]) -> list[Object]:
+    """Return claims that go with a pod that is gone, and that the next pod of that name waits for (workloads 6.3)."""
+    policy = obj["spec"].get("persistentVolumeClaimRetentionPolicy") or {}
+    if obj["kind"] != "StatefulSet" or policy.get("whenScaled") != "Delete":
+        return []
+    templates = [each["metadata"]["name"] for each in obj["spec"].get("volumeClaimTemplates") or ()]
+    uids = {pod["metadata"]["name"]: pod["metadata"].get("uid") for pod in pods}
+    found = []
+    for ordinal in set_ordinals(obj):
+        pod = f"{obj['metadata']['name']}-{ordinal}"
+        for claim in (seen.find("PersistentVolumeClaim", f"{template}-{pod}") for template in templates):
+            owners = claim["metadata"].get("ownerReferences") or () if claim is not None else ()
+            if claim is not None and any(
+                each.get("kind") == "Pod" and each.get("name") == pod and each.get("uid") != uids.get(pod)
+                for each in owners
+            ):
+                found.append(claim)
+    return found
 
 
 def _sets(seen: Snapshot, obj: Object) -> list[Object]:
