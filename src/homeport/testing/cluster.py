@@ -79,8 +79,8 @@ class SimulatedCluster(Cluster):
         self.feature_gates = parse_gates(gates)
         self.title = f"seed {seed}"
         self.hands = SimulatedHands(self)
-        self._directory = scratch_directory()
-        self._remove = weakref.finalize(self, shutil.rmtree, self._directory, ignore_errors=True)
+        self._directory: Path | None = None
+        self._remove: weakref.finalize[..., SimulatedCluster] | None = None
         self._end_wish = weakref.finalize(self, collect_rarely())
         self._runner: asyncio.Runner | None = None
         self._simulation: Simulation | None = None
@@ -101,6 +101,9 @@ class SimulatedCluster(Cluster):
         return self._simulation
 
     def _open(self, snapshot: Snapshot | None, *, apart: bool) -> None:
+        if self._directory is None:
+            self._directory = scratch_directory()
+            self._remove = weakref.finalize(self, shutil.rmtree, self._directory, ignore_errors=True)
         self._runner = asyncio.Runner(loop_factory=lambda: VirtualLoop(threads=False))
         made = Simulation(
             seed=self.seed,
@@ -186,7 +189,9 @@ class SimulatedCluster(Cluster):
             if self._api is not None:
                 self._api.close()
                 self._api = None
-            self._remove()
+            if self._remove is not None:
+                self._remove()
+            self._directory = self._remove = None
             self._end_wish()
 
     @property

@@ -154,7 +154,7 @@ class Simulation:
     @property
     def node_socket(self) -> Path:
         """Where the server looks for logs, commands and streams of pods; nobody listens there unless told to."""
-        return self.directory.with_name(f"{self.directory.name}.sock")
+        return self.directory / "node.sock"
 
     @property
     def now(self) -> float:
