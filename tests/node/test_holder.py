@@ -138,6 +138,21 @@ def test_stop_leaves_nothing(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_stop_ends_what_lost_its_parent(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        run, note = tmp_path / "run", tmp_path / "pid"
+        async with keeper(run) as held:
+            script = f"sleep 1000 & echo $! > {note}"
+            await held.client.launch(Launch("start", ["sh", "-c", script], ENVIRONMENT))
+            assert (await held.ends.get()).code == 0
+            await held.client.stop()
+            await held.gone.wait()
+        assert wait_for_end(held.holder.pid)
+        assert not Path(f"/proc/{note.read_text().strip()}").exists()
+
+    asyncio.run(scenario())
+
+
 def test_a_subordinate_range_is_found_by_uid(tmp_path: Path) -> None:
     table = tmp_path / "subuid"
     table.write_text(f"somebody:1:2\n{os.geteuid()}:100000:65536\n")

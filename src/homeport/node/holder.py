@@ -351,11 +351,16 @@ class Keeper:
                 self.drop(fd)
 
     def end(self) -> None:
-        for pid in self.children:
-            os.kill(pid, signal.SIGKILL)
-        while self.children:
-            pid, status = os.waitpid(-1, 0)
+        """Kill what was started here, and what a runtime killed half-way leaves behind, until nothing is left."""
+        while True:
+            for pid in {*self.children, *own_children()}:
+                os.kill(pid, signal.SIGKILL)
+            try:
+                pid, status = os.waitpid(-1, 0)
+            except ChildProcessError:
+                break
             self.ended(pid, status, self.clock.now())
+            self.reap()
         for name in (SOCKET, RECORD):
             (self.run_directory / name).unlink(missing_ok=True)
 
@@ -365,6 +370,15 @@ def write_atomically(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.new")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
+
+
+def own_children() -> list[int]:
+    """Return our children, inherited ones with them; none where the kernel does not list them (proc(5), `children`)."""
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+            return [int(word) for word in file.read().split()]
+    except FileNotFoundError:
+        return []
 
 
 def raise_file_limit() -> None:
