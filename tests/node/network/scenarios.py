@@ -117,6 +117,22 @@ async def pods_reach_each_other(directory: Path) -> None:
     await network.close()
 
 
+async def sandboxes_leave_together(directory: Path) -> None:
+    """Those that leave are removed as one; whoever stays keeps its port."""
+    network = BridgeNetwork(NetworkSettings(), directory)
+    await network.start()
+    with ExitStack() as stack:
+        names = [f"one-{number}" for number in range(8)]
+        pids = {name: stack.enter_context(sandbox()) for name in (*names, "stays")}
+        for name, pid in pids.items():
+            await network.attach(name, pid)
+        await asyncio.gather(*(network.detach(name) for name in (*names, "never there")))
+        assert [name for name in pids if port_name(name) in ports()] == ["stays"]
+        assert reaches(pids["stays"], network.gateways[0])
+        assert (await network.attach("one-0", pids["one-0"])).address == "10.244.0.11"
+    await network.close()
+
+
 async def addresses_survive_the_agent(directory: Path) -> None:
     with ExitStack() as stack:
         pids = {name: stack.enter_context(sandbox()) for name in ("stays", "goes", "comes")}

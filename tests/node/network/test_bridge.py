@@ -15,6 +15,7 @@ pytestmark = pytest.mark.real
         "the_contract_is_kept_in_both_families",
         "pods_reach_each_other",
         "pods_reach_each_other_over_ipv6",
+        "sandboxes_leave_together",
         "addresses_survive_the_agent",
         "a_restarted_sandbox_is_wired_anew",
         "failures_are_told",

@@ -8,7 +8,7 @@ import asyncio
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from ipaddress import ip_network
@@ -20,6 +20,7 @@ from homeport.netlink import Netlink, NetlinkError, Request
 from homeport.node.network import rtnetlink, sysctl
 from homeport.node.network.cluster_network import LOOPBACK_INDEX, set_up_cluster_network
 from homeport.node.network.contract import Attachment, NetworkFailure
+from homeport.node.network.gathering import Gathering
 from homeport.node.network.ipam import AddressPool, LeaseJournal, PoolExhausted
 from homeport.node.network.settings import Address, Family, NetworkSettings, host
 from homeport.node.syscalls import CLONE_NEWNET, setns
@@ -76,6 +77,7 @@ class BridgeNetwork:
             _Leases(family, directory / ("leases" if family.version == 4 else "leases6"))
             for family in settings.families
         ]
+        self._leaving = Gathering(self._detach_all)
         self._netlink: Netlink | None = None
         self._home = -1
         self._bridge = 0
@@ -92,7 +94,10 @@ class BridgeNetwork:
         return await self._in_thread(lambda: self._attach(sandbox_id, pid), f"attach sandbox {sandbox_id}")
 
     async def detach(self, sandbox_id: str) -> None:
-        await self._in_thread(lambda: self._detach(sandbox_id), f"detach sandbox {sandbox_id}")
+        await self._leaving.add(sandbox_id)
+
+    async def _detach_all(self, sandbox_ids: Sequence[str]) -> None:
+        await self._in_thread(lambda: self._detach(sandbox_ids), f"detach sandboxes {', '.join(sandbox_ids)}")
 
     async def adopt(self, attachments: dict[str, int]) -> None:
         await self._in_thread(lambda: self._adopt(attachments), "adopt sandboxes")
@@ -204,11 +209,13 @@ class BridgeNetwork:
         finally:
             setns(self._home, CLONE_NEWNET)
 
-    def _detach(self, sandbox_id: str) -> None:
+    def _detach(self, sandbox_ids: Sequence[str]) -> None:
         """First nothing answers at the addresses any more, then they may be given out again."""
-        self._here().perform((rtnetlink.delete_link(port_name(sandbox_id)), *self._forgotten(sandbox_id)))
-        for leases in self._leases:
-            leases.release(sandbox_id)
+        links = rtnetlink.delete_links([port_name(sandbox_id) for sandbox_id in sandbox_ids])
+        self._here().perform((*links, *(one for sandbox_id in sandbox_ids for one in self._forgotten(sandbox_id))))
+        for sandbox_id in sandbox_ids:
+            for leases in self._leases:
+                leases.release(sandbox_id)
 
     def _forgotten(self, sandbox_id: str) -> Iterator[Request]:
         for leases in self._leases:
@@ -223,9 +230,8 @@ class BridgeNetwork:
             for link in rtnetlink.parse_links(self._here().dump(rtnetlink.list_links()))
             if link.master == self._bridge and link.name.startswith(_PREFIX) and link.name not in expected
         ]
-        self._here().perform([rtnetlink.delete_link(name) for name in ports])
+        self._here().perform(rtnetlink.delete_links(ports))
         known = {sandbox_id for leases in self._leases for sandbox_id in leases.held}
-        for sandbox_id in known - attachments.keys():
-            self._detach(sandbox_id)
+        self._detach(sorted(known - attachments.keys()))
         for sandbox_id, pid in attachments.items():
             self._attach(sandbox_id, pid)

@@ -6,7 +6,7 @@ Source: Linux `include/uapi/linux/{rtnetlink,if_link,if_addr,veth}.h`.
 import errno
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,18 +22,21 @@ __all__ = [
     "add_veth",
     "configure_port",
     "delete_link",
+    "delete_links",
     "delete_neighbour",
     "list_links",
     "parse_links",
     "set_up",
 ]
 
-_NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _NEWROUTE, _NEWNEIGH, _DELNEIGH = 16, 17, 18, 20, 24, 28, 29
+_NEWLINK, _DELLINK, _GETLINK, _SETLINK, _NEWADDR, _NEWROUTE, _NEWNEIGH, _DELNEIGH = 16, 17, 18, 19, 20, 24, 28, 29
 _IFF_UP: Final = 1
-_ADDRESS, _IFNAME, _MTU, _MASTER, _LINKINFO, _NET_NS_FD, _IFALIAS = 1, 3, 4, 10, 18, 28, 20
+_ADDRESS, _IFNAME, _MTU, _MASTER, _LINKINFO, _NET_NS_FD, _IFALIAS, _GROUP = 1, 3, 4, 10, 18, 28, 20, 27
 _INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 1, 2, 4, 5
 _VETH_INFO_PEER: Final = 1
 _BRPORT_MODE: Final = 4
+_LEAVING: Final = 0x6870
+"""The group of interfaces that are being removed: nothing else uses it in this namespace."""
 _BRIDGE_FORWARD_DELAY: Final = 1
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _IFA_F_NODAD: Final = 0x02
@@ -92,6 +95,20 @@ def set_up(index: int) -> Request:
 def delete_link(name: str) -> Request:
     """Remove an interface, and with a veth its other end. Absent is fine."""
     return Request(_DELLINK, _link() + text(_IFNAME, name), f"delete interface {name}", 0, frozenset({errno.ENODEV}))
+
+
+def delete_links(names: Sequence[str]) -> tuple[Request, ...]:
+    """Remove interfaces as `delete_link` does. Absent are fine.
+
+    The kernel waits some 20 ms, until nobody looks at a removed interface any more: once for each, or for a group.
+    """
+    if len(names) <= 1:
+        return tuple(map(delete_link, names))
+    group, absent = integer(_GROUP, _LEAVING), frozenset({errno.ENODEV})
+    marks = (
+        Request(_SETLINK, _link() + text(_IFNAME, name) + group, f"mark interface {name}", 0, absent) for name in names
+    )
+    return (*marks, Request(_DELLINK, _link() + group, f"delete {len(names)} interfaces", 0, absent))
 
 
 def _family(address: Address) -> int:
