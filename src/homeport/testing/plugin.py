@@ -30,8 +30,8 @@ __all__ = [
 ]
 
 _MARKER: Final = (
-    "homeport(seed=0, nodes=2, scope='function', real=False, options=()): how the cluster of the `homeport` fixture is"
-    " made, who shares it, and whether its pods are real"
+    "homeport(seed=0, nodes=2, gates=(), scope='function', real=False, options=()): how the cluster of the fixture"
+    " `homeport` is made, who shares it, and whether its pods are real"
 )
 _SCOPES: Final = ("function", "class", "module", "package", "session")
 _WISHES: Final = frozenset({"seed", "nodes", "gates", "scope", "real", "options"})
