@@ -2,6 +2,7 @@
 
 peer.py serve NAME PORT [ADDRESS]  TCP and UDP; prints "ready"
 peer.py ask tcp|udp ADDRESS PORT COUNT
+peer.py hold ADDRESS PORT COUNT   prints how many of the connections each backend has, and keeps them
 peer.py stick ADDRESS PORT         one UDP socket; each line on stdin sends once and prints the answer
 """
 
@@ -10,6 +11,7 @@ import socket
 import sys
 import threading
 from collections import Counter
+from contextlib import suppress
 
 
 def family(address: str) -> socket.AddressFamily:
@@ -30,8 +32,23 @@ def serve(name: str, port: int, address: str = "0.0.0.0") -> None:
     print("ready", flush=True)
     while True:
         connection, peer = stream.accept()
-        with connection:
-            connection.sendall(f"{name} {peer[0]}".encode())
+        threading.Thread(target=greet, args=(connection, f"{name} {peer[0]}"), daemon=True).start()
+
+
+def greet(connection: socket.socket, text: str) -> None:
+    """Say who is there, and stay until the client has enough."""
+    with connection:
+        connection.sendall(text.encode())
+        connection.shutdown(socket.SHUT_WR)
+        with suppress(OSError):
+            connection.recv(1)
+
+
+def hold(address: str, port: int, count: int) -> None:
+    """Keep connections open; print how many each backend has."""
+    kept = [socket.create_connection((address, port), 5) for _ in range(count)]
+    print(json.dumps(Counter(one.recv(2048).decode().split()[0] for one in kept)), flush=True)
+    sys.stdin.read()
 
 
 def ask(protocol: str, address: str, port: int) -> str:
@@ -70,5 +87,7 @@ if __name__ == "__main__":
             serve(name, int(port), *address)
         case ["ask", protocol, address, port, count]:
             print(json.dumps(Counter(ask(protocol, address, int(port)) for _ in range(int(count)))))
+        case ["hold", address, port, count]:
+            hold(address, int(port), int(count))
         case ["stick", address, port]:
             stick(address, int(port))

@@ -1,6 +1,7 @@
 """What must hold for real connections; each scenario is run by `test_real` in a network namespace of its own."""
 
 import asyncio
+import json
 import subprocess
 import sys
 import tempfile
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from homeport.proxy import nftables
-from homeport.proxy.conntrack import forget_stale_flows, serving_endpoints
+from homeport.proxy.balance import Balance
 from homeport.proxy.kernel import LibraryKernel, NftablesError, NftCommandKernel
 from tests.dns import worked as api_objects
 from tests.dns.test_service import SERVICES, SLICES, api
@@ -108,7 +109,8 @@ async def nobody_home_is_said_at_once(world: World) -> None:
     assert await client.ask("10.244.0.1", 30080) == {"refused": 1}
     assert await ask_from_node("10.96.1.1", 80) == {"refused": 1}
     assert time.monotonic() - started < 3
-    assert await client.ask("10.96.9.9", 80) == {"timeout": 1}
+    if not world.masks:
+        assert await client.ask("10.96.9.9", 80) == {"timeout": 1}
     assert await client.ask("10.96.1.4", 80) == {"timeout": 1}
 
 
@@ -118,7 +120,8 @@ async def peers_see_whom_they_should(world: World) -> None:
     await world.set(service("web", "10.96.1.1", node_port=30080), at(pod))
     await world.set(service("near", "10.96.1.2", node_port=30081, external_local=True), at(pod))
     await world.set(service("far", "10.96.1.3", node_port=30082, external_local=True), away(pod))
-    direct, masked = {f"a {client.address}": 1}, {f"a {told('10.244.0.1')}": 1}
+    masked = {f"a {told('10.244.0.1')}": 1}
+    direct = masked if world.masks else {f"a {client.address}": 1}
     assert await client.ask("10.96.1.1", 80) == direct
     assert await pod.ask("10.96.1.1", 80) == masked  # a pod through its own Service
     assert await client.ask("10.244.0.1", 30080) == masked
@@ -136,8 +139,43 @@ async def the_api_server_has_a_virtual_address(world: World) -> None:
     node = Pod(0, "10.244.0.1")
     client = await world.pod("client")
     await world.set(service("kubernetes", "10.96.0.1", port=443), at(node, 6443))
-    assert await client.ask("10.96.0.1", 443) == {f"api {client.address}": 1}
+    assert await client.ask("10.96.0.1", 443) == {f"api {told('10.244.0.1') if world.masks else client.address}": 1}
     assert names(await ask_from_node("10.96.0.1", 443)) == {"api": 1}
+
+
+async def each_way_of_balancing(world: World) -> None:
+    pods = await backends(world, "a", "b", "c")
+    client = await world.pod("client")
+    web = service("web", "10.96.1.1", node_port=30080, balance=Balance.ROUND_ROBIN)
+    await world.set(web, *map(at, pods))
+    for address, port in (("10.96.1.1", 80), ("10.244.0.1", 30080)):
+        assert names(await client.ask(address, port, 12)) == {"a": 4, "b": 4, "c": 4}
+    for protocol in ("tcp", "udp"):
+        hashed = service("web", "10.96.1.1", protocol=protocol, balance=Balance.SOURCE_HASH)
+        await world.set(hashed, *map(at, pods))
+        clients = [await world.pod(f"client-{protocol}-{number}") for number in range(8)]
+        first = [names(await one.ask("10.96.1.1", 80, 5, protocol)) for one in clients]
+        assert all(len(answers) == 1 for answers in first)
+        assert len({name for answers in first for name in answers}) > 1
+        (gone,) = first[0]
+        await world.set(hashed, *(at(pod) for pod, name in zip(pods, "abc", strict=True) if name != gone))
+        then = [names(await one.ask("10.96.1.1", 80, 5, protocol)) for one in clients]
+        assert all(gone in before or after == before for before, after in zip(first, then, strict=True))
+        assert not any(gone in after for after in then)
+
+
+async def the_least_burdened_is_next(world: World) -> None:
+    pods = await backends(world, "a", "b", "c")
+    client = await world.pod("client")
+    await world.set(service("web", "10.96.1.1", balance=Balance.LEAST_CONNECTIONS), *map(at, pods))
+    held = world.spawn(client.command("hold", told("10.96.1.1"), "80", "30"))
+    assert held.stdout
+    assert json.loads(await asyncio.to_thread(held.stdout.readline)) == {"a": 10, "b": 10, "c": 10}
+    await world.set(service("web", "10.96.1.1"), *map(at, pods))
+    assert len(names(await client.ask("10.96.1.1", 80, 60))) == 3
+    await world.set(service("web", "10.96.1.1", balance=Balance.LEAST_CONNECTIONS))
+    assert await client.ask("10.96.1.1", 80) == {"refused": 1}
+    await world.remove(service("web", "10.96.1.1"))
 
 
 async def the_name_server_is_not_balanced(world: World) -> None:
@@ -189,24 +227,25 @@ async def a_udp_client_moves_on(world: World) -> None:
     assert socket.stdin
     assert socket.stdout
 
-    def send() -> str:
+    async def send() -> str:
         assert socket.stdin
         assert socket.stdout
         socket.stdin.write("\n")
         socket.stdin.flush()
-        return socket.stdout.readline().split()[0]
+        line: str = await asyncio.to_thread(socket.stdout.readline)
+        return line.split()[0]
 
     await world.set(dns)
-    assert send() == "refused"
+    assert await send() == "refused"
     rules = await world.set(dns, at(pods[0]))
-    assert forget_stale_flows(serving_endpoints([rules])) == 0
-    assert send() == "a"
+    assert world.forgotten(rules) == 0
+    assert await send() == "a"
     rules = await world.set(dns, *map(at, pods))
-    assert forget_stale_flows(serving_endpoints([rules])) == 0
-    assert send() == "a"  # a flow stays where it is while its endpoint serves
+    assert world.forgotten(rules) == 0
+    assert await send() == "a"  # a flow stays where it is while its endpoint serves
     rules = await world.set(dns, at(pods[1]))
-    assert forget_stale_flows(serving_endpoints([rules])) == 1
-    assert send() == "b"
+    assert world.forgotten(rules) == 1
+    assert await send() == "b"
 
 
 async def nothing_is_left_behind(world: World) -> None:
@@ -267,11 +306,11 @@ async def the_proxy_alone_serves_a_cluster_over_https(world: World) -> None:
 
 
 async def main(scenario: str) -> None:
-    """Run `NAME` over IPv4, `NAME:6` over IPv6."""
-    scenario, _, version = scenario.partition(":")
-    use(int(version or 4))
+    """Run `NAME` over IPv4, `NAME:6` over IPv6, `NAME:userspace` and `NAME:6:userspace` without the packet filter."""
+    scenario, *how = scenario.split(":")
+    use(6 if "6" in how else 4)
     with tempfile.TemporaryDirectory() as directory:
-        async with World(Path(directory)) as world:
+        async with World(Path(directory), "userspace" if "userspace" in how else "nftables") as world:
             await globals()[scenario](world)
 
 

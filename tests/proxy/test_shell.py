@@ -1,8 +1,10 @@
 """The proxy follows the API: one transaction per change, all anew after a refusal, nothing before all is known."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Any
 
@@ -13,7 +15,8 @@ from homeport.client.contract import Listing, Object, WatchEvent
 from homeport.client.informer import InformerFactory
 from homeport.proxy.kernel import NftablesMissing
 from homeport.proxy.model import ProxySettings, Target
-from homeport.proxy.shell import Proxy
+from homeport.proxy.shell import Means, Proxy
+from homeport.proxy.userspace.balancer import UserspaceBalancer
 from homeport.testing.loop import VirtualClock
 from tests.proxy.kernel_model import KernelModel
 
@@ -220,7 +223,27 @@ async def test_a_machine_without_nftables_is_told_what_to_install() -> None:
 
     informers = InformerFactory(Api())  # type: ignore[arg-type]
     with pytest.raises(NftablesMissing, match="nftables"):
-        await Proxy(informers, VirtualClock(), (SETTINGS,), kernel=missing).run()
+        await Proxy(informers, VirtualClock(), (SETTINGS,), means=Means.NFTABLES, kernel=missing).run()
+
+
+@pytest.mark.virtual
+async def test_without_nftables_it_balances_in_user_space() -> None:
+    def missing() -> KernelModel:
+        raise NftablesMissing("Install the package `nftables`")
+
+    def on_loopback(settings: ProxySettings) -> UserspaceBalancer:
+        return UserspaceBalancer(settings, random.Random(1))
+
+    settings = replace(SETTINGS, node_addresses=(), services=IPv4Network("127.0.9.0/24"))
+    api = Api()
+    informers = InformerFactory(api)  # type: ignore[arg-type]
+    proxy = Proxy(informers, VirtualClock(), (settings,), kernel=missing, userspace=on_loopback)
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(informers.run()), group.create_task(proxy.run())]
+        await proxy.settled()
+        assert proxy.status.healthy
+        for task in running:
+            task.cancel()
 
 
 @pytest.mark.virtual

@@ -6,18 +6,17 @@ import pytest
 
 from homeport.proxy.kernel import NftablesError
 from homeport.proxy.model import Frontend, PortRules, ProxySettings, ServiceRules, Target, Via
-from homeport.proxy.nftables import Compiled, compile_service
 from homeport.proxy.table import Table
 from tests.proxy.kernel_model import KernelModel
 
 SETTINGS = ProxySettings(IPv4Network("10.244.0.0/16"), IPv4Network("10.96.0.0/16"), ())
 
 
-def web(number: int, target: int = 2) -> dict[tuple[str, str], Compiled | None]:
+def web(number: int, target: int = 2) -> dict[tuple[str, str], ServiceRules | None]:
     key = ("default", f"web-{number}")
     frontend = Frontend(IPv4Address(f"10.96.1.{number}"), 80, Via.CLUSTER)
     ports = (PortRules("80", "tcp", (frontend,), (Target(IPv4Address(f"10.244.0.{target}"), 80),)),)
-    return {key: compile_service(ServiceRules(key, (frontend.address,), ports))}
+    return {key: ServiceRules(key, (frontend.address,), ports)}
 
 
 def served(kernel: KernelModel) -> dict[str, str]:

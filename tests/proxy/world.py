@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -14,10 +15,13 @@ from typing import Self
 from homeport.node.network.bridge import BridgeNetwork
 from homeport.node.network.settings import IPV4, IPV6, Family, NetworkSettings
 from homeport.proxy import nftables
+from homeport.proxy.backend import Backend, Changes, Mixed
+from homeport.proxy.conntrack import forget_stale_flows, serving_endpoints
 from homeport.proxy.dialect import dialect_of
 from homeport.proxy.kernel import LibraryKernel
-from homeport.proxy.model import Endpoint, ProxySettings, Service, ServicePort, ServiceRules, Target
+from homeport.proxy.model import Endpoint, Key, ProxySettings, Service, ServicePort, ServiceRules, Target
 from homeport.proxy.rules import decide
+from homeport.proxy.shell import userspace_balancer
 
 PEER = str(Path(__file__).with_name("peer.py"))
 VERSION = 4
@@ -78,10 +82,37 @@ async def ask_from_node(address: str, port: int, count: int = 1, protocol: str =
     return await ask([sys.executable, "-I", PEER, "ask", protocol, told(address), str(port), str(count)])
 
 
-class World:
-    """Pods by name, and Services set by hand."""
+class Held:
+    """The packet filter as a backend, with the rule set in reach."""
 
-    def __init__(self, directory: Path) -> None:
+    failures = transactions = 0
+    refused: Mapping[Key, str] = {}
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+
+    async def claim(self) -> None:
+        """The world sets the whole table."""
+
+    async def change(self, changes: Changes) -> int:
+        dialect = self._world.dialect
+        await self._world.program(
+            {key: rules and nftables.compile_service(rules, dialect) for key, rules in changes.items()}
+        )
+        return 0
+
+    async def close(self) -> None:
+        """The world closes the kernel."""
+
+
+class World:
+    """Pods by name, and Services set by hand.
+
+    masks  pods see the node as their peer: connections are made in user space
+    """
+
+    def __init__(self, directory: Path, means: str = "nftables") -> None:
+        self.masks = means == "userspace"
         self._stack = ExitStack()
         self.network = BridgeNetwork(NetworkSettings((IPV4 if VERSION == 4 else IPV6,)), directory)
         self.settings, self.dialect = SETTINGS, dialect_of(VERSION)
@@ -90,12 +121,17 @@ class World:
     async def __aenter__(self) -> Self:
         await self.network.start()
         self.kernel = LibraryKernel()
-        await self.kernel.apply(nftables.whole(self.held, SETTINGS))
+        userspace = userspace_balancer(self.settings)
+        self.backend: Backend = userspace if self.masks else Mixed(Held(self), userspace)
+        if not self.masks:
+            await self.kernel.apply(nftables.whole(self.held, SETTINGS))
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.backend.close()
         self._stack.close()
         await self.kernel.close()
         await self.network.close()
@@ -134,11 +170,15 @@ class World:
 
     async def set(self, service: Service, *endpoints: Endpoint) -> ServiceRules:
         rules = decide(service, dict.fromkeys(service.ports, endpoints), SETTINGS)
-        await self.program({service.key: nftables.compile_service(rules, self.dialect)})
+        self._ended = await self.backend.change({service.key: rules})
         return rules
 
+    def forgotten(self, rules: ServiceRules) -> int:
+        """Return how many flows of departed endpoints are forgotten with the last change."""
+        return self._ended if self.masks else forget_stale_flows(serving_endpoints([rules]))
+
     async def remove(self, service: Service) -> None:
-        await self.program({service.key: None})
+        await self.backend.change({service.key: None})
 
     async def program(self, changes: dict[tuple[str, str], nftables.Compiled | None]) -> None:
         transaction = self.held.change(changes)

@@ -6,14 +6,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import click
 
 from homeport.cli.output import output_option, print_json
 
-__all__ = ["Finding", "doctor", "has_ipv6", "lacking"]
+__all__ = ["Finding", "doctor", "has_ipv6", "lacking", "nftables"]
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -46,10 +46,16 @@ def doctor(output: str | None) -> None:
         raise click.exceptions.Exit(1)
 
 
-def lacking(*, pods: bool, services: bool) -> list[Finding]:
-    """Return what must be there and is not: to run pods, to balance Services."""
-    found = examine() if pods else [_program("nft", "nftables", "balances ClusterIP Services")] if services else []
-    return [one for one in found if one.needed and not one.fine and (services or one.what != "nft")]
+def lacking() -> list[Finding]:
+    """Return what must be there to run pods, and is not."""
+    return [one for one in examine() if one.needed and not one.fine]
+
+
+def nftables() -> Finding:
+    """Return whether the packet filter can be told what to do."""
+    absent = "not found; Services are balanced in user space, and pods see the node as their peer"
+    found = _program("nft", "nftables", "", needed=False)
+    return found if found.fine else replace(found, found=absent)
 
 
 def examine() -> Iterator[Finding]:
@@ -61,7 +67,7 @@ def examine() -> Iterator[Finding]:
     )
     yield _namespaces()
     yield _runtime()
-    yield _program("nft", "nftables", "balances ClusterIP Services")
+    yield nftables()
     yield _ipv6()
     yield _overlay()
     yield _cgroups()

@@ -36,6 +36,13 @@ from homeport.cli.cluster import fail
 @click.option("--zone", default="", help="Its zone, for topology hints.")
 @click.option("--node-address", "addresses", multiple=True, metavar="ADDRESS", help="Where node ports answer.")
 @click.option("--real-address", "real", multiple=True, metavar="ADDRESS", help="Leave it alone, though in --services.")
+@click.option(
+    "--means",
+    type=click.Choice(["auto", "nftables", "userspace"]),
+    default="auto",
+    show_default=True,
+    help="The packet filter, sockets of this process, or whichever there is.",
+)
 def proxy(
     kubeconfig: Path | None,
     context: str,
@@ -45,6 +52,7 @@ def proxy(
     zone: str,
     addresses: tuple[str, ...],
     real: tuple[str, ...],
+    means: str,
 ) -> None:
     """Balance a cluster's Services in the network namespace this is started in, as a client of its API.
 
@@ -78,7 +86,7 @@ def proxy(
         raise fail(str(error)) from error
     click.echo(f"balancing {services} of {settings.server}", err=True)
     try:
-        run_until_told(_serve(settings, served))
+        run_until_told(_serve(settings, served, means))
     except* (NftablesError, NftablesMissing) as errors:
         raise fail(str(errors.exceptions[0])) from errors
 
@@ -95,18 +103,18 @@ def _of(version: int, texts: tuple[str, ...]) -> tuple[Any, ...]:
     return tuple(address for address in map(ip_address, texts) if address.version == version)
 
 
-async def _serve(settings: Any, served: Any) -> None:
+async def _serve(settings: Any, served: Any, means: str) -> None:
     import asyncio
 
     from homeport.client.http import HttpTransport
     from homeport.client.informer import InformerFactory
     from homeport.client.rest import RestClient
     from homeport.clock import WallClock
-    from homeport.proxy.shell import Proxy
+    from homeport.proxy.shell import Means, Proxy
 
     transport = HttpTransport(settings)
     informers = InformerFactory(RestClient(transport, "homeport-proxy"), random.Random())
-    proxy = Proxy(informers, WallClock(), served)
+    proxy = Proxy(informers, WallClock(), served, means=Means(means))
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(informers.run())

@@ -150,12 +150,15 @@ def _without_ipv6(settings: Any) -> Any:
 
 def _look_at_host(settings: Any) -> None:
     """End with an error now when what was asked for cannot run here, instead of waiting for it in vain."""
-    from homeport.cli.doctor import lacking
+    from homeport.cli.doctor import lacking, nftables
 
-    missing = lacking(pods=settings.runs("node"), services=settings.runs("proxy"))
+    missing = lacking() if settings.runs("node") else []
     if missing:
         lines = [f"  {one.what}: {one.found}; mend it: {one.remedy}" for one in missing]
         raise fail("\n".join(["this host lacks what the cluster needs (`homeport doctor` tells all):", *lines]))
+    filter_ = nftables()
+    if settings.runs("proxy") and not filter_.fine:
+        click.echo(f"nftables: {filter_.found}; mend it: {filter_.remedy}", err=True)
 
 
 def _dns_options(words: tuple[str, ...]) -> tuple[str, ...] | None:

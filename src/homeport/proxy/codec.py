@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
+from homeport.proxy.balance import ANNOTATION, Balance, balance_of
 from homeport.proxy.model import Address, Endpoint, Key, Network, Service, ServicePort, Target
 
 __all__ = ["SERVICE_NAME_LABEL", "endpoints", "leaves", "pods", "service", "slice_service"]
@@ -46,6 +47,7 @@ def service(obj: Object, version: int = 4) -> Service | None:
         external_local=external_local,
         affinity_seconds=_affinity_seconds(spec),
         health_check_port=(spec.get("healthCheckNodePort") or 0) if balanced and external_local else 0,
+        balance=balance_of((metadata.get("annotations") or {}).get(ANNOTATION)) or Balance.RANDOM,
     )
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from homeport.proxy.balance import Balance
+
 __all__ = [
     "Address",
     "Endpoint",
@@ -107,6 +109,7 @@ class Service:
     external_local: bool = False
     affinity_seconds: int = 0
     health_check_port: int = 0
+    balance: Balance = Balance.RANDOM
 
 
 class Via(Enum):
@@ -150,6 +153,7 @@ class PortRules:
     local: tuple[Target, ...] = ()
     affinity_seconds: int = 0
     serving: frozenset[Target] = frozenset()
+    balance: Balance = Balance.RANDOM
 
 
 @dataclass(frozen=True, slots=True)

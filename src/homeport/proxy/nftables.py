@@ -4,7 +4,8 @@ A new connection costs two hash lookups, whatever the number of Services. The ma
 and port, leads to the chain for a number of endpoints, shared by all ports with that many; it draws an index, and the
 map `endpoints`, keyed by the same and the index, has the target. So a change of endpoints is a change of elements,
 and costs the same among ten Services and among ten thousand: nftables reads the names of all chains before most
-transactions, and there are few. Only ports with session affinity have chains and sets of their own.
+transactions, and there are few. Only ports with session affinity, or balanced in another way than at random, have
+chains of their own.
 
 Names follow from the Services, so the text of a change follows from what is held and wanted: nothing is ever listed.
 """
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
+from homeport.proxy.balance import SLOTS, Balance, slots
 from homeport.proxy.dialect import IPV4, Dialect, dialect_of
 from homeport.proxy.model import Address, Frontend, Key, PortRules, ProxySettings, ServiceRules, Target, Via
 
@@ -24,6 +26,8 @@ __all__ = ["Compiled", "Element", "Ruleset", "base", "compile_service", "known_c
 
 MASQUERADE_MARK: Final = "0x4000"
 """Connection mark of what shall come from the node's address."""
+HASH_SEED: Final = 0x9E3779B9
+"""The same everywhere and always: a client finds its endpoint again after a restart."""
 LOCAL_OFFSET: Final = 0x10000
 """Indices of a port's endpoints on this node start here, those of its endpoints anywhere at 0."""
 STANDING: Final = range(1, 9)
@@ -189,12 +193,17 @@ def compile_service(rules: ServiceRules, dialect: Dialect = IPV4) -> Compiled:
     elements: dict[Element, str] = {Element("cluster-addresses", str(address)): "" for address in rules.addresses}
     for port in rules.ports:
         name = _name(rules.key, port, dialect)
+        if port.balance is Balance.LEAST_CONNECTIONS:
+            elements.update(_passed_on(port))
+            continue
         if port.affinity_seconds:
             for target in _all_targets(port):
                 sets[f"affinity/{name}/{_label(target)}"] = f"type {dialect.address_type}; flags dynamic, timeout;"
             chains.update(_own_chains(name, port, dialect))
-        else:
+        elif port.balance is Balance.RANDOM:
             shared.update(_shared_chains(port, dialect))
+        else:
+            chains.update(_chains_by_turn_or_source(name, port, dialect))
         for frontend in port.frontends:
             key = f"{frontend.address} . {port.protocol} . {frontend.port}"
             elements.setdefault(Element("services", key), _verdict(name, port, frontend))
@@ -210,12 +219,20 @@ def compile_service(rules: ServiceRules, dialect: Dialect = IPV4) -> Compiled:
     return Compiled(chains, sets, shared, elements)
 
 
+def _passed_on(port: PortRules) -> Iterator[tuple[Element, str]]:
+    """Yield what lets connections to a port pass to the socket that listens for it; nobody home is refused here."""
+    for frontend in port.frontends:
+        key = f"{frontend.address} . {port.protocol} . {frontend.port}"
+        yield Element("services", key), _VERDICTS.get(frontend.via, "accept")
+
+
 def _indexed(port: PortRules, via: Via) -> Iterator[tuple[int, Target]]:
-    """Yield the targets a front end can lead to, with their indices."""
+    """Yield the targets a front end can lead to, with their indices: one each, or many by a hash of the client."""
+    places = slots if port.balance is Balance.SOURCE_HASH else tuple
     if via in (Via.CLUSTER, Via.EXTERNAL, Via.EXTERNAL_LOCAL):
-        yield from enumerate(port.cluster)
+        yield from enumerate(places(port.cluster))
     if via in (Via.LOCAL, Via.EXTERNAL_LOCAL):
-        yield from enumerate(port.local, LOCAL_OFFSET)
+        yield from enumerate(places(port.local), LOCAL_OFFSET)
 
 
 def _name(key: Key, port: PortRules, dialect: Dialect) -> str:
@@ -245,7 +262,7 @@ def _entry(name: str, port: PortRules, via: Via) -> str:
     """Return the verdict that carries `via` out: shared chains by the number of endpoints, own ones with affinity."""
     if via in _VERDICTS:
         return _VERDICTS[via]
-    if port.affinity_seconds:
+    if port.affinity_seconds or port.balance is not Balance.RANDOM:
         return f"goto {'external' if via in (Via.EXTERNAL, Via.EXTERNAL_LOCAL) else via.value}/{name}"
     if via is Via.EXTERNAL_LOCAL:
         return f"goto {_outside(port)}"
@@ -292,8 +309,28 @@ def _draw(count: int, offset: int = 0) -> tuple[str, ...]:
     """
     if count == 1:
         return (f"meta mark set {offset:#x}", "goto translate")
-    drawn = f"numgen random mod {count}" + (f" offset {offset}" if offset else "")
+    return _choose(f"numgen random mod {count}", offset)
+
+
+def _choose(chosen: str, offset: int) -> tuple[str, ...]:
+    drawn = chosen + (f" offset {offset}" if offset else "")
     return (f"meta mark set {drawn}", "jump translate", f"meta mark set {offset:#x}", "goto translate")
+
+
+def _by_turn_or_source(port: PortRules, count: int, dialect: Dialect, offset: int = 0) -> tuple[str, ...]:
+    """Go to the next of `count` endpoints, or to the one that has the slot of the client."""
+    if port.balance is Balance.SOURCE_HASH:
+        return _choose(f"jhash {dialect.ip} saddr mod {SLOTS} seed {HASH_SEED:#x}", offset)
+    return _choose(f"numgen inc mod {count}", offset) if count > 1 else _draw(count, offset)
+
+
+def _chains_by_turn_or_source(name: str, port: PortRules, dialect: Dialect) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield the chains of a port that takes its endpoints in turn, or by client: turns are not shared with others."""
+    if port.cluster:
+        yield f"cluster/{name}", _by_turn_or_source(port, len(port.cluster), dialect)
+    if port.local:
+        yield f"local/{name}", _by_turn_or_source(port, len(port.local), dialect, LOCAL_OFFSET)
+    yield from _outer_chains(name, port, dialect)
 
 
 def _external(cluster: str) -> tuple[str, ...]:
@@ -311,7 +348,6 @@ def _external_local(dialect: Dialect, cluster: str, local: str) -> tuple[str, ..
 
 def _own_chains(name: str, port: PortRules, dialect: Dialect) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield the chains of a port with session affinity: per endpoint a set of the clients that stay with it."""
-    vias = {frontend.via for frontend in port.frontends}
     for target in _all_targets(port):
         yield (
             f"endpoint/{name}/{_label(target)}",
@@ -324,6 +360,11 @@ def _own_chains(name: str, port: PortRules, dialect: Dialect) -> Iterator[tuple[
         yield f"cluster/{name}", tuple(_stay_or_draw(name, port.cluster, dialect))
     if port.local:
         yield f"local/{name}", tuple(_stay_or_draw(name, port.local, dialect))
+    yield from _outer_chains(name, port, dialect)
+
+
+def _outer_chains(name: str, port: PortRules, dialect: Dialect) -> Iterator[tuple[str, tuple[str, ...]]]:
+    vias = {frontend.via for frontend in port.frontends}
     if Via.EXTERNAL in vias:
         yield f"external/{name}", _external(f"cluster/{name}")
     if Via.EXTERNAL_LOCAL in vias:

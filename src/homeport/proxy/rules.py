@@ -70,6 +70,7 @@ def _port_rules(
         serving=frozenset(endpoint.target for endpoint in endpoints if endpoint.serving or endpoint.ready)
         if port.protocol == "udp"
         else frozenset(),
+        balance=service.balance,
     )
 
 

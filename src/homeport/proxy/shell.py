@@ -7,23 +7,28 @@ kernel can take, and a single change waits for nothing. Nothing is programmed be
 import asyncio
 import errno
 import logging
+import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Any, Final, Literal
 
 from homeport.api.resources import find
 from homeport.client.informer import InformerFactory
 from homeport.clock import Clock
-from homeport.proxy import codec, nftables
+from homeport.proxy import codec
+from homeport.proxy.backend import Backend, Mixed
+from homeport.proxy.balance import ANNOTATION, Balance, balance_of
 from homeport.proxy.conntrack import forget_stale_flows, serving_endpoints
-from homeport.proxy.dialect import dialect_of
 from homeport.proxy.health import HealthServer
-from homeport.proxy.kernel import Kernel, NftablesError, open_kernel
+from homeport.proxy.kernel import Kernel, NftablesError, NftablesMissing, open_kernel
 from homeport.proxy.model import Key, ProxySettings, ServiceRules
 from homeport.proxy.rules import decide, keep_places
 from homeport.proxy.table import Table
+from homeport.proxy.userspace.balancer import UserspaceBalancer
+from homeport.proxy.userspace.routes import LocalAddresses
 
-__all__ = ["Proxy", "ProxyStatus"]
+__all__ = ["Means", "Proxy", "ProxyStatus"]
 
 _INDEX: Final = "proxy-service"
 _PODS: Final = "proxy-pod"
@@ -53,14 +58,12 @@ class ProxyStatus:
 
 
 class _Side:
-    """One address family: what is decided for each Service, and the table that has it."""
+    """One address family: what is decided for each Service, and what puts it into effect."""
 
-    def __init__(self, settings: ProxySettings, kernel: Kernel) -> None:
-        self._settings = settings
-        self._dialect = dialect_of(settings.version)
-        self.table = Table(kernel, settings)
+    def __init__(self, settings: ProxySettings, backend: Backend) -> None:
+        self._settings, self.backend = settings, backend
         self.rules: dict[Key, ServiceRules] = {}
-        self._changes: dict[Key, nftables.Compiled | None] = {}
+        self._changes: dict[Key, ServiceRules | None] = {}
 
     def decide(self, key: Key, obj: Mapping[str, Any] | None, slices: Sequence[Mapping[str, Any]]) -> None:
         """Bring the rules of one Service up to date, and note what really changed."""
@@ -71,7 +74,7 @@ class _Side:
             del self.rules[key]
         else:
             self.rules[key] = rules
-        self._changes[key] = None if rules is None else nftables.compile_service(rules, self._dialect)
+        self._changes[key] = rules
 
     def _rules_of(
         self, key: Key, obj: Mapping[str, Any] | None, slices: Sequence[Mapping[str, Any]]
@@ -83,18 +86,40 @@ class _Side:
         endpoints = {port: codec.endpoints(slices, port, version) for port in service.ports}
         return keep_places(self.rules.get(key), decide(service, endpoints, self._settings))
 
-    async def commit(self) -> list[ServiceRules]:
-        """Put what changed into the kernel and return it. Raises NftablesError; the changes are kept then."""
-        await self.table.change(self._changes)
+    async def commit(self) -> tuple[list[ServiceRules], int]:
+        """Put what changed into effect; return it, and how many UDP flows ended by it.
+
+        Raises NftablesError; the changes are kept then.
+        """
+        ended = await self.backend.change(self._changes)
         changed = [self.rules[key] for key in self._changes if key in self.rules]
         self._changes = {}
-        return changed
+        return changed, ended
+
+
+def userspace_balancer(settings: ProxySettings) -> UserspaceBalancer:
+    """Return a balancer that listens on the virtual addresses themselves."""
+    carried = LocalAddresses((*settings.node_addresses, *settings.real_addresses))
+    return UserspaceBalancer(settings, random.SystemRandom(), carried)
+
+
+class Means(Enum):
+    """What the proxy balances with."""
+
+    AUTO = "auto"
+    """The packet filter where there is nftables, else user space."""
+    NFTABLES = "nftables"
+    """The packet filter; user space for Services it cannot balance as they ask."""
+    USERSPACE = "userspace"
+    """Sockets of this process alone."""
 
 
 class Proxy:
-    """Programs the packet filter of the network namespace it runs in.
+    """Balances in the network namespace it runs in.
 
     settings      where it stands, in each address family; the default one first
+    means         what it balances with
+    userspace     makes the balancer in user space for one family
     kernel        opens the packet filter
     forget_flows  deletes the UDP flows that ended up nowhere
     """
@@ -105,11 +130,14 @@ class Proxy:
         clock: Clock,
         settings: Sequence[ProxySettings],
         *,
+        means: Means = Means.AUTO,
+        userspace: Callable[[ProxySettings], UserspaceBalancer] = userspace_balancer,
         kernel: Callable[[], Kernel] = open_kernel,
         forget_flows: Callable[[Mapping[Any, Any]], int] = forget_stale_flows,
     ) -> None:
         self._clock, self._settings = clock, settings
         self._open, self._forget = kernel, forget_flows
+        self._means, self._userspace = means, userspace
         self._services = informers.informer(find("Service"))
         self._slices = informers.informer(
             find("EndpointSlice", "discovery.k8s.io"), indexers={_INDEX: _slice_index, _PODS: codec.pods}
@@ -136,20 +164,38 @@ class Proxy:
         return {key: rules for side in reversed(self._sides) for key, rules in side.rules.items()}
 
     async def run(self) -> None:
-        """Follow the API for ever; ends by cancellation. Raises NftablesMissing at once without nftables."""
-        kernel = self._open()
+        """Follow the API for ever; ends by cancellation. Raises NftablesMissing at once when it must have nftables."""
+        kernel = self._open_kernel()
         try:
             await self._health.start()
-            self._sides = [_Side(settings, kernel) for settings in self._settings]
+            self._sides = [_Side(settings, self._backend(settings, kernel)) for settings in self._settings]
             for side in self._sides:
-                await side.table.claim()
+                await side.backend.claim()
             await self._services.synced.wait()
             await self._slices.synced.wait()
             self._wake.set()
             await self._follow()
         finally:
             await self._health.close()
-            await kernel.close()
+            for side in self._sides:
+                await side.backend.close()
+            if kernel is not None:
+                await kernel.close()
+
+    def _open_kernel(self) -> Kernel | None:
+        if self._means is Means.USERSPACE:
+            return None
+        try:
+            return self._open()
+        except NftablesMissing as error:
+            if self._means is Means.NFTABLES:
+                raise
+            _log.warning("balancing in user space, where pods see the node as their peer: %s", error)
+            return None
+
+    def _backend(self, settings: ProxySettings, kernel: Kernel | None) -> Backend:
+        userspace = self._userspace(settings)
+        return userspace if kernel is None else Mixed(Table(kernel, settings), userspace)
 
     async def settled(self) -> None:
         """Return once all that the informers know by now is in the kernel."""
@@ -181,9 +227,11 @@ class Proxy:
             for key in keys:
                 self._decide(key)
             try:
+                ended = 0
                 for side in self._sides:
-                    owed += await side.commit()
-                forgotten = await self._forget_flows(owed)
+                    changed, without = await side.commit()
+                    owed, ended = owed + changed, ended + without
+                forgotten = ended + await self._forget_flows(owed)
             except NftablesError as error:
                 _log.error("the packet filter takes no rules; trying again in %.1f s: %s", pause, error)
                 self.status = replace(self.status, failures=self._total("failures"), last_error=str(error))
@@ -201,14 +249,18 @@ class Proxy:
 
     def _decide(self, key: Key) -> None:
         obj, slices = self._services.get(*key), self._slices.by_index(_INDEX, "/".join(key))
+        asked = (obj["metadata"].get("annotations") or {}).get(ANNOTATION) if obj is not None else None
+        if balance_of(asked) is None:
+            known = ", ".join(one.value for one in Balance)
+            _log.warning("Service %s/%s: %s is %r; balanced at random (known: %s)", *key, ANNOTATION, asked, known)
         for side in self._sides:
             side.decide(key, obj, slices)
 
     def _total(self, what: Literal["failures", "transactions"]) -> int:
-        return sum(getattr(side.table, what) for side in self._sides)
+        return sum(getattr(side.backend, what) for side in self._sides)
 
     def _report(self, services: int, forgotten: int) -> None:
-        refused = {key: reason for side in self._sides for key, reason in side.table.refused.items()}
+        refused = {key: reason for side in self._sides for key, reason in side.backend.refused.items()}
         self.status = ProxyStatus(
             services=services,
             transactions=self._total("transactions"),

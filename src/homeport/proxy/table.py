@@ -1,9 +1,9 @@
 """The proxy's table in the kernel: kept in step with the rule set, and brought back into step when it is not."""
 
 import logging
-from collections.abc import Mapping
 
 from homeport.proxy import nftables
+from homeport.proxy.backend import Changes
 from homeport.proxy.dialect import dialect_of
 from homeport.proxy.kernel import Kernel, NftablesError
 from homeport.proxy.model import Key, ProxySettings
@@ -41,24 +41,34 @@ class Table:
             if "File exists" not in str(error):
                 raise
 
-    async def change(self, changes: Mapping[Key, nftables.Compiled | None]) -> None:
+    async def change(self, changes: Changes) -> int:
         """Change, add or remove Services: by the smallest transaction, or all anew when the kernel does not follow.
 
-        Raises NftablesError when it takes no table of ours at all; the changes are kept for the next call.
+        Raises NftablesError when it takes no table of ours at all; the changes are kept for the next call. No UDP flow
+        ends by it: the kernel's are forgotten by `conntrack`.
         """
         for key in changes:
             self.refused.pop(key, None)
-        transaction = self._ruleset.change(changes)
+        transaction = self._ruleset.change(
+            {
+                key: None if rules is None else nftables.compile_service(rules, self._dialect)
+                for key, rules in changes.items()
+            }
+        )
         if self._in_step:
             try:
                 await self._apply(transaction)
             except NftablesError as error:
                 _log.warning("the packet filter refused a change, all of it is set anew: %s", error)
             else:
-                return
+                return 0
         self._in_step = False
         await self._anew()
         self._in_step = True
+        return 0
+
+    async def close(self) -> None:
+        """The rules go on serving; the kernel's handle belongs to whoever opened it."""
 
     async def _anew(self) -> None:
         clients = await self._clients()
