@@ -4,7 +4,7 @@ import argparse
 import importlib
 import sys
 
-NAMES = ("store", "admit", "api", "dns", "balance", "runtime", "cluster", "pods", "simulation")
+NAMES = ("store", "admit", "api", "dns", "balance", "runtime", "cluster", "pods", "simulation", "scale")
 
 
 def main() -> None:

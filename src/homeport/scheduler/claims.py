@@ -155,6 +155,8 @@ def pod_reason(view: ClaimView) -> str:
 
 def volume_plan(view: ClaimView, node: Node) -> tuple[str, tuple[Binding, ...]]:
     """Return why the node cannot have the pod's volumes ("" when it can), and what to bind there."""
+    if not view.claims:
+        return "", ()
     for _, claim in view.claims:
         if claim is not None and claim.bound:
             volume = view.volumes.get(claim.volume_name)

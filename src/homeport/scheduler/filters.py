@@ -75,13 +75,15 @@ def rejection(view: View, state: NodeState) -> Rejection | None:
         return Rejection((REASON_UNSCHEDULABLE,))
     if pod.wanted_node and pod.wanted_node != node.name:
         return Rejection((REASON_NODE_NAME,))
-    if any(taint.effect in ("NoSchedule", "NoExecute") and not pod.tolerates(taint) for taint in node.taints):
-        return Rejection((REASON_TAINTS,))
-    if any(node.labels.get(key) != value for key, value in pod.node_selector.items()) or not matches_node_selector(
-        pod.node_affinity, node.labels, node.name
+    if node.taints and any(
+        taint.effect in ("NoSchedule", "NoExecute") and not pod.tolerates(taint) for taint in node.taints
     ):
+        return Rejection((REASON_TAINTS,))
+    if pod.node_selector and any(node.labels.get(key) != value for key, value in pod.node_selector.items()):
         return Rejection((REASON_NODE_AFFINITY,))
-    if _ports_taken(pod, state):
+    if pod.node_affinity is not None and not matches_node_selector(pod.node_affinity, node.labels, node.name):
+        return Rejection((REASON_NODE_AFFINITY,))
+    if pod.host_ports and _ports_taken(pod, state):
         return Rejection((REASON_PORTS,), curable=True)
     missing = _insufficient(pod, state)
     if missing is not None:

@@ -20,18 +20,18 @@ Scores = Mapping[str, float]
 
 def totals(pod: Pod, candidates: Sequence[NodeState], snapshot: Snapshot) -> dict[str, float]:
     """Return the weighted sum for each candidate's name."""
-    weighted: list[tuple[float, Scores]] = [
-        (3, _scaled(_each(candidates, lambda state: -_shunned(pod, state)))),
-        (2, _scaled(_each(candidates, lambda state: _liked(pod, state)), floor=0.0)),
-        (2, _spread(pod, candidates, snapshot)),
-        (2, _neighbours(pod, candidates, snapshot)),
-        (1, _each(candidates, lambda state: _least_allocated(pod, state))),
-        (1, _each(candidates, lambda state: _balanced(pod, state))),
-        (1, _each(candidates, lambda state: _image_locality(pod, state))),
-    ]
-    return {
-        state.node.name: sum(weight * scores[state.node.name] for weight, scores in weighted) for state in candidates
-    }
+    weighted: list[tuple[float, Scores]] = []
+    if any(state.node.taints for state in candidates):
+        weighted.append((3, _scaled(_each(candidates, lambda state: -_shunned(pod, state)))))
+    if pod.preferred_nodes:
+        weighted.append((2, _scaled(_each(candidates, lambda state: _liked(pod, state)), floor=0.0)))
+    weighted.append((2, _spread(pod, candidates, snapshot)))
+    weighted.append((2, _neighbours(pod, candidates, snapshot)))
+    total = _each(candidates, lambda state: _resources(pod, state) + _image_locality(pod, state))
+    for weight, scores in weighted:
+        for name, score in scores.items():
+            total[name] += weight * score
+    return total
 
 
 def _each(candidates: Sequence[NodeState], score: Callable[[NodeState], float]) -> dict[str, float]:
@@ -57,7 +57,7 @@ def _liked(pod: Pod, state: NodeState) -> float:
 def _spread(pod: Pod, candidates: Sequence[NodeState], snapshot: Snapshot) -> dict[str, float]:
     views = spread_views(pod, snapshot, required=False)
     if not views:
-        return _each(candidates, lambda _: 0.0)
+        return {}
     penalties = _each(candidates, lambda state: spread_penalty(views, state.node))
     finite = [penalty for penalty in penalties.values() if penalty != float("inf")]
     worst = max(finite, default=0.0)
@@ -69,6 +69,8 @@ def _spread(pod: Pod, candidates: Sequence[NodeState], snapshot: Snapshot) -> di
 
 def _neighbours(pod: Pod, candidates: Sequence[NodeState], snapshot: Snapshot) -> dict[str, float]:
     weights = preference(pod, snapshot)
+    if not weights:
+        return {}
     return _scaled(
         _each(
             candidates,
@@ -77,27 +79,22 @@ def _neighbours(pod: Pod, candidates: Sequence[NodeState], snapshot: Snapshot) -
     )
 
 
-def _fractions(pod: Pod, state: NodeState) -> list[float]:
-    """Return the share of each scored resource in use with the pod on the node."""
+def _resources(pod: Pod, state: NodeState) -> float:
+    """Return how little of the node would be in use with the pod on it, plus how evenly its resources would be."""
     shares = []
+    allocatable, taken, wanted = state.node.allocatable, state.scored, pod.scored_requests
     for name in SCORED:
-        allocatable = state.node.allocatable.get(name, 0)
-        if allocatable:
-            used = state.scored.get(name, 0) + pod.scored_requests.get(name, 0)
-            shares.append(min(1.0, used / allocatable))
-    return shares
-
-
-def _least_allocated(pod: Pod, state: NodeState) -> float:
-    shares = _fractions(pod, state)
-    return TOP * (1 - sum(shares) / len(shares)) if shares else 0.0
-
-
-def _balanced(pod: Pod, state: NodeState) -> float:
-    shares = _fractions(pod, state)
-    return TOP * (1 - abs(shares[0] - shares[-1]) / 2) if shares else 0.0
+        if room := allocatable.get(name, 0):
+            used = (taken.get(name, 0) + wanted.get(name, 0)) / room
+            shares.append(used if used < 1.0 else 1.0)
+    if not shares:
+        return 0.0
+    return TOP * (1 - sum(shares) / len(shares)) + TOP * (1 - abs(shares[0] - shares[-1]) / 2)
 
 
 def _image_locality(pod: Pod, state: NodeState) -> float:
-    present = sum(image in state.node.images for image in pod.images)
+    images = state.node.images
+    if not images:
+        return 0.0
+    present = sum(image in images for image in pod.images)
     return TOP * present / len(pod.images) if pod.images else 0.0

@@ -97,7 +97,7 @@ def spread_views(pod: Pod, snapshot: Snapshot, *, required: bool) -> tuple[Sprea
         matching = snapshot.matching(pod.namespace, constraint.selector)
         for name, state in snapshot.nodes.items():
             node = state.node
-            if constraint.topology_key not in node.labels or any(key not in node.labels for key in keys):
+            if constraint.topology_key not in node.labels or (keys and any(key not in node.labels for key in keys)):
                 continue
             if not _counts(pod, constraint, node):
                 continue
@@ -118,9 +118,9 @@ def _counts(pod: Pod, constraint: SpreadConstraint, node: Node) -> bool:
 
 
 def _admits(pod: Pod, node: Node) -> bool:
-    return all(node.labels.get(k) == v for k, v in pod.node_selector.items()) and matches_node_selector(
-        pod.node_affinity, node.labels, node.name
-    )
+    if pod.node_selector and any(node.labels.get(k) != v for k, v in pod.node_selector.items()):
+        return False
+    return pod.node_affinity is None or matches_node_selector(pod.node_affinity, node.labels, node.name)
 
 
 def spread_reason(views: Iterable[SpreadView], node: Node) -> str:
