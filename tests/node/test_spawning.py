@@ -12,7 +12,7 @@ import pytest
 
 from homeport.node import syscalls
 from homeport.node.sealing import SealedPrograms
-from homeport.node.spawning import spawn_there
+from homeport.node.spawning import Stranded, spawn_there
 from homeport.node.unsharing import needs_user_namespace
 
 ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
@@ -115,6 +115,16 @@ class TestElsewhere:
         with homes() as home, pytest.raises(OSError, match="no_such_key"):
             output("true", unshare=sum(KINDS.values()), home=home, sysctls={"net.no_such_key": "1"})
         assert here() == before
+
+    def test_not_to_come_back_is_no_failure_to_start(self) -> None:
+        if (pid := os.fork()) == 0:  # a child, since it will not be where it was
+            try:
+                output("true", unshare=syscalls.CLONE_NEWUTS, home={syscalls.CLONE_NEWUTS: -1})
+            except Stranded:
+                os._exit(7)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
 
 
 def test_a_sealed_copy_is_executed_and_cannot_be_written(tmp_path: Path) -> None:

@@ -17,10 +17,14 @@ from typing import Final
 from homeport.node import syscalls
 from homeport.node.own_cgroup import home_of
 
-__all__ = ["DEFAULT_SIGNALS", "settle", "spawn_there"]
+__all__ = ["DEFAULT_SIGNALS", "Stranded", "settle", "spawn_there"]
 
 DEFAULT_SIGNALS: Final = (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 """What the keeper, or Python, handles or ignores and no program shall inherit."""
+
+
+class Stranded(RuntimeError):
+    """The way back failed. Whoever hears this must end: it is no longer where its work is."""
 
 
 def spawn_there(
@@ -35,7 +39,7 @@ def spawn_there(
     sysctls: Mapping[str, str] | None = None,
     cgroups: Sequence[str] = (),
 ) -> int:
-    """Start a program in a session of its own and return its pid. Raises OSError with nothing started.
+    """Start a program in a session of its own and return its pid. Raises OSError with nothing started, or Stranded.
 
     targets   number in the program → descriptor; everything else closes on exec
     program   an open file to execute in the place of `argv[0]`
@@ -83,7 +87,8 @@ def _in_new_namespaces(flags: int, home: Mapping[int, int]) -> Iterator[None]:
     finally:
         for flag, descriptor in home.items():
             if flag & flags:
-                syscalls.setns(descriptor, flag)
+                with _back():
+                    syscalls.setns(descriptor, flag)
 
 
 @contextmanager
@@ -96,7 +101,16 @@ def _in_cgroup(procs: str) -> Iterator[None]:
         try:
             yield
         finally:
-            home.write(b"0")
+            with _back():
+                home.write(b"0")
+
+
+@contextmanager
+def _back() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Stranded(str(error)) from error
 
 
 def _resolve(name: str, env: Mapping[str, str]) -> str:
