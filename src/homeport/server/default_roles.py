@@ -33,7 +33,8 @@ _SEEN: Final = [
         [
             "configmaps", "endpoints", "persistentvolumeclaims", "persistentvolumeclaims/status", "pods", "pods/log",
             "pods/status", "replicationcontrollers", "replicationcontrollers/scale", "replicationcontrollers/status",
-            "services", "services/status", "serviceaccounts", "bindings", "events", "namespaces",
+            "services", "services/status", "serviceaccounts", "bindings", "events", "namespaces", "limitranges",
+            "resourcequotas", "resourcequotas/status",
         ],
     ),
     _rule(
@@ -45,6 +46,8 @@ _SEEN: Final = [
             "statefulsets/scale", "statefulsets/status",
         ],
     ),
+    _rule(_READ, ["autoscaling"], ["horizontalpodautoscalers", "horizontalpodautoscalers/status"]),
+    _rule(_READ, ["metrics.k8s.io"], ["nodes", "pods"]),
     _rule(_READ, ["batch"], ["cronjobs", "cronjobs/status", "jobs", "jobs/status"]),
     _rule(_READ, ["policy"], ["poddisruptionbudgets", "poddisruptionbudgets/status"]),
     _rule(_READ, ["discovery.k8s.io"], ["endpointslices"]),
@@ -70,6 +73,7 @@ _EDITED: Final = [
             "statefulsets/scale",
         ],
     ),
+    _rule(_WRITE, ["autoscaling"], ["horizontalpodautoscalers"]),
     _rule(_WRITE, ["batch"], ["cronjobs", "jobs"]),
     _rule(_WRITE, ["policy"], ["poddisruptionbudgets"]),
     _rule(_ALL, ["coordination.k8s.io"], ["leases"]),
