@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 from homeport.node.command import NoCommand, argv, expand
 from homeport.node.context import NodeContext
 from homeport.node.environment import ConfigError, Environment, build_environment
+from homeport.node.files import write_file
 from homeport.node.pod import ContainerDef, Pod
 from homeport.node.resources import container_limits
 from homeport.node.runtime.contract import ContainerSpec, Image, Mount, RuntimeFailure
@@ -72,7 +73,7 @@ def assemble(
         environment=environment.over(image.environment),
         working_directory=tree.get("workingDir") or image.working_directory or "/",
         log_path=log_path,
-        mounts=tuple(sorted(mounts, key=lambda mount: len(Path(mount.target).parts))),
+        mounts=tuple(sorted(mounts, key=lambda mount: os.path.normpath(mount.target).count("/"))),
         security=security_of(pod, container, image),
         limits=container_limits(pod, container, context.capacity.memory_bytes),
         tty=bool(tree.get("tty")),
@@ -106,8 +107,7 @@ def _own_files(container: ContainerDef, place: Assembly, directory: Path) -> Ite
     if path not in taken:
         file = termination_file(directory, container.name, place.container_id)
         file.parent.mkdir(0o750, parents=True, exist_ok=True)
-        file.touch(0o666)
-        file.chmod(0o666)
+        write_file(os.fspath(file), b"", 0o666)
         yield Mount(path, str(file))
 
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from homeport.node.files import write_file
 from homeport.node.lifecycle import NEW, ContainerState, Ended, Running
 from homeport.node.pod import Pod
 from homeport.node.records import KILLED_CODE, LOST_MESSAGE, Live
@@ -64,9 +65,9 @@ def save_checkpoint(directory: Path, states: Saved, last: str) -> str:
     if text == (last or _NOTHING):
         return last
     directory.mkdir(0o750, parents=True, exist_ok=True)
-    temporary = directory / f"{FILE}.tmp"
-    temporary.write_text(text)
-    os.replace(temporary, directory / FILE)
+    path = f"{directory}/{FILE}"
+    write_file(f"{path}.tmp", text.encode(), 0o600)
+    os.replace(f"{path}.tmp", path)
     return text
 
 

@@ -1,11 +1,13 @@
 """A pod's sandbox and its place in the network, with the files that tell its processes who they are."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from homeport.node.context import NodeContext
 from homeport.node.events import PodEvents
+from homeport.node.files import write_file
 from homeport.node.identity import HostnameTooLong, hosts_file, names, parse_resolver, resolver
 from homeport.node.network.contract import NetworkFailure
 from homeport.node.pod import Pod
@@ -84,8 +86,7 @@ def write_identity(context: NodeContext, pod: Pod, addresses: tuple[str, ...], e
         "/etc/resolv.conf": (directory / "resolv.conf", config.text()),
     }
     for path, text in files.values():
-        path.write_text(text)
-        path.chmod(0o644)
+        write_file(os.fspath(path), text.encode(), 0o644)
     return {target: path for target, (path, _) in files.items()}
 
 

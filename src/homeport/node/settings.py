@@ -47,11 +47,11 @@ class NodeSettings:
         return ".".join(self.version.removeprefix("v").split(".")[:2])
 
     def pod_directory(self, uid: str) -> Path:
-        return self.pods / uid
+        return Path(self.data, "pods", uid)
 
     def log_directory(self, pod: Pod) -> Path:
         """Where a pod's container logs are (`node` 13.1)."""
-        return self.logs / f"{pod.namespace}_{pod.name}_{pod.uid}"
+        return Path(self.data, "logs", f"{pod.namespace}_{pod.name}_{pod.uid}")
 
     def log_path(self, pod: Pod, container: str, attempt: int) -> Path:
-        return self.log_directory(pod) / container / f"{attempt}.log"
+        return Path(self.data, "logs", f"{pod.namespace}_{pod.name}_{pod.uid}", container, f"{attempt}.log")

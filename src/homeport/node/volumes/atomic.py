@@ -4,11 +4,13 @@ Layout: `..<stamp>/` holds the files, `..data` points to it, and each visible na
 builds a new stamped directory and renames one symbolic link over another.
 """
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from homeport.node.files import write_file
 from homeport.node.volumes.payload import File
 
 __all__ = ["write_atomically"]
@@ -24,30 +26,33 @@ def write_atomically(
     stamp   distinguishes this version's directory from every other's
     group   fsGroup: files get the group and are made group-readable, directories setgid
     """
-    current = _current(target)
+    root = os.fspath(target)
+    current = _current(root)
     if current is not None and _same(current, files, group):
-        _link_visible(target, files)
+        _link_visible(root, files)
         return False
-    fresh = target / f"..{stamp}"
-    fresh.mkdir()
-    fresh.chmod(0o755)
+    name = f"..{stamp}"
+    fresh = f"{root}/{name}"
+    os.mkdir(fresh)
+    os.chmod(fresh, 0o755)
     for path, file in files.items():
         _write(fresh, path, file, group, owner)
     if group is not None:
         _give(fresh, group)
-        _give(target, group)
-    temporary = target / "..data_tmp"
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(fresh.name)
-    temporary.replace(target / DATA)
-    _link_visible(target, files)
-    _drop_stale(target, files, fresh.name)
+        _give(root, group)
+    temporary = f"{root}/..data_tmp"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
+    os.symlink(name, temporary)
+    os.replace(temporary, f"{root}/{DATA}")
+    _link_visible(root, files)
+    _drop_stale(root, files, name)
     return True
 
 
-def _current(target: Path) -> Path | None:
+def _current(root: str) -> str | None:
     try:
-        return target / os.readlink(target / DATA)
+        return f"{root}/{os.readlink(f'{root}/{DATA}')}"
     except FileNotFoundError:
         return None
 
@@ -56,55 +61,58 @@ def _effective(mode: int, group: int | None) -> int:
     return mode if group is None else mode | 0o440
 
 
-def _same(current: Path, files: Mapping[str, File], group: int | None) -> bool:
-    there = {str(Path(root, name).relative_to(current)) for root, _, names in os.walk(current) for name in names}
-    if there != {str(Path(path)) for path in files}:
+def _same(current: str, files: Mapping[str, File], group: int | None) -> bool:
+    there = {
+        os.path.relpath(os.path.join(root, name), current) for root, _, names in os.walk(current) for name in names
+    }
+    if there != {os.path.normpath(path) for path in files}:
         return False
     for path, file in files.items():
-        found = current / path
-        if found.stat().st_mode & 0o777 != _effective(file.mode, group) or found.read_bytes() != file.content:
-            return False
+        with open(f"{current}/{path}", "rb") as found:
+            if os.fstat(found.fileno()).st_mode & 0o777 != _effective(file.mode, group) or found.read() != file.content:
+                return False
     return True
 
 
-def _write(root: Path, path: str, file: File, group: int | None, owner: int | None) -> None:
+def _write(root: str, path: str, file: File, group: int | None, owner: int | None) -> None:
     where = root
-    for part in Path(path).parts[:-1]:
-        where = where / part
-        if not where.is_dir():
-            where.mkdir()
-            where.chmod(0o755)
+    *above, name = Path(path).parts
+    for part in above:
+        where = f"{where}/{part}"
+        if not os.path.isdir(where):
+            os.mkdir(where)
+            os.chmod(where, 0o755)
             if group is not None:
                 _give(where, group)
-    target = where / Path(path).name
-    target.write_bytes(file.content)
+    target = f"{where}/{name}"
+    write_file(target, file.content, _effective(file.mode, group))
     if group is not None or owner is not None:
         os.chown(target, -1 if owner is None else owner, -1 if group is None else group)
-    target.chmod(_effective(file.mode, group))
+        os.chmod(target, _effective(file.mode, group))  # a change of owner may take bits away
 
 
-def _give(directory: Path, group: int) -> None:
+def _give(directory: str, group: int) -> None:
     os.chown(directory, -1, group)
-    directory.chmod((directory.stat().st_mode & 0o777) | 0o2050)
+    os.chmod(directory, (os.stat(directory).st_mode & 0o777) | 0o2050)
 
 
 def _visible(files: Mapping[str, File]) -> set[str]:
-    return {Path(path).parts[0] for path in files}
+    return {os.path.normpath(path).partition("/")[0] for path in files}
 
 
-def _link_visible(target: Path, files: Mapping[str, File]) -> None:
-    for name in _visible(files):
-        link = target / name
-        if not link.is_symlink():
-            link.symlink_to(f"{DATA}/{name}")
+def _link_visible(root: str, files: Mapping[str, File]) -> None:
+    for name in sorted(_visible(files)):
+        link = f"{root}/{name}"
+        if not os.path.islink(link):
+            os.symlink(f"{DATA}/{name}", link)
 
 
-def _drop_stale(target: Path, files: Mapping[str, File], current: str) -> None:
+def _drop_stale(root: str, files: Mapping[str, File], current: str) -> None:
     keep = _visible(files) | {DATA, current}
-    for entry in target.iterdir():
-        if entry.name in keep:
-            continue
+    with os.scandir(root) as entries:
+        stale = [entry for entry in entries if entry.name not in keep]
+    for entry in stale:
         if entry.is_symlink():
-            entry.unlink()
+            os.unlink(entry.path)
         elif entry.name.startswith(".."):
-            shutil.rmtree(entry)
+            shutil.rmtree(entry.path)
