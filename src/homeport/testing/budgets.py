@@ -26,7 +26,7 @@ class Budgets:
         if new is None or old is None or not _is_evicted(new) or _is_evicted(old) or not is_ready(old):
             return
         metadata = new["metadata"]
-        if not self._invariants.calm:
+        if not self._invariants.settled:
             return
         labels = (metadata.get("labels") or {}).items()
         for budget in self._invariants.simulation.objects(BUDGETS, metadata["namespace"]):

@@ -86,6 +86,7 @@ class Invariants:
         self._policies: dict[
             tuple[str, str], Any
         ] = {}  # retention policies a set has had: {"whenScaled", "whenDeleted"}
+        self._former: dict[tuple[str, str], list[tuple[float, Any]]] = {}  # what sets asked for, and until when
         self._dropped: set[tuple[str, str]] = set()  # sets somebody asked to delete with all that is theirs
         self._revisions: set[int] = set()
         self._held: dict[str, int] = {}  # key → revision of its last write
@@ -127,7 +128,12 @@ class Invariants:
         faults, simulation = self.simulation.faults, self.simulation
         if faults.rules or faults.is_cut(CONTROL) or simulation.store.stalled or not simulation.serving:
             self.disturbed()
-        return self.now >= max(self._disturbed_until, self._renewed_at + STALE_SECONDS)
+        return self.now >= self._disturbed_until
+
+    @property
+    def settled(self) -> bool:
+        """Whether controllers also know everything that people ask for."""
+        return self.calm and self.now >= self._renewed_at + STALE_SECONDS
 
     def check(self) -> None:
         """Raise Violation if a promise was broken."""
@@ -170,10 +176,12 @@ class Invariants:
         old = _decode(event.previous.value) if event.previous is not None else None
         if new is not None:
             self._look_at_owners(event.key, new)
-            if (new["metadata"].get("generation") or 0) != (new.get("status") or {}).get("observedGeneration", 0):
+            if kind in _DECIDED_UPON and (old is None or _wishes(old) != _wishes(new)):
                 self._renewed_at = self.now  # who decides may not have heard of it yet
         match kind:
             case "statefulsets":
+                if old is not None:
+                    self._former.setdefault((parts[2], parts[3]), []).append((self.now, old))
                 self._look_at_set(new or old)
             case "pods":
                 self._look_at_pod((parts[1], parts[2]), old, new)
@@ -273,40 +281,44 @@ class Invariants:
         tree = self.simulation.find(SETS, namespace, name.rpartition("-")[0])
         if tree is None:
             return
+        since = self.now - STALE_SECONDS
+        former = [old for until, old in self._former.get((namespace, tree["metadata"]["name"]), ()) if until >= since]
+        judged = [list(self._judge(request.method, one, name)) for one in (tree, *former)]
+        if all(judged):  # it may have acted upon any of them
+            self.broken(*judged[0][0])
+        if request.method == "DELETE":
+            self._ready_until.pop((namespace, name), None)  # who takes a pod knows that it is not ready any more
+
+    def _judge(self, method: str, tree: Any, name: str) -> Iterator[tuple[str, str]]:
+        """Yield what is wrong with creating or deleting a pod for a set that asks for this."""
         ordinal, first = int(name.rpartition("-")[2]), _start(tree)
         ordered = tree["spec"].get("podManagementPolicy", "OrderedReady") == "OrderedReady"
-        if request.method == "POST":
-            if ordered:
-                self._look_at_creation(namespace, tree, ordinal, first)
-        elif not _wants(tree, ordinal):
-            if ordered:
-                self._look_at_removal(namespace, tree, ordinal)
-        else:
-            self._look_at_replacement(namespace, tree, ordinal, first if ordered else ordinal)
+        if method == "DELETE" and _wants(tree, ordinal):
+            yield from self._judge_replacement(tree, name, ordinal, first if ordered else ordinal)
+        elif method == "DELETE" and ordered:
+            for pod in self.simulation.objects(PODS, tree["metadata"]["namespace"]):
+                other = ordinal_of(tree["metadata"]["name"], pod["metadata"]["name"])
+                if other is not None and other > ordinal and not _wants(tree, other):
+                    yield "order", f"pod {ordinal} is removed while pod {other} exists"
+        elif method == "POST" and ordered:
+            for lower in range(first, ordinal):
+                if not self._was_ready(tree, lower):
+                    yield "order", f"pod {ordinal} is created while pod {lower} is not ready"
 
-    def _look_at_creation(self, namespace: str, tree: Any, ordinal: int, first: int) -> None:
-        for lower in range(first, ordinal):
-            if not self.was_ready((namespace, f"{tree['metadata']['name']}-{lower}")):
-                self.broken("order", f"pod {ordinal} is created while pod {lower} is not ready")
-
-    def _look_at_removal(self, namespace: str, tree: Any, ordinal: int) -> None:
-        name = tree["metadata"]["name"]
-        for pod in self.simulation.objects(PODS, namespace):
-            other = ordinal_of(name, pod["metadata"]["name"])
-            if other is not None and other > ordinal and not _wants(tree, other):
-                self.broken("order", f"pod {ordinal} is removed while pod {other} exists")
-
-    def _look_at_replacement(self, namespace: str, tree: Any, ordinal: int, first: int) -> None:
-        name, strategy = tree["metadata"]["name"], tree["spec"].get("updateStrategy") or {}
-        pod = self.simulation.find(PODS, namespace, f"{name}-{ordinal}")
+    def _judge_replacement(self, tree: Any, name: str, ordinal: int, first: int) -> Iterator[tuple[str, str]]:
+        strategy = tree["spec"].get("updateStrategy") or {}
+        pod = self.simulation.find(PODS, tree["metadata"]["namespace"], name)
         if pod is None or not is_ready(pod):
             return  # taking it makes nothing worse
         partition = (strategy.get("rollingUpdate") or {}).get("partition") or 0
         if strategy.get("type") == "OnDelete" or ordinal < _start(tree) + partition:
-            self.broken("partition", f"ready pod {ordinal} is taken, which is not to be updated")
+            yield "partition", f"ready pod {ordinal} is taken, which is not to be updated"
         for other in range(first, _start(tree) + tree["spec"].get("replicas", 1)):
-            if other != ordinal and not self.was_ready((namespace, f"{name}-{other}")):
-                self.broken("availability", f"ready pod {ordinal} is taken while pod {other} is not ready")
+            if other != ordinal and not self._was_ready(tree, other):
+                yield "availability", f"ready pod {ordinal} is taken while pod {other} is not ready"
+
+    def _was_ready(self, tree: Any, ordinal: int) -> bool:
+        return self.was_ready((tree["metadata"]["namespace"], f"{tree['metadata']['name']}-{ordinal}"))
 
     def was_ready(self, pod: tuple[str, str]) -> bool:
         """Whether a pod is ready, or was until so lately that a controller may not know better."""
@@ -400,6 +412,14 @@ _LOOKED_AT: Final = frozenset(
     ("statefulsets", "deployments", "replicasets", "pods", "persistentvolumeclaims", "persistentvolumes",
      "poddisruptionbudgets")
 )  # fmt: skip
+
+
+_DECIDED_UPON: Final = frozenset(("statefulsets", "deployments", "poddisruptionbudgets"))
+
+
+def _wishes(tree: Any) -> Any:
+    """Return what is asked for of a workload, whatever runs in its pods."""
+    return {key: value for key, value in tree["spec"].items() if key != "template"}
 
 
 def _key(obj: Mapping[str, Any]) -> tuple[str, str]:

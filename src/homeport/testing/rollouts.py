@@ -36,7 +36,7 @@ class Rollouts:
         if new is None:
             return
         before, after = _replicas(old) if old is not None else 0, _replicas(new)
-        if (before == after and old is not None) or not self._invariants.calm:
+        if (before == after and old is not None) or not self._invariants.settled:
             return
         deployment = self._deployment(new)
         if deployment is None:
