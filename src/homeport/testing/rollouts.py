@@ -48,7 +48,7 @@ class Rollouts:
                 self._look_at_recreation(deployment, new)
         elif after > before:
             self._look_at_growth(deployment, new)
-        elif (old["metadata"].get("annotations") or {}).get(DESIRED) == str(_replicas(deployment)):
+        elif old is not None and (old["metadata"].get("annotations") or {}).get(DESIRED) == str(_replicas(deployment)):
             self._look_at_shrinking(deployment, new)
 
     def _deployment(self, tree: Any) -> Any | None:
