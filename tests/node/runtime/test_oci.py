@@ -77,7 +77,8 @@ class Cluster:
         done = self.run(scenario)
         log = self.data / "logs" / "holder.log"
         assert done.returncode == 0, done.stdout + done.stderr + (log.read_text() if log.exists() else "")
-        assert done.stderr == ""
+        told = [line for line in done.stderr.splitlines() if "unless your distribution has mended it" not in line]
+        assert told == []  # but for a remark about the age of the runtime
 
     def kill_holder(self) -> None:
         holder = find_holder(self.data / "run")
