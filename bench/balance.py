@@ -25,6 +25,7 @@ from bench.report import median, write
 from homeport.proxy import nftables
 from homeport.proxy.model import Endpoint, Service, ServicePort, Target
 from homeport.proxy.rules import decide, keep_places
+from homeport.proxy.ruleset import Compiled
 
 VIRTUAL: Final = "10.96.0.80"
 PORT: Final = 8080
@@ -104,7 +105,7 @@ def filler(number: int, shift: int) -> tuple[Service, list[Endpoint]]:
     return service, [Endpoint(Target(address, PORT), node="here") for address in addresses]
 
 
-def compiled(service: Service, endpoints: Sequence[Endpoint]) -> nftables.Compiled:
+def compiled(service: Service, endpoints: Sequence[Endpoint]) -> Compiled:
     return nftables.compile_service(decide(service, dict.fromkeys(service.ports, endpoints), SETTINGS))
 
 

@@ -20,8 +20,9 @@ from homeport.proxy.model import (
     Target,
     Via,
 )
-from homeport.proxy.nftables import Element, Ruleset, compile_service, whole
+from homeport.proxy.nftables import compile_service, whole
 from homeport.proxy.rules import decide
+from homeport.proxy.ruleset import Compiled, Element, Ruleset
 from tests.proxy.kernel_model import KernelModel
 
 SETTINGS = ProxySettings(
@@ -39,7 +40,7 @@ def endpoint(number: int, node: str = "here", port: int = 8080) -> Endpoint:
     return Endpoint(Target(IPv4Address(f"10.244.0.{number}"), port), node=node)
 
 
-def compiled(service: Service, *endpoints: Endpoint) -> nftables.Compiled:
+def compiled(service: Service, *endpoints: Endpoint) -> Compiled:
     return compile_service(decide(service, dict.fromkeys(service.ports, endpoints), SETTINGS))
 
 
@@ -129,9 +130,7 @@ def test_ipv6_has_a_table_of_its_own() -> None:
         ("removed", {STICKY.key: None}),
     ],
 )
-def test_a_change_touches_what_differs_alone(
-    name: str, change: dict[tuple[str, str], nftables.Compiled | None]
-) -> None:
+def test_a_change_touches_what_differs_alone(name: str, change: dict[tuple[str, str], Compiled | None]) -> None:
     golden(name, everything().change(change))
 
 
@@ -223,7 +222,7 @@ def test_any_history_of_differences_ends_where_a_whole_would(seed: int) -> None:
     kernel, held = KernelModel(), Ruleset()
     kernel.run(whole(held, SETTINGS))
     for _ in range(25):
-        changes: dict[tuple[str, str], nftables.Compiled | None] = {}
+        changes: dict[tuple[str, str], Compiled | None] = {}
         for _ in range(rng.randint(1, 3)):
             key = ("default", f"svc-{rng.randrange(5)}")
             changes[key] = None if rng.random() < 0.2 else random_service(rng, key)
@@ -233,7 +232,7 @@ def test_any_history_of_differences_ends_where_a_whole_would(seed: int) -> None:
         assert kernel.same_as(fresh)
 
 
-def random_service(rng: random.Random, key: tuple[str, str]) -> nftables.Compiled:
+def random_service(rng: random.Random, key: tuple[str, str]) -> Compiled:
     ports = tuple(
         ServicePort(name, rng.choice(("tcp", "udp")), rng.choice((80, 81)), rng.choice((0, 30080)))
         for name in rng.sample(("a", "b"), rng.randint(1, 2))

@@ -21,6 +21,7 @@ from homeport.proxy.dialect import dialect_of
 from homeport.proxy.kernel import LibraryKernel
 from homeport.proxy.model import Endpoint, Key, ProxySettings, Service, ServicePort, ServiceRules, Target
 from homeport.proxy.rules import decide
+from homeport.proxy.ruleset import Compiled, Ruleset
 from homeport.proxy.shell import userspace_balancer
 
 PEER = str(Path(__file__).with_name("peer.py"))
@@ -116,7 +117,7 @@ class World:
         self._stack = ExitStack()
         self.network = BridgeNetwork(NetworkSettings((IPV4 if VERSION == 4 else IPV6,)), directory)
         self.settings, self.dialect = SETTINGS, dialect_of(VERSION)
-        self.held = nftables.Ruleset(self.dialect)
+        self.held = Ruleset(self.dialect)
 
     async def __aenter__(self) -> Self:
         await self.network.start()
@@ -180,7 +181,7 @@ class World:
     async def remove(self, service: Service) -> None:
         await self.backend.change({service.key: None})
 
-    async def program(self, changes: dict[tuple[str, str], nftables.Compiled | None]) -> None:
+    async def program(self, changes: dict[tuple[str, str], Compiled | None]) -> None:
         transaction = self.held.change(changes)
         if transaction:
             await self.kernel.apply(transaction)

@@ -7,6 +7,7 @@ from homeport.proxy.backend import Changes
 from homeport.proxy.dialect import dialect_of
 from homeport.proxy.kernel import Kernel, NftablesError
 from homeport.proxy.model import Key, ProxySettings
+from homeport.proxy.ruleset import Ruleset
 
 __all__ = ["Table"]
 
@@ -23,7 +24,7 @@ class Table:
     def __init__(self, kernel: Kernel, settings: ProxySettings) -> None:
         self._kernel, self._settings = kernel, settings
         self._dialect = dialect_of(settings.version)
-        self._ruleset = nftables.Ruleset(self._dialect)
+        self._ruleset = Ruleset(self._dialect)
         self._in_step = False
         self.refused: dict[Key, str] = {}
         self.failures = 0
@@ -80,7 +81,7 @@ class Table:
 
     async def _one_by_one(self) -> None:
         """Find out whose rules the kernel will not take, and do without those."""
-        accepted = nftables.Ruleset(self._dialect)
+        accepted = Ruleset(self._dialect)
         await self._apply(nftables.whole(accepted, self._settings))
         for key, compiled in self._ruleset.services.items():
             try:
