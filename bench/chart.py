@@ -10,7 +10,7 @@ ROW = 22
 LEFT = 330
 WIDTH = 900
 BAR = WIDTH - LEFT - 110
-LEFT_OUT = ("on", "rounds")
+LEFT_OUT = ("on", "rounds", "load_average")
 """Keys that describe a run rather than measure something."""
 
 

@@ -226,6 +226,7 @@ def main() -> None:
     parser.add_argument("--pods", type=int, default=100)
     arguments = parser.parse_args()
     figures: dict[str, list[float]] = {}
+    load = os.getloadavg()[0]
 
     async def rounds() -> None:
         cluster = Cluster(state)
@@ -250,6 +251,7 @@ def main() -> None:
     write(
         "pods",
         {
+            "load_average": [round(load, 1), round(os.getloadavg()[0], 1)],
             "pods": arguments.pods,
             "seconds": {name: median(values) for name, values in figures.items()},
             "pods_per_second": round(arguments.pods / median(figures["pods"]), 1),

@@ -94,7 +94,6 @@ class StatusReporter:
                         self._dirty.clear()
                         wanted = self._compute(self.known)
             except TimeoutError:
-                self._patience = 0.0
                 wanted = self._compute(self.known)
         return wanted, None if self.gone else status_patch(self._uid, self.known, wanted)
 
