@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,9 +46,9 @@ class Adopted:
 def _encode(states: Saved) -> str:
     out = {
         name: {
-            "running": asdict(state.running) | {"failed_probe": None} if state.running else None,
-            "ended": asdict(state.ended) if state.ended else None,
-            "previous": asdict(state.previous) if state.previous else None,
+            "running": _plain(state.running) | {"failed_probe": None} if state.running else None,
+            "ended": _plain(state.ended) if state.ended else None,
+            "previous": _plain(state.previous) if state.previous else None,
             "restart_count": state.restart_count,
             "image": state.image,
             "image_id": state.image_id,
@@ -57,6 +57,11 @@ def _encode(states: Saved) -> str:
         if state.ever_created or state.previous
     }
     return json.dumps(out, separators=(",", ":"))
+
+
+def _plain(value: Running | Ended) -> dict[str, Any]:
+    """Return the fields of a value that holds nothing but plain ones."""
+    return {name: getattr(value, name) for name in value.__slots__}
 
 
 def save_checkpoint(directory: Path, states: Saved, last: str) -> str:
