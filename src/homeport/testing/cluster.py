@@ -61,6 +61,7 @@ class SimulatedCluster(Cluster):
     seed   where all randomness comes from: the same calls with the same seed give the same history, byte for byte
     nodes  how many nodes there are: `node-1`, `node-2`, …
     gates  feature gates that are open: `("MaxUnavailableStatefulSet=true",)`
+    families  the address families of pods and Services, the default one first: `("IPv4", "IPv6")`
     base   where relative paths of manifests begin, after the working directory
     start  the moment it begins with, of whatever cluster
     """
@@ -71,12 +72,14 @@ class SimulatedCluster(Cluster):
         seed: int = 0,
         nodes: int = 2,
         gates: Sequence[str] = (),
+        families: Sequence[str] = ("IPv4",),
         base: Path | None = None,
         start: Snapshot | None = None,
     ) -> None:
         super().__init__(base)
         self.seed, self._nodes, self._start = seed, nodes, start
         self.feature_gates = parse_gates(gates)
+        self.families = tuple(families)
         self.title = f"seed {seed}"
         self.hands = SimulatedHands(self)
         self._directory: Path | None = None
@@ -109,6 +112,7 @@ class SimulatedCluster(Cluster):
             seed=self.seed,
             nodes=self._nodes,
             feature_gates=self.feature_gates,
+            families=self.families,
             directory=self._directory,
             snapshot=snapshot,
         )
@@ -233,7 +237,10 @@ class SimulatedCluster(Cluster):
     def fork(self) -> "SimulatedCluster":
         """Return an independent cluster that begins as this one is now; it ends with `with`, or with this one."""
         gates = tuple(f"{name}=true" for name in self.feature_gates)
-        other = SimulatedCluster(seed=self.seed, nodes=self._nodes, gates=gates, base=self._base, start=self.snapshot())
+        other = SimulatedCluster(
+            seed=self.seed, nodes=self._nodes, gates=gates, families=self.families, base=self._base,
+            start=self.snapshot(),
+        )  # fmt: skip
         other.title = f"fork of {self.title}"
         self._others.append(other)
         return other

@@ -99,6 +99,11 @@ class Pod:
         return str(self._status.get("podIP", ""))
 
     @property
+    def ips(self) -> tuple[str, ...]:
+        """Its addresses, one of each family of the cluster."""
+        return tuple(one["ip"] for one in self._status.get("podIPs") or ())
+
+    @property
     def node(self) -> str:
         """The node it is bound to; empty while it is not."""
         return str(self.object["spec"].get("nodeName", ""))

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,7 @@ from homeport.node.agent import Agent
 from homeport.node.context import Capacity
 from homeport.node.main import PATIENCE_SECONDS, NodeParts, serve_node
 from homeport.node.network.contract import Attachment
+from homeport.node.network.settings import Family
 from homeport.node.network.simulated import SimulatedNetwork, SimulatedReach
 from homeport.node.runtime.contract import ContainerSpec, ImageError, Usage
 from homeport.node.runtime.simulated import SavedRuntime, Script, SimulatedImages, SimulatedRuntime
@@ -39,19 +40,23 @@ class SavedMachine:
     serving: bool
 
 
+ADDRESSES: Final = 1 << 14
+"""How many addresses each node has for itself and its pods."""
+
+
 class Machine:
     """A node that can lose its agent, its power and its connection. `party` is its name on the way to the server."""
 
     def __init__(
         self, number: int, data: Path, client: Client, clock: Clock, behaviours: Behaviours, rng: random.Random,
-        started: Callable[[str, ContainerSpec], None],
+        started: Callable[[str, ContainerSpec], None], ranges: Sequence[Family],
     ) -> None:  # fmt: skip
         self.name = f"node-{number}"
         self.settings = NodeSettings(self.name, data / self.name, max_pods=20_000)
         self._client, self._clock, self._behaviours, self._rng = client, clock, behaviours, rng
         self._started = started
         self.images = SimulatedImages()
-        self.network = SimulatedNetwork(f"10.244.{(number - 1) * 64}.1")
+        self.network = SimulatedNetwork(*(str(one.gateway + (number - 1) * ADDRESSES) for one in ranges))
         self.runtime = SimulatedRuntime(clock, self._script, behaviours.command, first_pid=number * 1_000_000)
         self._serving: asyncio.Task[None] | None = None
         self.agent: Agent | None = None

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Final
 
 from homeport.api.resources import find
@@ -15,6 +14,7 @@ from homeport.dns.search import candidates
 from homeport.dns.server import DnsServer
 from homeport.dns.settings import DnsSettings
 from homeport.dns.zone import resolve
+from homeport.node.network.settings import IPV4, Family
 from homeport.proxy import codec
 from homeport.proxy.model import ProxySettings, ServiceRules
 from homeport.proxy.rules import decide
@@ -38,16 +38,15 @@ class Names:
     """
 
     def __init__(
-        self, dns: InformerFactory, proxy: InformerFactory, clock: Clock, rng: random.Random, node: str
+        self, dns: InformerFactory, proxy: InformerFactory, clock: Clock, rng: random.Random, node: str,
+        ranges: Sequence[Family] = (IPV4,),
     ) -> None:  # fmt: skip
         self.failing = False
         self._server = DnsServer(DnsSettings(shuffle=False), clock, rng, _nobody)
         self.feed = Feed(dns, self._server)
         self._services = proxy.informer(SERVICES)
         self._slices = proxy.informer(SLICES)
-        self._settings = ProxySettings(
-            IPv4Network("10.244.0.0/16"), IPv4Network("10.96.0.0/16"), (IPv4Address("10.244.0.1"),), node=node
-        )
+        self._settings = [ProxySettings(one.pods, one.services, (one.gateway,), node=node) for one in ranges]
 
     def resolve(self, name: str, kind: str = "A", namespace: str = "default") -> tuple[str, ...]:
         """Return what a name stands for as a pod of a namespace sees it, in order; () when there is nothing.
@@ -70,28 +69,30 @@ class Names:
                 return tuple(rdata_text(record) for record in found)
         return ()
 
-    def rules(self, namespace: str, name: str) -> ServiceRules | None:
-        """Return what the proxy decides for a Service; None for one without a virtual address."""
-        return decided(self._services.get(namespace, name), self._slices.list(namespace), self._settings)
+    def rules(self, namespace: str, name: str) -> list[ServiceRules]:
+        """Return what the proxy decides for a Service in each family it has a virtual address of."""
+        tree, slices = self._services.get(namespace, name), self._slices.list(namespace)
+        found = (decided(tree, slices, settings) for settings in self._settings)
+        return [rules for rules in found if rules is not None]
 
     def endpoints(self, namespace: str, name: str) -> tuple[str, ...]:
-        """Return `address:port` of every pod a connection to a Service may reach, in order."""
-        return reachable(self.rules(namespace, name))
+        """Return `address:port` of every pod a connection to a Service may reach, in order, family by family."""
+        return tuple(text for rules in self.rules(namespace, name) for text in reachable(rules))
 
 
 def decided(tree: Any | None, slices: Sequence[Any], settings: ProxySettings) -> ServiceRules | None:
-    """Return what the proxy decides for a Service object, from the slices of its namespace."""
-    service = codec.service(tree) if tree is not None else None
+    """Return what the proxy decides for a Service object in one family, from the slices of its namespace."""
+    service = codec.service(tree, settings.version) if tree is not None else None
     if service is None:
         return None
     own: list[Any] = [one for one in slices if codec.slice_service(one) == service.key]
-    return decide(service, {port: codec.endpoints(own, port) for port in service.ports}, settings)
+    return decide(service, {port: codec.endpoints(own, port, settings.version) for port in service.ports}, settings)
 
 
 def reachable(rules: ServiceRules | None) -> tuple[str, ...]:
     """Return `address:port` of every pod that rules lead to, in order."""
     targets = {target for port in rules.ports for target in port.cluster or port.local} if rules is not None else ()
-    return tuple(f"{one.address}:{one.port}" for one in sorted(targets, key=lambda target: target.order))
+    return tuple(str(one) for one in sorted(targets, key=lambda target: target.order))
 
 
 async def _nobody(question: Question) -> None:

@@ -34,7 +34,7 @@ _MARKER: Final = (
     " `homeport` is made, who shares it, and whether its pods are real"
 )
 _SCOPES: Final = ("function", "class", "module", "package", "session")
-_WISHES: Final = frozenset({"seed", "nodes", "gates", "scope", "real", "options"})
+_WISHES: Final = frozenset({"seed", "nodes", "gates", "families", "scope", "real", "options"})
 _clusters: Final = pytest.StashKey[list[Any]]()
 
 
@@ -79,7 +79,11 @@ def _made(request: pytest.FixtureRequest, wishes: dict[str, Any]) -> "Cluster":
         from homeport.testing.cluster import SimulatedCluster
 
         cluster = SimulatedCluster(
-            base=base, seed=wishes["seed"], nodes=wishes.get("nodes", 2), gates=wishes.get("gates", ())
+            base=base,
+            seed=wishes["seed"],
+            nodes=wishes.get("nodes", 2),
+            gates=wishes.get("gates", ()),
+            families=wishes.get("families", ("IPv4",)),
         )
     request.node.stash.setdefault(_clusters, []).append(cluster)
     return cluster

@@ -12,7 +12,6 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import ContextVar
-from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any, Final, NoReturn, Self, TypeVar
 
@@ -26,6 +25,7 @@ from homeport.dns.records import Answer, Question, Rcode, RRType
 from homeport.dns.search import candidates
 from homeport.dns.upstream import Resolver, Upstream
 from homeport.errors import NotFound
+from homeport.node.network.settings import IPV4
 from homeport.proxy.model import ProxySettings
 from homeport.testing.facade import EVENTS, PODS, SETS, Cluster, Place, WaitedTooLong
 from homeport.testing.hands import Unsupported
@@ -276,9 +276,7 @@ class RealCluster(Cluster):
 
     def endpoints(self, service: str, *, namespace: str = "default") -> tuple[str, ...]:
         tree = self.find_object(SERVICES, namespace, service)
-        settings = ProxySettings(
-            IPv4Network("10.244.0.0/16"), IPv4Network("10.96.0.0/16"), (IPv4Address("10.244.0.1"),), node=self.node_name
-        )
+        settings = ProxySettings(IPV4.pods, IPV4.services, (IPV4.gateway,), node=self.node_name)
         return reachable(decided(tree, self.objects(SLICES, namespace), settings))
 
     def story(self) -> str:

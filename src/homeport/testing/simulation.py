@@ -16,7 +16,7 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +33,7 @@ from homeport.controllers.roster import controllers
 from homeport.controllers.volumes.directories import LocalDirectories
 from homeport.controllers.volumes.provisioner import class_body
 from homeport.errors import ApiError
+from homeport.node.network.settings import IPV4, IPV6, Family
 from homeport.node.pod import ProbeKind
 from homeport.node.runtime.contract import ContainerSpec, ImageError
 from homeport.node.stats import summary
@@ -80,6 +81,10 @@ T = TypeVar("T")
 Started = Callable[[str, ContainerSpec], None]
 
 
+RANGES: Final[Mapping[str, Family]] = {"IPv4": IPV4, "IPv6": IPV6}
+"""Where a simulated cluster's addresses come from."""
+
+
 class Broken(Exception):
     """Something of the cluster ended that never should, or asks for what cannot be."""
 
@@ -89,6 +94,7 @@ class Simulation:
 
     seed       where all randomness comes from
     feature_gates  names of `homeport.api.gates.GATES` that are open
+    families   the address families of pods and Services, the default one first
     nodes      how many nodes there are: `node-1`, `node-2`, …; a snapshot knows better
     directory  where the nodes keep their files; a temporary one when not given
     snapshot   what to begin from, of whatever simulation
@@ -102,6 +108,7 @@ class Simulation:
         seed: int = 0,
         nodes: int = 2,
         feature_gates: Iterable[str] = (),
+        families: Sequence[str] = ("IPv4",),
         directory: Path | None = None,
         snapshot: Snapshot | None = None,
         on_change: Callable[[Event], None] = lambda event: None,
@@ -109,6 +116,7 @@ class Simulation:
     ) -> None:
         self.rng = random.Random(seed)
         self.feature_gates = frozenset(feature_gates)
+        self.ranges = tuple(RANGES[family] for family in families)
         self._temporary = directory is None
         self.directory = directory or scratch_directory()
         if snapshot is not None:
@@ -141,7 +149,7 @@ class Simulation:
             for machine in (
                 Machine(
                     number, self.directory, self._party(f"node-{number}", "kubelet"), self.clock, self.behaviours,
-                    self.rng, self._on_start,
+                    self.rng, self._on_start, self.ranges,
                 )
                 for number in range(1, nodes + 1)
             )
@@ -183,7 +191,7 @@ class Simulation:
         else:
             write_tree(self.directory, self._snapshot.files)
         dns, proxy = self.watching(DNS), self.watching(PROXY)
-        self.names = Names(dns, proxy, self.clock, self.rng, "node-1")
+        self.names = Names(dns, proxy, self.clock, self.rng, "node-1", self.ranges)
         self.start(dns.run(), "dns")
         self.start(proxy.run(), "proxy")
         self.start(self.names.feed.run(), "dns-feed")
@@ -217,7 +225,12 @@ class Simulation:
                 shutil.rmtree(self.directory, ignore_errors=True)
 
     def _made_server(self) -> Server:
-        settings = Settings(node_socket=str(self.node_socket), feature_gates=self.feature_gates)
+        settings = Settings(
+            service_cidrs=tuple(ranges.services for ranges in self.ranges),
+            advertise=(str(self.ranges[0].gateway), 6443),
+            node_socket=str(self.node_socket),
+            feature_gates=self.feature_gates,
+        )
         return Server(self.store, self.clock, self.rng, settings, summaries=self._summaries)
 
     async def _start_server(self) -> None:
