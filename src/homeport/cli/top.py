@@ -50,8 +50,8 @@ def top(
 
 async def _top(names: tuple[str, ...], namespace: str | None, cluster: str) -> list[dict[str, Any]]:
     from homeport.api.resources import find
+    from homeport.engine.balancing import proxy_settings
     from homeport.engine.flows import FlowsError, cluster_flows
-    from homeport.proxy.model import ProxySettings
 
     directory = directory_of(cluster)
     settings = directory.load()
@@ -68,16 +68,7 @@ async def _top(names: tuple[str, ...], namespace: str | None, cluster: str) -> l
         flows = await cluster_flows(directory)
     except FlowsError as error:
         raise fail(f"the connections of cluster {cluster!r} cannot be listed: {error}") from error
-    served = [
-        ProxySettings(
-            pods=ranges.pods,
-            services=ranges.services,
-            node_addresses=(ranges.gateway,),
-            real_addresses=(ranges.dns,),
-            node=settings.node_name,
-        )
-        for ranges in settings.ranges
-    ]
+    served = proxy_settings(settings)
     chosen = [service for service in services if not names or service["metadata"]["name"] in names]
     return [row for service in chosen for side in served for row in rows_of(service, slices, flows, side)]
 

@@ -28,21 +28,26 @@ _KINDS: Final = (
 
 @click.command()
 @click.argument("what")
-@click.argument("name", required=False)
+@click.argument("names", nargs=-1)
 @namespace_option
 @cluster_option
 @output_option
-def why(what: str, name: str | None, namespace: str, cluster: str, output: str | None) -> None:
+def why(what: str, names: tuple[str, ...], namespace: str, cluster: str, output: str | None) -> None:
     """Say what a thing waits for, and what shows it: homeport why pod/web-0, svc/web, statefulset/db, pvc/data-web-0.
 
     `homeport why name web-0.web.default.svc.cluster.local` tells why a DNS name resolves to what it does, or does not.
+    `homeport why conn web-0 db:5432` tells which endpoints a connection from a pod to a Service may reach.
     Exits with 1 when something is waited for or wrong.
     """
-    if name is None:
-        what, _, name = what.partition("/")
-    if not name:
-        raise click.UsageError("say KIND/NAME, as in svc/web, or name DNS-NAME")
-    explanation = run_async(_why(what, name, namespace, cluster))
+    if what in ("conn", "connection"):
+        explanation = run_async(_connection(names, namespace, cluster))
+    else:
+        if not names:
+            what, _, rest = what.partition("/")
+            names = (rest,)
+        if len(names) != 1 or not names[0]:
+            raise click.UsageError("say KIND/NAME, as in svc/web, or name DNS-NAME, or conn POD SERVICE")
+        explanation = run_async(_why(what, names[0], namespace, cluster))
     if output == "json":
         print_json(explanation.as_json())
     else:
@@ -93,6 +98,35 @@ async def _why(what: str, name: str, namespace: str, cluster: str) -> Any:
             raise fail(str(error)) from error
         except ApiError as error:
             raise fail(error.message) from error
+
+
+async def _connection(words: tuple[str, ...], namespace: str, cluster: str) -> Any:
+    from homeport.engine.balancing import proxy_settings
+    from homeport.errors import ApiError
+    from homeport.explain.connections import explain_connection, wanted
+    from homeport.explain.names import asked, explain_name
+
+    try:
+        connection = wanted(words)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    settings = directory_of(cluster).load()
+    if settings is None:
+        raise not_running(cluster)
+    async with connected(cluster) as client:
+        try:
+            meanings = asked(connection.service, namespace, settings.domain)
+            seen = {
+                one: await _snapshot(client, one, settings.domain)
+                for one in {namespace, *(meaning.namespace for meaning in meanings)}
+            }
+        except ApiError as error:
+            raise fail(error.message) from error
+    there = [one for one in meanings if seen[one.namespace].find("Service", one.service) is not None]
+    if not (there or meanings):
+        return explain_name(connection.service, meanings, seen)
+    meaning = (there or meanings)[0]
+    return explain_connection(connection, seen[namespace], meaning, seen[meaning.namespace], proxy_settings(settings))
 
 
 async def _snapshot(client: Any, namespace: str, domain: str) -> Any:

@@ -76,20 +76,10 @@ async def serve(directory: DataDirectory, settings: ClusterSettings, ending: End
 
 
 def _proxy(informers: Any, clock: Clock, settings: ClusterSettings) -> Any:
-    from homeport.proxy.model import ProxySettings
+    from homeport.engine.balancing import proxy_settings
     from homeport.proxy.shell import Proxy
 
-    served = [
-        ProxySettings(
-            pods=ranges.pods,
-            services=ranges.services,
-            node_addresses=(ranges.gateway,),
-            real_addresses=(ranges.dns,),
-            node=settings.node_name,
-        )
-        for ranges in settings.ranges
-    ]
-    return Proxy(informers, clock, served)
+    return Proxy(informers, clock, proxy_settings(settings))
 
 
 async def _node(
