@@ -3,7 +3,8 @@
     python -m bench.pods [--rounds 5] [--pods 100]
 
 Turn by turn in every round, so that whatever else the machine does hits all alike; ratios are taken within a round, and
-their medians are given.
+their medians are given. `load_average` is the machine's, before and after. Where others are busy, a pod waits for its
+turn in four processes, a bare start in one, so ratios grow with it; `processor seconds of pods` do not.
 
 - `smallest`: `crun run` of the smallest bundle (`crun spec`, busybox `true`), one after the other.
 - `same, one by one`: `crun run --detach` of the very bundle a pod's container has (same root, mounts, capabilities) in

@@ -38,13 +38,13 @@ class Cgroups:
     def create(self, container_id: str, limits: Limits) -> Sequence[str]:
         """Make the container's groups with their limits; return the `cgroup.procs` files to enter.
 
-        A limit the kernel refuses is left out: it is better to run than not to. Of version 1 hierarchies those are
-        passed over that have nothing to limit.
+        A limit the kernel refuses is left out: it is better to run than not to. Where nothing is limited a group still
+        counts what is used, but for that of processes, which is passed over then.
         """
         entered = []
         for controller, base in self.hierarchies.items():
             settings = settings_v2(limits) if controller == "" else settings_v1(controller, limits)
-            if not settings and controller:
+            if not settings and controller == "pids":
                 continue
             group = base / container_id
             try:
