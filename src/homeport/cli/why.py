@@ -1,5 +1,6 @@
 """`why`: what a thing waits for, or why the cluster answers as it does."""
 
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
@@ -7,6 +8,8 @@ import click
 from homeport.cli.cluster import cluster_option, connected, directory_of, fail, not_running, run_async
 from homeport.cli.objects import namespace_option
 from homeport.cli.output import output_option, print_json
+from homeport.cli.past import SECONDS, echo_past, past
+from homeport.clock import WallClock
 
 _KINDS: Final = (
     ("Pod", ""),
@@ -30,9 +33,12 @@ _KINDS: Final = (
 @click.argument("what")
 @click.argument("names", nargs=-1)
 @namespace_option
+@click.option("--since", type=SECONDS, metavar="DURATION", help="Also tell what changed lately, such as 30s or 2m.")
 @cluster_option
 @output_option
-def why(what: str, names: tuple[str, ...], namespace: str, cluster: str, output: str | None) -> None:
+def why(
+    what: str, names: tuple[str, ...], namespace: str, since: float | None, cluster: str, output: str | None
+) -> None:
     """Say what a thing waits for, and what shows it: homeport why pod/web-0, svc/web, statefulset/db, pvc/data-web-0.
 
     `homeport why name web-0.web.default.svc.cluster.local` tells why a DNS name resolves to what it does, or does not.
@@ -48,12 +54,20 @@ def why(what: str, names: tuple[str, ...], namespace: str, cluster: str, output:
         if len(names) != 1 or not names[0]:
             raise click.UsageError("say KIND/NAME, as in svc/web, or name DNS-NAME, or conn POD SERVICE")
         explanation = run_async(_why(what, names[0], namespace, cluster))
+    moments = None if since is None else run_async(past(what, names, namespace, cluster, since))
+    clock = WallClock()
     if output == "json":
-        print_json(explanation.as_json())
+        shown = explanation.as_json()
+        if moments is not None:
+            now = datetime.fromtimestamp(clock.now(), UTC)
+            shown["history"] = [one.as_json(now) for one in moments]
+        print_json(shown)
     else:
         click.echo(explanation.sentence)
         for one in explanation.evidence:
             click.echo(f"  {one.object}: {one.says}")
+        if moments is not None and since is not None:
+            echo_past(moments, since, clock.now())
     if not explanation.fine:
         raise click.exceptions.Exit(1)
 

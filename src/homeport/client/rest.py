@@ -178,6 +178,15 @@ class RestClient:
         body = {"kind": "DeleteOptions", "apiVersion": "v1", **options} if options else None
         return await self._object("DELETE", object_path(resource, namespace, name), body=body)
 
+    async def history(self, namespace: str, seconds: float) -> Sequence[Object]:
+        """Return the changes of pods, Services and EndpointSlices the server remembers of the last `seconds`.
+
+        This engine's own; other servers answer NotFound. Oldest first: kind, name, revision, ageSeconds, old, new.
+        """
+        query = (("namespace", namespace), ("since", repr(seconds)))
+        changes: Sequence[Object] = (await self._object("GET", "/homeport/history", query))["changes"]
+        return changes
+
     async def _object(
         self,
         method: str,

@@ -35,6 +35,7 @@ from homeport.server.escalation import Escalation
 from homeport.server.events import from_core, to_core
 from homeport.server.expiry import EventExpiry
 from homeport.server.health import Health, page_not_found
+from homeport.server.history import History
 from homeport.server.hub import Hub
 from homeport.server.impersonation import impersonated, may_impersonate
 from homeport.server.lists import Lister
@@ -141,6 +142,7 @@ class Server:
             Health(settings.git_version, lambda: self.ready).answer,
             OpenApi(tokens, settings).answer,
             self._metrics.answer,
+            History(hub).answer,
         )
         self._by_verb: Mapping[str, Callable[[Call], Awaitable[Response]]] = {
             "get": self._verbs.get,

@@ -29,12 +29,18 @@ class TooOld(Exception):
 
 
 class Change:
-    """One committed change of one key. `frames` keeps the events made of it, for all watchers to share."""
+    """One committed change of one key. `frames` keeps the events made of it, for all watchers to share.
 
-    __slots__ = ("_gone", "at", "frames", "key", "new", "old", "revision")
+    at        when it was seen, loop time in seconds; of one that is `recalled` from before a start, when that was
+    """
 
-    def __init__(self, key: str, revision: int, old: Stored | None, new: Stored | None, at: float) -> None:
+    __slots__ = ("_gone", "at", "frames", "key", "new", "old", "recalled", "revision")
+
+    def __init__(
+        self, key: str, revision: int, old: Stored | None, new: Stored | None, at: float, recalled: bool = False
+    ) -> None:
         self.key, self.revision, self.old, self.new, self.at = key, revision, old, new, at
+        self.recalled = recalled
         self.frames: dict[Hashable, Any] = {}
         self._gone: Stored | None = None
 

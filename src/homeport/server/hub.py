@@ -71,7 +71,9 @@ class Hub:
                     cache = self._route(event.key)
                     if cache is not None and event.revision <= self.revision:
                         old, new = (_stored(entry) for entry in (event.previous, event.entry))
-                        recalled[cache.codec.prefix].append(Change(event.key, event.revision, old, new, now))
+                        recalled[cache.codec.prefix].append(
+                            Change(event.key, event.revision, old, new, now, recalled=True)
+                        )
                 if batch and batch[-1].revision >= self.revision:
                     break
         for prefix, changes in recalled.items():

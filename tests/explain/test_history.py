@@ -1,0 +1,96 @@
+"""Changes of objects become a timeline."""
+
+from copy import deepcopy
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from homeport.explain.history import Change, Concern, Moment, timeline
+from homeport.explain.names import asked
+from tests.explain.objects import owned, pod, service, slice_of
+
+WEB = Concern.of_service("nginx", service())
+MEMBER = Concern(pods=frozenset(("web-0",)))
+STARTING = pod("web-0", ready=False, state={"waiting": {"reason": "ContainerCreating"}}, phase="Pending")
+UNREADY, READY = pod("web-0", ready=False), pod("web-0")
+LEAVING = pod("web-0", metadata={"deletionTimestamp": "2026-01-01T00:00:30Z", "deletionGracePeriodSeconds": 30})
+ENDED = pod("web-0", ready=False, state={"terminated": {"exitCode": 137, "reason": "OOMKilled"}})
+
+
+def told(kind: str, name: str, old: Any, new: Any, concern: Concern) -> list[str]:
+    return [one.says for one in timeline([Change(kind, name, 1.5, old, new)], concern)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (None, READY, ["created"]),
+        (READY, None, ["deleted: it is gone"]),
+        (STARTING, UNREADY, ["phase Pending → Running", "container main runs"]),
+        (UNREADY, READY, ["became ready"]),
+        (READY, UNREADY, ["is no longer ready"]),
+        (READY, LEAVING, ["terminating: it has 30 s to end"]),
+        (UNREADY, ENDED, ["container main ended with exit code 137 (OOMKilled)"]),
+        (
+            READY,
+            pod("web-0", metadata={"labels": {"app": "other"}}),
+            ["label app: web → other"],
+        ),
+        (READY, deepcopy(READY), []),
+    ],
+)
+def test_pods(old: Any, new: Any, says: list[str]) -> None:
+    assert told("Pod", "web-0", old, new, MEMBER) == says
+    assert told("Pod", "web-0", old, new, WEB) == says
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ([], [("web-0", "10.244.0.2", "unready")], ["endpoint 10.244.0.2 (web-0) added: not ready"]),
+        (
+            [("web-0", "10.244.0.2", "unready"), ("web-1", "10.244.0.3", "ready")],
+            [("web-0", "10.244.0.2", "ready"), ("web-1", "10.244.0.3", "ready")],
+            ["endpoint 10.244.0.2 (web-0): not ready → ready"],
+        ),
+        (
+            [("web-0", "10.244.0.2", "ready")],
+            [("web-0", "10.244.0.2", "leaving")],
+            ["endpoint 10.244.0.2 (web-0): ready → terminating, still serving"],
+        ),
+        ([("web-0", "10.244.0.2", "gone")], [], ["endpoint 10.244.0.2 (web-0) taken out"]),
+    ],
+)
+def test_slices(old: Any, new: Any, says: list[str]) -> None:
+    for concern in (WEB, MEMBER, Concern.of_name(asked("web-0.nginx", "default", "cluster.local")[0], service())):
+        assert told("EndpointSlice", "nginx-abc", slice_of("nginx", *old), slice_of("nginx", *new), concern) == says
+
+
+def test_of_a_member_only_its_own_endpoint_is_told() -> None:
+    old, new = slice_of("nginx"), slice_of("nginx", ("web-0", "10.244.0.2", "ready"), ("web-1", "10.244.0.3", "ready"))
+    assert told("EndpointSlice", "nginx-abc", old, new, MEMBER) == ["endpoint 10.244.0.2 (web-0) added: ready"]
+    assert len(told("EndpointSlice", "nginx-abc", old, new, WEB)) == 2
+    assert told("EndpointSlice", "nginx-abc", old, new, Concern.of_service("other", None)) == []
+
+
+def test_edits_of_a_service_are_told_field_by_field() -> None:
+    new = service(selector={"app": "db"}, sessionAffinity="ClientIP")
+    assert told("Service", "nginx", service(), new, WEB) == [
+        "spec selector: app=web → app=db",
+        "spec sessionAffinity: none → ClientIP",
+    ]
+
+
+def test_others_are_left_out_and_a_controllers_pods_are_not() -> None:
+    other = pod("db-0", metadata={"labels": {"app": "db"}})
+    assert told("Pod", "db-0", None, other, WEB) == []
+    assert told("Pod", "db-0", None, other, MEMBER) == []
+    mine = Concern(owners=frozenset({("StatefulSet", "web")}))
+    assert told("Pod", "web-0", None, owned(pod("web-0")), mine) == ["created"]
+    assert told("Pod", "db-0", None, other, mine) == []
+
+
+def test_a_moment_has_a_time() -> None:
+    shown = Moment(1.5, "Pod web-0", "became ready").as_json(datetime(2026, 1, 1, 0, 0, 3, tzinfo=UTC))
+    assert shown["time"] == "2026-01-01T00:00:01.500+00:00"
