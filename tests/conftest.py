@@ -5,9 +5,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, settings
 
 from homeport.server.objects import Stored
 from homeport.testing.loop import run, run_virtual
+
+settings.register_profile("busy machines", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machines")
 
 _told = Stored.told
 

@@ -57,6 +57,14 @@ def test_every_kind_of_step_turns_up() -> None:
     assert set(KINDS) - seen == {"fail_names"}  # histories look at answers at rest alone
 
 
+@pytest.mark.parametrize("moment", [0.01 * number for number in range(1, 9)])
+def test_a_controller_that_is_killed_writes_nothing_more(moment: float) -> None:
+    """Killed while the store stalls: a crash would not make a last write, which here would wait for ever."""
+    world = (Workload(SET, "db", replicas=3),)
+    steps = (Step(moment, "stall"), Step(60.0, "restart_control"))
+    assert trial(History(379, 1, world, steps)) is None
+
+
 def test_steps_left_out_leave_their_waits() -> None:
     history = make_history(1, length=3)
     shorter = without(history, [0, 1])

@@ -148,13 +148,19 @@ async def play(history: History) -> str:
                 invariants.check()
             invariants.disturbed()
             await player.mend()
-            await _come_to_rest(simulation, invariants, patient=history.seed % 16 == 0)
+            await _come_to_rest(simulation, invariants, patient=_needs_patience(history))
             await _stay(simulation)
             invariants.check()
         except Violation as violation:
             violation.add_note(simulation.story.text())
             raise
         return simulation.digest()
+
+
+def _needs_patience(history: History) -> bool:
+    """Whether a component may still wait to try again: one that was refused or cut off does for 1,000 s at most."""
+    held_up = any(step.kind == "refuse" or (step.kind == "cut" and step.what == CONTROL) for step in history.steps)
+    return held_up or history.seed % 16 == 0
 
 
 async def _come_to_rest(simulation: Simulation, invariants: Invariants, patient: bool) -> None:

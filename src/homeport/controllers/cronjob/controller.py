@@ -70,8 +70,10 @@ class CronJobController:
         cron = await self._reviewed(obj, before, jobs, {job.uid for job in gone})
         try:
             cron = await self._start_due(key, obj, cron)
-        finally:
+        except FAILURES:
             await self._write(key, obj, before, cron)
+            raise
+        await self._write(key, obj, before, cron)
 
     async def _reviewed(self, obj: Object, cron: CronJob, jobs: Sequence[Child], gone: Iterable[str]) -> CronJob:
         """Bring the list of active Jobs and the last success up to date.

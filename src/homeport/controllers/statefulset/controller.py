@@ -64,25 +64,31 @@ class StatefulSetController:
         plan = reconcile(
             desired, pods, self._known_claims(desired, pods), chosen.current, chosen.update, chosen.collisions, now
         )
-        try:
-            await self._carry_out(key, obj, desired, plan)
-        finally:
-            await self._keeper.truncate(key, desired, known, chosen, pods)
+        failure = await self._carry_out(key, obj, desired, plan)
+        await self._keeper.truncate(key, desired, known, chosen, pods)
+        if failure is not None:
+            raise failure
         if plan.wake_at is not None:
             self._workload.queue.add_after(key, plan.wake_at - now)
 
-    async def _carry_out(self, key: Key, obj: Object, desired: StatefulSet, plan: Pass) -> None:
-        """Perform a pass; its status is written even when a step fails."""
+    async def _carry_out(self, key: Key, obj: Object, desired: StatefulSet, plan: Pass) -> Exception | None:
+        """Perform a pass and return what failed, if anything did; the status is written even then."""
         performer = Performer(self._workload, self._pods, self._claims, key, obj, desired)
         status = plan.status
+        failure: Exception | None = None
         try:
             for phase in plan.phases:
                 await performer.perform(phase.slots)
             for outdated in plan.rolling:
                 await performer.delete(outdated.pod)
                 status = replace(status, current_replicas=status.current_replicas - 1)
-        finally:
+        except FAILURES as error:
+            failure = error
+        try:
             await self._write_status(key, obj, desired, completed(desired, status))
+        except FAILURES as error:
+            failure = failure or error
+        return failure
 
     async def _write_status(self, key: Key, obj: Object, desired: StatefulSet, status: Status) -> None:
         if not differs(desired.status, status):
