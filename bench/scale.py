@@ -50,8 +50,9 @@ from homeport.testing.simulation import ADMIN, run_simulated
 PODS, NODES, SETS = find("Pod"), find("Node"), find("StatefulSet", "apps")
 OF_A_SET = 10
 PATCHES = 300
-SETTLED_SECONDS = 20.0
-"""Virtual seconds in which everything that is there has been looked at; nodes are not thought silent yet."""
+SETTLED_SECONDS = 25.0
+"""Virtual seconds in which everything that is there has been looked at. Nodes are not thought silent yet, and the pod
+collector's round over all pods, every 20 s, is over."""
 
 NAMESPACE = "default"
 encode = msgspec.json.Encoder().encode
