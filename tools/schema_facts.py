@@ -1,6 +1,6 @@
 """Generate `src/homeport/api/_facts/facts.json.z`: what the API server must know about every field, without prose.
 
-    go mod download k8s.io/api@v0.36.0 k8s.io/apimachinery@v0.36.0 k8s.io/metrics@v0.36.0   (in any folder with a go.mod)
+    go mod download k8s.io/api@v0.36.0 k8s.io/apimachinery@v0.36.0 k8s.io/metrics@v0.36.0    # in a Go module
     python tools/schema_facts.py "$(go env GOMODCACHE)/k8s.io" v0.36.0 src/homeport/api/_facts
 
 Developer-run; the result is committed. The source is the published Go API module (Apache-2.0), because it alone says

@@ -1,4 +1,6 @@
-"""gRPC's own resolver and balancer over a headless name: one server per address, and which of them answer. Needs grpcio.
+"""gRPC's own resolver and balancer over a headless name: one server per address, and which of them answer.
+
+Needs grpcio.
 
 python balance.py TARGET ADDRESS…
 """
