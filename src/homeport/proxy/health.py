@@ -15,9 +15,11 @@ from typing import Final
 from homeport.clock import Clock, rfc3339
 from homeport.proxy.model import Address, Key, ServiceRules
 
-__all__ = ["PROXY_HEALTH_PORT", "Answer", "HealthServer", "proxy_answer", "service_answer"]
+__all__ = ["METRICS_PORT", "PROXY_HEALTH_PORT", "Answer", "HealthServer", "proxy_answer", "service_answer"]
 
 PROXY_HEALTH_PORT: Final = 10256
+METRICS_PORT: Final = 10249
+_METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _REQUEST_SECONDS: Final = 5.0
 _REQUEST_BYTES: Final = 8192
 _REASONS: Final = {200: "OK", 404: "Not Found", 503: "Service Unavailable"}
@@ -65,11 +67,17 @@ def proxy_answer(path: str, healthy: bool, updated: float, now: float) -> Answer
     return Answer(200 if healthy else 503, json.dumps(tree))
 
 
+def metrics_answer(metrics: Callable[[], str], path: str) -> Answer:
+    """Answer a scraper: `/metrics` and nothing else."""
+    return Answer(200, metrics(), {"Content-Type": _METRICS_TYPE}) if path == "/metrics" else Answer(404)
+
+
 class HealthServer:
     """One listener per health check port on each of the node's addresses, and one for the proxy.
 
     proxy_health  returns whether the proxy keeps up, and when it last did (epoch seconds)
     port          where the proxy answers for itself
+    metrics       returns what the proxy counts, in Prometheus' text form; none are served without
     """
 
     def __init__(
@@ -79,20 +87,25 @@ class HealthServer:
         proxy_health: Callable[[], tuple[bool, float]],
         *,
         port: int = PROXY_HEALTH_PORT,
+        metrics: Callable[[], str] | None = None,
+        metrics_port: int = METRICS_PORT,
     ) -> None:
         self._addresses = [str(address) for address in addresses]
         self._clock, self._proxy_health, self._port = clock, proxy_health, port
+        self._metrics, self._metrics_port = metrics, metrics_port
         self._checks: dict[int, ServiceRules] = {}
         self._servers: dict[int, asyncio.Server] = {}
 
     async def start(self) -> None:
         """Answer for the proxy itself. A port that is taken is told in the log: balancing goes on without."""
         await self._open(self._port, self._answer_for_proxy)
+        if self._metrics is not None:
+            await self._open(self._metrics_port, partial(metrics_answer, self._metrics))
 
     async def update(self, rules: Mapping[Key, ServiceRules]) -> None:
         """Answer for these Services and no others from now on."""
         self._checks = {one.health_check_port: one for one in rules.values() if one.health_check_port}
-        for port in self._servers.keys() - self._checks.keys() - {self._port}:
+        for port in self._servers.keys() - self._checks.keys() - {self._port, self._metrics_port}:
             server = self._servers.pop(port)
             server.close()
             await server.wait_closed()
@@ -122,7 +135,7 @@ class HealthServer:
                     writer.write(answer(path).encode())
                     await writer.drain()
             except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-                _log.debug("health check on port %d: %s", port, error)
+                _log.debug("request on port %d: %s", port, error)
             finally:
                 writer.close()
                 with suppress(OSError):
@@ -131,4 +144,4 @@ class HealthServer:
         try:
             self._servers[port] = await asyncio.start_server(converse, self._addresses, port, limit=_REQUEST_BYTES)
         except OSError as error:
-            _log.warning("no health checks on port %d: %s", port, error)
+            _log.warning("nothing is answered on port %d: %s", port, error)

@@ -15,13 +15,14 @@ from typing import Any, Final, Literal
 
 from homeport.api.resources import find
 from homeport.client.informer import InformerFactory
-from homeport.clock import Clock
+from homeport.clock import Clock, parse_time
 from homeport.proxy import codec
 from homeport.proxy.backend import Backend, Mixed
 from homeport.proxy.balance import ANNOTATION, Balance, balance_of
 from homeport.proxy.conntrack import forget_stale_flows, serving_endpoints
 from homeport.proxy.health import HealthServer
 from homeport.proxy.kernel import Kernel, NftablesError, NftablesMissing, open_kernel
+from homeport.proxy.metrics import FamilyMetrics, render
 from homeport.proxy.model import Key, ProxySettings, ServiceRules
 from homeport.proxy.rules import decide, keep_places
 from homeport.proxy.table import Table
@@ -142,15 +143,15 @@ class Proxy:
         self._slices = informers.informer(
             find("EndpointSlice", "discovery.k8s.io"), indexers={_INDEX: _slice_index, _PODS: codec.pods}
         )
-        self._services.on_change(
-            lambda obj: self._touch((obj["metadata"].get("namespace", ""), obj["metadata"]["name"]))
-        )
+        self._services.on_change(self._touch_service)
         self._slices.add_handler(add=self._touch_slice, update=self._touch_both, delete=self._touch_slice)
         self._health = HealthServer(
             [address for side in settings for address in side.node_addresses],
             clock,
             lambda: (self.status.healthy, self.status.applied_at),
+            metrics=lambda: render(self._metrics, self.status.flows_forgotten),
         )
+        self._metrics = [FamilyMetrics(side.version, clock.now()) for side in settings]
         self._touched: set[Key] = set()
         self._wake = asyncio.Event()
         self._changed = asyncio.Condition()
@@ -228,8 +229,8 @@ class Proxy:
                 self._decide(key)
             try:
                 ended = 0
-                for side in self._sides:
-                    changed, without = await side.commit()
+                for side, metrics in zip(self._sides, self._metrics, strict=True):
+                    changed, without = await self._commit(side, metrics)
                     owed, ended = owed + changed, ended + without
                 forgotten = ended + await self._forget_flows(owed)
             except NftablesError as error:
@@ -246,6 +247,16 @@ class Proxy:
             self._settled = True
             async with self._changed:
                 self._changed.notify_all()
+
+    async def _commit(self, side: _Side, metrics: FamilyMetrics) -> tuple[list[ServiceRules], int]:
+        began, covered = self._clock.now(), metrics.take_pending()
+        try:
+            found = await side.commit()
+        except NftablesError:
+            metrics.failed(covered)
+            raise
+        metrics.synced(began, self._clock.now(), covered)
+        return found
 
     def _decide(self, key: Key) -> None:
         obj, slices = self._services.get(*key), self._slices.by_index(_INDEX, "/".join(key))
@@ -287,14 +298,34 @@ class Proxy:
         if self._services.synced.is_set() and self._slices.synced.is_set():
             self._wake.set()
 
+    def _touch_service(self, obj: Mapping[str, Any]) -> None:
+        for metrics in self._metrics:
+            metrics.service_changed(self._clock.now())
+        self._touch((obj["metadata"].get("namespace", ""), obj["metadata"]["name"]))
+
     def _touch_slice(self, obj: Mapping[str, Any]) -> None:
         key = codec.slice_service(obj)
-        if key is not None:
-            self._touch(key)
+        if key is None:
+            return
+        for metrics in self._metrics:
+            if obj.get("addressType") == f"IPv{metrics.version}":
+                metrics.endpoints_changed(self._clock.now(), _trigger(obj))
+        self._touch(key)
 
     def _touch_both(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-        self._touch_slice(old)
+        before = codec.slice_service(old)
+        if before is not None:
+            self._touch(before)
         self._touch_slice(new)
+
+
+def _trigger(obj: Mapping[str, Any]) -> float | None:
+    """Return when what a slice tells happened, epoch seconds, if it says so in a way that can be read."""
+    text = (obj["metadata"].get("annotations") or {}).get("endpoints.kubernetes.io/last-change-trigger-time")
+    try:
+        return parse_time(text) if text else None
+    except ValueError:
+        return None
 
 
 def _slice_index(obj: Mapping[str, Any]) -> list[str]:
