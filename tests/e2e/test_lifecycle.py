@@ -207,16 +207,17 @@ def test_ups_at_the_same_time_share_one_engine(make_cluster: Make) -> None:
 
 @pytest.mark.parametrize("seen", ["started", "created", "ready"])
 def test_ctrl_c_during_up_leaves_a_cluster_that_the_next_up_completes(make_cluster: Make, seen: str) -> None:
-    cluster = make_cluster(f"stopped-{seen}")
+    cluster = make_cluster("stopped")
     process = _up(cluster, "-f", str(ECHO))
     assert process.stderr is not None
     for line in process.stderr:
-        if seen in line:
+        if f" {seen}" in line:
             break
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
+    assert f"`homeport down --name {cluster.data.name}` stops it" in err
     cluster.homeport("up", "-f", str(ECHO))
     serves(cluster)
     cluster.down()

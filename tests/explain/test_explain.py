@@ -17,6 +17,7 @@ from homeport.explain.names import asked, explain_name
 from homeport.explain.pods import explain_pod
 from homeport.explain.services import explain_service
 from homeport.explain.workloads import explain_workload
+from homeport.proxy.balance import ANNOTATION
 from tests.explain.objects import claim, owned, pod, seen, service, slice_of, statefulset, warning
 
 UNREADY = pod("web-0", ready=False)
@@ -180,6 +181,15 @@ def test_a_pod_waits_for_those_before_it_in_order() -> None:
 )
 def test_services(objects: list[dict[str, Any]], fine: bool, sentence: str) -> None:
     holds(explain_service(seen(*objects), "nginx"), fine, sentence)
+
+
+def test_a_service_tells_how_it_asks_to_be_balanced() -> None:
+    tree = service()
+    tree["metadata"]["annotations"] = {ANNOTATION: "round-robin"}
+    assert f"{ANNOTATION} round-robin" in [one.says for one in explain_service(seen(tree), "nginx").evidence]
+    tree["metadata"]["annotations"] = {ANNOTATION: "fair"}
+    (said,) = [one.says for one in explain_service(seen(tree), "nginx").evidence if ANNOTATION in one.says]
+    assert "none of random" in said
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,22 @@ import click
 from homeport.engine.directory import DataDirectory
 from homeport.engine.settings import SettingsError, default_data_directory
 
-__all__ = ["cluster_option", "connected", "directory_of", "fail", "not_running", "run_async", "up_command"]
+__all__ = [
+    "INTERRUPTED",
+    "cluster_option",
+    "connected",
+    "directory_of",
+    "down_command",
+    "fail",
+    "not_running",
+    "run_async",
+    "up_command",
+]
 
 T = TypeVar("T")
+
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C ended."""
 
 cluster_option = click.option(
     "--name", "cluster", default="default", show_default=True, metavar="CLUSTER", help="Which cluster."
@@ -53,7 +66,7 @@ def run_async(main: Coroutine[Any, Any, T]) -> T:
             return runner.run(main)
     except KeyboardInterrupt:
         main.close()
-        raise click.exceptions.Exit(130) from None
+        raise click.exceptions.Exit(INTERRUPTED) from None
 
 
 @contextmanager
@@ -93,6 +106,11 @@ def not_running(cluster: str) -> click.ClickException:
 def up_command(cluster: str) -> str:
     """Return the command that starts a cluster, as a person would type it."""
     return "homeport up" if cluster == "default" else f"homeport up --name {cluster}"
+
+
+def down_command(cluster: str) -> str:
+    """Return the command that stops a cluster, as a person would type it."""
+    return "homeport down" if cluster == "default" else f"homeport down --name {cluster}"
 
 
 def _warn(text: str) -> None:

@@ -10,7 +10,7 @@ from homeport.cli.cluster import cluster_option, directory_of, fail, not_running
 from homeport.cli.output import output_option, print_json
 
 
-@click.command()
+@click.command(short_help="Ask the cluster's DNS.")
 @click.argument("name")
 @click.argument("type_", metavar="[TYPE]", default="A")
 @click.option("--short", is_flag=True, help="Only the data of the answers.")

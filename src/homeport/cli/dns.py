@@ -56,7 +56,7 @@ def _address(text: str) -> tuple[str, int]:
     return host, number
 
 
-@click.command()
+@click.command(short_help="Serve the names of any cluster, by a kubeconfig.")
 @click.option(
     "--kubeconfig",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -20,7 +20,12 @@ class _Remote(click.Command):
         return rest
 
 
-@click.command("exec", cls=_Remote, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(
+    "exec",
+    short_help="Run a command in a container.",
+    cls=_Remote,
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
 @click.option("-c", "--container", default="", help="Which container; the first when not given.")
 @click.option("-i", "--stdin", "interactive", is_flag=True, help="Pass standard input on.")
 @click.option("-t", "--tty", is_flag=True, help="Give it a terminal.")

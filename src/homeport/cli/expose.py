@@ -13,7 +13,7 @@ from homeport.cli.output import output_option, print_json, print_table
 _WAIT_SECONDS = 15.0
 
 
-@click.command()
+@click.command(short_help="Open a Service on a port of 127.0.0.1.")
 @click.argument("what", required=False, metavar="[svc/NAME]")
 @click.option("--port", "ports", multiple=True, metavar="LOCAL[:PORT]", help="Which port of the host, for which of it.")
 @click.option("--list", "listing", is_flag=True, help="Show what is exposed.")

@@ -72,13 +72,18 @@ def list_(cluster: str, output: str | None) -> None:
         return
     print_table(
         ("IMAGE", "ID", "SIZE"),
-        [(one.reference, one.id.removeprefix("sha256:")[:12], f"{one.size_bytes / 1e6:.1f} MB") for one in found],
+        [
+            (one.reference, one.id.removeprefix("sha256:")[:12], f"{one.size_bytes / 1e6:.1f} MB")
+            if one.id.startswith("sha256:")
+            else (one.reference, "-", "-")
+            for one in found
+        ],
     )
     for one in aliases:
         click.echo(f"alias {one}")
 
 
-@image.command()
+@image.command(short_help="Let one image stand for others.")
 @click.argument("text", metavar="PATTERN=TARGET[ ARG…]")
 @cluster_option
 def alias(text: str, cluster: str) -> None:

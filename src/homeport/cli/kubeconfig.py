@@ -7,7 +7,7 @@ import click
 from homeport.cli.cluster import cluster_option, directory_of, fail, up_command
 
 
-@click.command()
+@click.command(short_help="Print the path of the kubeconfig; merge it into yours.")
 @cluster_option
 @click.option(
     "--merge",

@@ -32,7 +32,7 @@ def _resource(word: str) -> Any:
         raise fail(str(error)) from error
 
 
-@click.command()
+@click.command(short_help="Show objects.")
 @click.argument("what")
 @click.argument("names", nargs=-1)
 @namespace_option
@@ -132,7 +132,15 @@ def _print_tables(resources: list[Resource], tables: list[_Printed], namespace: 
 
 
 @click.command()
-@click.option("-f", "--filename", "sources", multiple=True, required=True, help="File, directory, or - for stdin.")
+@click.option(
+    "-f",
+    "--filename",
+    "sources",
+    multiple=True,
+    required=True,
+    metavar="FILE|DIR|-",
+    help="Manifests; may be repeated.",
+)
 @namespace_option
 @cluster_option
 def apply(sources: tuple[str, ...], namespace: str, cluster: str) -> None:
@@ -162,10 +170,12 @@ async def _apply(sources: tuple[str, ...], namespace: str, cluster: str) -> None
         raise click.exceptions.Exit(1)
 
 
-@click.command()
+@click.command(short_help="Delete objects.")
 @click.argument("what", required=False)
 @click.argument("names", nargs=-1)
-@click.option("-f", "--filename", "sources", multiple=True, help="Delete what these manifests name.")
+@click.option(
+    "-f", "--filename", "sources", multiple=True, metavar="FILE|DIR|-", help="Delete what these manifests name."
+)
 @namespace_option
 @cluster_option
 def delete(what: str | None, names: tuple[str, ...], sources: tuple[str, ...], namespace: str, cluster: str) -> None:

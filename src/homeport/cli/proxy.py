@@ -11,7 +11,7 @@ import click
 from homeport.cli.cluster import fail
 
 
-@click.command()
+@click.command(short_help="Balance the Services of any cluster, by a kubeconfig.")
 @click.option(
     "--kubeconfig",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -7,7 +7,10 @@ import click
 from homeport.cli.cluster import cluster_option, directory_of, fail, not_running
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(
+    short_help="Run a program of the host in the cluster's network.",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
 @cluster_option
 @click.option("-n", "--namespace", default="default", show_default=True, help="Whose short names resolve.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)

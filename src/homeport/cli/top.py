@@ -10,7 +10,7 @@ from homeport.cli.objects import namespace_option
 from homeport.cli.output import output_option, print_json, print_table
 
 
-@click.command()
+@click.command(short_help="Show the connections to Services, by pod.")
 @click.argument("what", type=click.Choice(["svc", "service", "services"]), metavar="svc")
 @click.argument("names", nargs=-1)
 @namespace_option

@@ -1,12 +1,13 @@
 """`up`: start the engine if need be, apply, wait until everything is ready, show what is there."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from homeport.cli.cluster import cluster_option, connected, directory_of, fail, run_async
+from homeport.cli.cluster import INTERRUPTED, cluster_option, connected, directory_of, down_command, fail, run_async
 from homeport.cli.output import output_option, print_json
 from homeport.cli.waiting import ExpectedNode, Target, wait_until_ready
 from homeport.client.manifests import Manifest, ManifestError, read_manifests
@@ -32,13 +33,20 @@ def _families(_: click.Context, __: click.Parameter, value: str | None) -> tuple
     return tuple(known[word] for word in words)
 
 
-@click.command()
+@click.command(short_help="Start the engine, apply manifests, wait until all is ready.")
 @click.option(
     "-f", "--filename", "sources", multiple=True, metavar="FILE|DIR|-", help="Manifests to apply; may be repeated."
 )
 @cluster_option
 @click.option("--no-wait", is_flag=True, help="Return once everything is applied.")
-@click.option("--timeout", type=float, default=DEFAULT_TIMEOUT, show_default=True, help="Seconds to wait for ready.")
+@click.option(
+    "--timeout",
+    type=float,
+    metavar="SECONDS",
+    default=DEFAULT_TIMEOUT,
+    show_default=True,
+    help="How long to wait for ready.",
+)
 @click.option(
     "--image", "images", multiple=True, metavar="PATTERN=TARGET", help="Run images matching PATTERN as TARGET (kept)."
 )
@@ -50,8 +58,12 @@ def _families(_: click.Context, __: click.Parameter, value: str | None) -> tuple
     metavar="FAMILY[,FAMILY]",
     help="Address families of pods and Services, the default one first: ipv4, ipv6, ipv4,ipv6 or ipv6,ipv4 (kept).",
 )
-@click.option("--api-port", type=click.IntRange(0, 65535), help="Port of the API on 127.0.0.1; 0 chooses one.")
-@click.option("--dns-port", type=click.IntRange(0, 65535), help="Port of the DNS on 127.0.0.1; 0 chooses one.")
+@click.option(
+    "--api-port", type=click.IntRange(0, 65535), metavar="PORT", help="Port of the API on 127.0.0.1; 0 chooses one."
+)
+@click.option(
+    "--dns-port", type=click.IntRange(0, 65535), metavar="PORT", help="Port of the DNS on 127.0.0.1; 0 chooses one."
+)
 @click.option(
     "--dns",
     "dns_options",
@@ -123,12 +135,30 @@ def up(
             settings = _without_ipv6(settings)
             _look_at_host(settings)
         _alias(directory.path, images)
-        started = start(directory, settings)
-    except (ManifestError, SettingsError, DirectoryError, LaunchError) as error:
+    except (ManifestError, SettingsError, DirectoryError) as error:
         raise fail(str(error)) from error
-    if started is not None:
-        click.echo(f"cluster {cluster!r} started in {started:.2f} s", err=True)
-    run_async(_up(cluster, settings.domain, manifests, namespace, None if no_wait else timeout, output, settings))
+    with _said_to_run_on(directory):
+        try:
+            started = start(directory, settings)
+        except (SettingsError, DirectoryError, LaunchError) as error:
+            raise fail(str(error)) from error
+        if started is not None:
+            click.echo(f"cluster {cluster!r} started in {started:.2f} s", err=True)
+        run_async(_up(cluster, settings.domain, manifests, namespace, None if no_wait else timeout, output, settings))
+
+
+@contextmanager
+def _said_to_run_on(directory: Any) -> Iterator[None]:
+    """When Ctrl-C ends the command, tell that the engine goes on without it."""
+    try:
+        yield
+    except (KeyboardInterrupt, click.exceptions.Exit) as end:
+        interrupted = isinstance(end, KeyboardInterrupt) or end.exit_code == INTERRUPTED
+        if interrupted and directory.process("control") is not None:
+            cluster = directory.path.name
+            down = down_command(cluster)
+            click.echo(f"interrupted; cluster {cluster!r} runs on, `{down}` stops it", err=True)
+        raise
 
 
 def _without_ipv6(settings: Any) -> Any:

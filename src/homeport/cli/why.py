@@ -29,7 +29,7 @@ _KINDS: Final = (
 """What explanations are made from, as (kind, group)."""
 
 
-@click.command()
+@click.command(short_help="Say what a thing waits for, and what shows it.")
 @click.argument("what")
 @click.argument("names", nargs=-1)
 @namespace_option

@@ -1,5 +1,6 @@
 """Reading manifests: files, directories, standard input; every object with the place it came from."""
 
+import difflib
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -149,5 +150,8 @@ def resource_of(word: str) -> Resource:
         names = (resource.plural, resource.singular, *resource.short_names)
         if name in names and (not group or group == resource.group):
             return resource
-    known = ", ".join(sorted({resource.plural for resource in RESOURCES}))
-    raise ManifestError(f"{word}: no such resource; one of: {known}")
+    known = {word for resource in RESOURCES for word in (resource.plural, resource.singular)}
+    near = difflib.get_close_matches(name, sorted(known), 1, cutoff=0.7)
+    if near:
+        raise ManifestError(f"{word}: no such resource; did you mean {near[0]}?")
+    raise ManifestError(f"{word}: no such resource; one of: {', '.join(sorted({r.plural for r in RESOURCES}))}")

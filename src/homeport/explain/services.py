@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from homeport.explain.model import Evidence, Explanation, Object, Snapshot, labels_match, near
 from homeport.explain.pods import pod_clause
+from homeport.proxy.balance import ANNOTATION, Balance, balance_of
 
 __all__ = ["Endpoint", "endpoints", "explain_service", "nobody_behind", "selector_text"]
 
@@ -148,6 +149,10 @@ def _evidence(seen: Snapshot, service: Object, behind: list[Endpoint]) -> Iterat
         yield Evidence(subject, "publishNotReadyAddresses: pods count before they are ready")
     if spec.get("sessionAffinity") == "ClientIP":
         yield Evidence(subject, "sessionAffinity ClientIP: a client keeps its endpoint")
+    if asked := (service["metadata"].get("annotations") or {}).get(ANNOTATION):
+        known = ", ".join(one.value for one in Balance)
+        strange = "" if balance_of(asked) else f", which is none of {known}: balanced at random"
+        yield Evidence(subject, f"{ANNOTATION} {asked}{strange}")
     for one in behind:
         state = ", ".join(
             word
