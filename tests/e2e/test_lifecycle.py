@@ -215,9 +215,9 @@ def test_ctrl_c_during_up_leaves_a_cluster_that_the_next_up_completes(make_clust
             break
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode in ((130,) if seen == "started" else (130, 0)), "0: it was ready before the signal came"
     assert "Traceback" not in err
-    assert f"`homeport down --name {cluster.data.name}` stops it" in err
+    assert (f"`homeport down --name {cluster.name}` stops it" in err) == (process.returncode == 130)
     cluster.homeport("up", "-f", str(ECHO))
     serves(cluster)
     cluster.down()
