@@ -119,7 +119,7 @@ def test_the_servers_warnings_are_shown(cluster: Cluster) -> None:
         (("--without", "dns,foo"), ("foo", "choose from", "scheduler")),
         (("--image", "nginx"), ("PATTERN=TARGET", "homeport.local/host")),
         (("--image", "nginx=NOT A REFERENCE"), ("NOT", "PATTERN=TARGET")),
-        (("--without", "dns"), ("other settings", "homeport down")),
+        (("--without", "dns"), ("other settings (without: none instead of dns)", "homeport down")),
     ],
 )
 def test_a_bad_option_says_what_would_be_good(

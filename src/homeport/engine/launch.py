@@ -50,8 +50,12 @@ def start(directory: DataDirectory, settings: ClusterSettings) -> float | None:
             directory.save(settings, homeport.__version__)
             _start_control(directory, lock)
             return time.monotonic() - began
-        if directory.load() != settings:
-            raise LaunchError("the cluster runs with other settings; run `homeport down` first, then `up` with the new")
+        running = directory.load()
+        if running is not None and running != settings:
+            other = ", ".join(running.differences(settings))
+            raise LaunchError(
+                f"the cluster runs with other settings ({other}); run `homeport down` first, then `up` with the new"
+            )
         return None
 
 

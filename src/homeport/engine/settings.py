@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Final
@@ -71,6 +71,19 @@ class ClusterSettings:
         unknown = sorted(set(self.without) - set(PARTS))
         if unknown:
             raise SettingsError(f"--without {','.join(unknown)}: no such part; choose from {', '.join(PARTS)}")
+
+    def differences(self, other: "ClusterSettings") -> list[str]:
+        """Return what differs in another, as `name: mine instead of theirs`, in the order of the fields."""
+
+        def shown(value: object) -> str:
+            return (",".join(map(str, value)) if isinstance(value, tuple) else str(value)) or "none"
+
+        pairs = ((one.name, getattr(self, one.name), getattr(other, one.name)) for one in fields(self))
+        return [
+            f"{name.replace('_', ' ')}: {shown(mine)} instead of {shown(its)}"
+            for name, mine, its in pairs
+            if mine != its
+        ]
 
     @property
     def ranges(self) -> tuple[Ranges, ...]:
