@@ -31,6 +31,15 @@ metadata: {name: nobody}
 spec:
   selector: {app: nobody}
   ports: [{port: 80}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: outer}
+spec:
+  type: LoadBalancer
+  loadBalancerIP: 10.98.0.40
+  selector: {app: web}
+  ports: [{port: 8000, targetPort: http}]
 """
 
 ASK = """
@@ -80,6 +89,11 @@ def test_a_client_keeps_its_replica_by_either_address(web: Cluster) -> None:
     by_name = ask(web, "sticky", 10)
     assert len(by_name) == 1
     assert ask(web, "10.244.0.1", 10, 30080) == by_name
+
+
+def test_an_address_of_the_pool_leads_to_the_replicas(web: Cluster) -> None:
+    seen = ask(web, "10.98.0.40", 60, 8000)  # from the node; pods come by the same rules
+    assert sorted(seen) == ["web-0", "web-1", "web-2"]
 
 
 def test_the_api_has_a_virtual_address(web: Cluster) -> None:

@@ -18,6 +18,7 @@ from homeport.api.validation.services import needs_health_check_port, validate_a
 
 __all__ = [
     "carry_over",
+    "forget_balancer",
     "is_headless",
     "mirror_cluster_ip",
     "settle_families",
@@ -88,7 +89,11 @@ def carry_over(new: Tree, old: Tree) -> None:
         _refill_node_ports(after.get("ports", []), before.get("ports", []))
     if needs_health_check_port(after) and needs_health_check_port(before) and not after.get("healthCheckNodePort"):
         _copy(after, before, "healthCheckNodePort")
-    if after.get("type") != "LoadBalancer" and before.get("type") == "LoadBalancer":
+
+
+def forget_balancer(new: Tree, old: Tree) -> None:
+    """Empty what is told of a load balancer when the Service is none any more; `new` has the status of `old`."""
+    if new["spec"].get("type") != "LoadBalancer" and old["spec"].get("type") == "LoadBalancer":
         new["status"] = {**new.get("status", {}), "loadBalancer": {}}
 
 

@@ -7,7 +7,7 @@ Every function works in place on a tree the caller owns; nothing here needs clus
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from homeport.api import autoscaling, decode
+from homeport.api import autoscaling, decode, services
 from homeport.api.gates import MAX_UNAVAILABLE_STATEFUL_SET
 from homeport.api.qos import qos_class
 from homeport.api.resources import Gvk
@@ -241,6 +241,8 @@ def _prepare_main(key: Key, new: Tree, old: Tree, gates: frozenset[str]) -> None
             _ungate(new)
         case ("", "PersistentVolumeClaim"):
             _settle_data_source(new["spec"], old["spec"])
+        case ("", "Service"):
+            services.forget_balancer(new, old)
         case ("apps", "StatefulSet"):
             _settle_max_unavailable(new, old, gates)
         case ("apps", "DaemonSet"):

@@ -16,6 +16,8 @@ from homeport.controllers.endpointslice import EndpointSliceController
 from homeport.controllers.garbagecollector import GarbageCollector
 from homeport.controllers.horizontalpodautoscaler import HorizontalPodAutoscalerController
 from homeport.controllers.job import FinishedJobs, JobController
+from homeport.controllers.loadbalancer import LoadBalancerController
+from homeport.controllers.loadbalancer.assign import Pool
 from homeport.controllers.mirroring import EndpointSliceMirroring
 from homeport.controllers.namespace import NamespaceController
 from homeport.controllers.nodes import NodeLifecycle, PodCollector, TaintEviction
@@ -51,6 +53,7 @@ class Settings:
     directories  where local volumes live; None runs no provisioner
     claim_retell_seconds  how often an unbound claim is told again why
     feature_gates  names of `homeport.api.gates.GATES` that are open
+    balancer_pools  where LoadBalancer Services get their addresses; without, they wait for somebody else's provider
     watch_nodes  whether a node that falls silent is taken for lost; simulated nodes never speak
     """
 
@@ -59,6 +62,7 @@ class Settings:
     watch_nodes: bool = True
     feature_gates: frozenset[str] = frozenset()
     claim_retell_seconds: float = RETELL_SECONDS
+    balancer_pools: Sequence[Pool] = ()
 
 
 def controllers(
@@ -102,6 +106,8 @@ def controllers(
         PodCollector(client("pod-garbage-collector"), clock, informers),
         TaintEviction(client("taint-eviction-controller"), clock, informers),
     ]
+    if settings.balancer_pools:
+        running.append(LoadBalancerController(client("service-controller"), clock, informers, settings.balancer_pools))
     if settings.watch_nodes:
         running.append(NodeLifecycle(client("node-controller"), clock, informers))
     if settings.directories is not None:

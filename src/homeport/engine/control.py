@@ -89,7 +89,12 @@ class Control:
 
         informers = InformerFactory(api.client("kube-controller-manager"), self.rng)
         gates = frozenset(self.settings.feature_gates)
-        settings = Settings(api.ca, LocalDirectories(self.directory.path / "volumes"), feature_gates=gates)
+        settings = Settings(
+            api.ca,
+            LocalDirectories(self.directory.path / "volumes"),
+            feature_gates=gates,
+            balancer_pools=[ranges.balancers for ranges in self.settings.ranges],
+        )
         roster = controllers(api.client, self.clock, informers, settings)
         async with asyncio.TaskGroup() as group:
             group.create_task(informers.run())

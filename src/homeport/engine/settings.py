@@ -30,8 +30,8 @@ class ClusterSettings:
     """Names and addresses. Ports of 0 are chosen at the first start and kept from then on.
 
     families             the address families of pods and Services, the default one first
-    pod_network, service_network, dns_address      where IPv4 addresses come from, if that is one of them
-    pod_network6, service_network6, dns_address6   the same of IPv6
+    pod_network, service_network, dns_address, balancer_network      where IPv4 addresses come from, if that is one
+    pod_network6, service_network6, dns_address6, balancer_network6  the same of IPv6
     api_port, dns_port   on the host's loopback address
     without              names of `PARTS` that this engine does not run
     tokens               a file of static tokens: `token,user,uid,"group1,group2"` a line; empty for none
@@ -48,9 +48,11 @@ class ClusterSettings:
     pod_network: str = "10.244.0.0/16"
     service_network: str = "10.96.0.0/16"
     dns_address: str = "10.96.0.10"
+    balancer_network: str = "10.98.0.0/24"
     pod_network6: str = "fd00:10:244::/64"
     service_network6: str = "fd00:10:96::/112"
     dns_address6: str = "fd00:10:96::a"
+    balancer_network6: str = "fd00:10:98::/120"
     api_host: str = "127.0.0.1"
     api_port: int = 0
     dns_port: int = 0
@@ -89,11 +91,14 @@ class ClusterSettings:
     def ranges(self) -> tuple[Ranges, ...]:
         """The ranges of each family, the default one first."""
         known = {
-            "IPv4": (self.pod_network, self.service_network, self.dns_address),
-            "IPv6": (self.pod_network6, self.service_network6, self.dns_address6),
+            "IPv4": (self.pod_network, self.service_network, self.dns_address, self.balancer_network),
+            "IPv6": (self.pod_network6, self.service_network6, self.dns_address6, self.balancer_network6),
         }
         texts = [known[family] for family in self.families]
-        return tuple(Ranges(ip_network(pods), ip_network(services), ip_address(dns)) for pods, services, dns in texts)
+        return tuple(
+            Ranges(ip_network(pods), ip_network(services), ip_address(dns), ip_network(balancers))
+            for pods, services, dns, balancers in texts
+        )
 
     @property
     def gateway(self) -> str:

@@ -247,7 +247,10 @@ class Simulation:
         """Start controllers and scheduler, with nothing but what the API knows."""
         informers = InformerFactory(self._party(CONTROL, "kube-controller-manager"), self.rng)
         settings = ControllerSettings(
-            "ca\n", LocalDirectories(self.directory / "volumes"), feature_gates=self.feature_gates
+            "ca\n",
+            LocalDirectories(self.directory / "volumes"),
+            feature_gates=self.feature_gates,
+            balancer_pools=[family.balancers for family in self.ranges],
         )
         roster = controllers(lambda name: self._party(CONTROL, name), self.clock, informers, settings)
         scheduler = Scheduler(self._party(CONTROL, "default-scheduler"), self.clock, informers, self.rng)

@@ -65,5 +65,6 @@ def set_up_cluster_network(settings: NetworkSettings) -> None:
                     # Without a route the node's own connections to virtual addresses would fail before any rule sees
                     # them.
                     rtnetlink.add_route(bridge, family.services, source=family.gateway),
+                    rtnetlink.add_route(bridge, family.balancers, source=family.gateway),
                 )
             )

@@ -27,11 +27,13 @@ class Family:
     pods      one address each; the first is the node's own and the pods' gateway
     services  virtual addresses, balanced by the proxy
     dns       a real address among them, where the name server listens
+    balancers  addresses of LoadBalancer Services, balanced by the proxy as well
     """
 
     pods: Network
     services: Network
     dns: Address
+    balancers: Network
 
     @property
     def version(self) -> int:
@@ -57,8 +59,15 @@ def host(address: Address) -> Interface:
     return ip_interface((address, address.max_prefixlen))
 
 
-IPV4: Final = Family(IPv4Network("10.244.0.0/16"), IPv4Network("10.96.0.0/16"), IPv4Address("10.96.0.10"))
-IPV6: Final = Family(IPv6Network("fd00:10:244::/64"), IPv6Network("fd00:10:96::/112"), IPv6Address("fd00:10:96::a"))
+IPV4: Final = Family(
+    IPv4Network("10.244.0.0/16"), IPv4Network("10.96.0.0/16"), IPv4Address("10.96.0.10"), IPv4Network("10.98.0.0/24")
+)
+IPV6: Final = Family(
+    IPv6Network("fd00:10:244::/64"),
+    IPv6Network("fd00:10:96::/112"),
+    IPv6Address("fd00:10:96::a"),
+    IPv6Network("fd00:10:98::/120"),
+)
 
 
 @dataclass(frozen=True, slots=True)
