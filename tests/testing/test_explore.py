@@ -12,7 +12,7 @@ from homeport.testing.invariants import Invariants
 from homeport.testing.simulation import run_simulated
 from homeport.testing.workloads import SET, Workload
 
-SEEDS = int(os.environ.get("HOMEPORT_SEEDS", "2000" if os.environ.get("CI") else "120"))
+SEEDS = int(os.environ.get("HOMEPORT_SEEDS", "1000" if os.environ.get("CI") else "120"))
 
 
 @pytest.mark.timeout(1800)

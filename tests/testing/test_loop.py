@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from homeport.testing import loop
 from homeport.testing.loop import EPOCH, Deadlock, VirtualClock, run_virtual
 
 
@@ -38,6 +39,17 @@ def test_waiting_for_each_other_is_a_deadlock_that_names_the_task() -> None:
 
     with pytest.raises(Deadlock, match="the-stuck-one"):
         run_virtual(stuck)
+
+
+def test_trying_again_without_a_pause_is_a_livelock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "MOST_TURNS", 1000)
+
+    async def impatient() -> None:
+        while True:  # noqa: ASYNC110 – that is what is wrong with it
+            await asyncio.sleep(0)
+
+    with pytest.raises(loop.Livelock, match=r"test_loop\.py"):
+        loop.run_virtual(impatient)
 
 
 def test_a_timeout_beats_the_deadlock() -> None:

@@ -88,6 +88,8 @@ class Invariants:
         ] = {}  # retention policies a set has had: {"whenScaled", "whenDeleted"}
         self._former: dict[tuple[str, str], list[tuple[float, Any]]] = {}  # what sets asked for, and until when
         self._dropped: set[tuple[str, str]] = set()  # sets somebody asked to delete with all that is theirs
+        self._orphaned: dict[str, float] = {}  # names of sets asked to be deleted alone, and when
+        self._made: dict[str, float] = {}  # claim uid → when it was made
         self._revisions: set[int] = set()
         self._held: dict[str, int] = {}  # key → revision of its last write
         self._last_revision = 0
@@ -117,6 +119,8 @@ class Invariants:
             self.disturbed()
         if step.kind == "delete" and step.value != "Orphan":
             self._dropped.update(name for name in self._policies if name[1] == step.what)
+        elif step.kind == "delete":
+            self._orphaned[step.what] = self.now
 
     def disturbed(self) -> None:
         """Say that for a while controllers may act upon old news, which no rule forbids."""
@@ -239,6 +243,7 @@ class Invariants:
         if old is None and new is not None:
             self._expendable.discard((new["metadata"]["namespace"], new["metadata"]["name"]))
         if new is not None:
+            self._made.setdefault(new["metadata"]["uid"], self.now)
             uid, volume = new["metadata"]["uid"], (new.get("spec") or {}).get("volumeName", "")
             if volume and self._volumes.setdefault(uid, volume) != volume:
                 self.broken("ownership", f"claim {new['metadata']['name']} got another volume")
@@ -257,6 +262,9 @@ class Invariants:
             for (place, owner), had in self._policies.items()
             if place == namespace and "whenDeleted" in had and (place, owner) in self._dropped
         ]
+        made = self._made.get(metadata["uid"], 0.0)
+        # a pass under way may make a claim when its set is told to go alone: nobody takes that claim from the set
+        gone_with += [owner for owner, at in self._orphaned.items() if made >= at]
         if (namespace, name) in self._expendable or any(f"-{owner}-" in name for owner in gone_with):
             return
         self.broken("claims", f"claim {name} goes, and no retention policy says so")

@@ -1,7 +1,8 @@
 """Time that moves only when everybody waits: an event loop for tests and simulations.
 
 The loop's clock stands still while anything can run and jumps to the next timer when nothing can. Hours pass in
-milliseconds, and a program in which all wait for each other fails with `Deadlock` instead of hanging.
+milliseconds, and a program in which all wait for each other fails with `Deadlock` instead of hanging; one that tries
+again for ever without a pause, with `Livelock`.
 
 Work handed to threads is real: while an executor call is in flight the clock stands, and its end is waited for. The
 same holds, up to `IO_GRACE_SECONDS` of real time, for descriptors of others (sockets, pipes) when no timer is left.
@@ -21,6 +22,7 @@ __all__ = [
     "EPOCH",
     "IO_GRACE_SECONDS",
     "Deadlock",
+    "Livelock",
     "Ready",
     "Select",
     "VirtualClock",
@@ -35,6 +37,9 @@ EPOCH: Final = 1_767_225_600.0
 IO_GRACE_SECONDS: Final = 5.0
 """Real seconds a foreign descriptor may stay silent, with no timer left, before that counts as a deadlock."""
 
+MOST_TURNS: Final = 1_000_000
+"""Turns of the loop in which something always ran and no virtual time passed: beyond, it never will."""
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 Ready: TypeAlias = list[tuple[selectors.SelectorKey, int]]
@@ -44,6 +49,10 @@ Select: TypeAlias = Callable[[float | None], Ready]
 
 class Deadlock(RuntimeError):
     """Every task waits, and no timer, thread or descriptor is left to wake one. Names the tasks and their places."""
+
+
+class Livelock(RuntimeError):
+    """The loop ran on and on and no time passed: somebody tries again without a pause. Names the tasks."""
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -59,7 +68,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._own_descriptors: int | None = None
         self.pace: Callable[[float | None, Select], Ready] | None = None
         """Called in place of a jump when nothing is ready, with the seconds to the next timer (None: there is none)."""
-        super().__init__(_JumpingSelector(self._idle))
+        super().__init__(_JumpingSelector(self._idle, self._restless))
         self._own_descriptors = len(self._jumping.get_map())
         self._end_wish = collect_rarely()
 
@@ -107,6 +116,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Let so much virtual time have passed."""
         self._virtual_now = round(self._virtual_now + seconds, 9)
 
+    def _restless(self) -> None:
+        raise Livelock(f"no time passed in {MOST_TURNS:,} turns:\n{_places(asyncio.all_tasks(self))}")
+
     def _idle(self, timeout: float | None, select: Select) -> Ready:
         """Nothing is ready: wait for what is real, or move the clock to the next timer."""
         if self._in_flight:
@@ -121,25 +133,31 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             if not ready:
                 raise Deadlock(f"descriptors stayed silent for {IO_GRACE_SECONDS:g} s and no timer is left")
             return ready
-        raise Deadlock(_describe(asyncio.all_tasks(self)))
+        raise Deadlock(f"every task waits and no timer is left:\n{_places(asyncio.all_tasks(self))}")
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """A selector that asks what to do before it would block."""
+    """A selector that asks what to do before it would block, and says when it never would."""
 
-    def __init__(self, idle: Callable[[float | None, Select], Ready]) -> None:
+    def __init__(self, idle: Callable[[float | None, Select], Ready], restless: Callable[[], None]) -> None:
         super().__init__()
-        self._ask = idle
+        self._ask, self._restless = idle, restless
+        self._turns = 0
 
     def select(self, timeout: float | None = None) -> Ready:
         ready = super().select(0)
-        if ready or (timeout is not None and timeout <= 0):
+        if not ready and timeout is not None and timeout <= 0:
+            self._turns += 1
+            if self._turns >= MOST_TURNS:
+                self._turns = 0  # whoever is cancelled now needs some turns more
+                self._restless()
             return ready
-        return self._ask(timeout, super().select)
+        self._turns = 0
+        return ready or self._ask(timeout, super().select)
 
 
-def _describe(tasks: set[asyncio.Task[Any]]) -> str:
-    lines = ["every task waits and no timer is left:"]
+def _places(tasks: set[asyncio.Task[Any]]) -> str:
+    lines = []
     for task in sorted(tasks, key=lambda task: task.get_name()):
         frames = task.get_stack(limit=1)
         place = f"{frames[-1].f_code.co_filename}:{frames[-1].f_lineno}" if frames else "not started"

@@ -152,6 +152,18 @@ def test_a_paused_deployment_scales_and_does_not_roll():
     assert steps(plan(desired, replace(old, replicas=4))) == []
 
 
+def test_a_paused_deployment_waits_for_no_deadline():
+    """It is judged by nobody: woken at one that has passed, it would be looked at again and again without a pause."""
+    desired = deployment(4, "b", paused=True, progress_deadline=600)
+    old = replica_set("a", 4, revision=1, of=desired)
+    first = plan(desired, old)
+    assert condition(first.status, "Progressing").reason == "DeploymentPaused"
+    assert first.wake_at is None
+    assert plan(replace(desired, status=first.status), old).wake_at is None
+    resumed = replace(desired, paused=False, status=first.status)
+    assert plan(resumed, old).wake_at is not None
+
+
 @pytest.mark.parametrize(
     ("replicas", "limits", "before", "sizes", "expected"),
     [

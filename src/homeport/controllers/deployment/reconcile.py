@@ -19,7 +19,6 @@ from homeport.controllers.deployment.model import (
     ReplicaSet,
     Rollback,
     Scale,
-    Status,
     Step,
 )
 from homeport.controllers.template_hash import template_hash
@@ -164,16 +163,15 @@ class _Pass:
                 self.steps.append(Delete(each))
 
     def finish(self) -> Plan:
-        """End a rollout's pass: progress is judged."""
-        status = status_rules.count(self.desired, self.new, self.everyone, self.now)
-        return self._plan(status_rules.judge(self.desired, self.new, self.everyone, status, self.now))
+        """End a rollout's pass: progress is judged, and will be again when its deadline has passed."""
+        counted = status_rules.count(self.desired, self.new, self.everyone, self.now)
+        status = status_rules.judge(self.desired, self.new, self.everyone, counted, self.now)
+        return Plan(tuple(self.steps), self.revision, status, status_rules.deadline(self.desired, status))
 
     def report(self) -> Plan:
-        """End a pass that rolls nothing: counters only."""
-        return self._plan(status_rules.count(self.desired, self.new, self.everyone, self.now))
-
-    def _plan(self, status: Status) -> Plan:
-        return Plan(tuple(self.steps), self.revision, status, status_rules.deadline(self.desired, status))
+        """End a pass that rolls nothing: counters only, and no deadline, as none is judged."""
+        status = status_rules.count(self.desired, self.new, self.everyone, self.now)
+        return Plan(tuple(self.steps), self.revision, status)
 
     def _now(self, each: ReplicaSet) -> ReplicaSet:
         """Return a ReplicaSet as this pass has it by now."""
