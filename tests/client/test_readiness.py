@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from homeport.client.readiness import pod_trouble, verdict
+from homeport.client.readiness import Verdict, pod_trouble, verdict
 
 
 def replicated(kind: str, *, replicas: int = 3, generation: int = 2, spec: Any = None, **status: Any) -> dict[str, Any]:
@@ -44,8 +44,8 @@ ON_DELETE = {"updateStrategy": {"type": "OnDelete"}}
         (replicated("DaemonSet", desiredNumberScheduled=2, numberAvailable=2, updatedNumberScheduled=1), False),
         (replicated("DaemonSet", desiredNumberScheduled=2, numberAvailable=2, spec=ON_DELETE), True),
         ({"kind": "PersistentVolumeClaim", "status": {"phase": "Pending"}}, False),
-        ({"kind": "Service", "spec": {"type": "LoadBalancer"}}, False),
-        ({"kind": "Service", "spec": {}}, True),
+        ({"kind": "Service", "metadata": {"name": "web"}, "spec": {"type": "LoadBalancer"}}, False),
+        ({"kind": "Service", "metadata": {"name": "web"}, "spec": {}}, True),
         ({"kind": "ConfigMap"}, True),
     ],
 )
@@ -85,3 +85,69 @@ def test_the_lowest_troubled_ordinal_is_named() -> None:
 )
 def test_what_keeps_a_pod(status: dict[str, Any], said: str) -> None:
     assert pod_trouble(pod(**status)) == said
+
+
+def service(**spec: Any) -> dict[str, Any]:
+    spec = {"selector": {"app": "web"}, "ipFamilies": ["IPv4"], **spec}
+    return {"kind": "Service", "metadata": {"name": "web", "namespace": "default"}, "spec": spec}
+
+
+def member(number: int, *, ready: bool = True, addresses: int = 1, phase: str = "Running", **metadata: Any) -> Any:
+    """A pod `web-N` of the Service, with its first, or both, of the addresses 10.0.0.N and fd00::N."""
+    known = [{"ip": f"10.0.0.{number}"}, {"ip": f"fd00::{number}"}][:addresses]
+    status = {"phase": phase, "podIPs": known, "conditions": READY if ready else []}
+    if known:
+        status["podIP"] = known[0]["ip"]
+    return {
+        "metadata": {
+            "name": f"web-{number}", "namespace": "default", "uid": f"u{number}", "labels": {"app": "web", "x": "y"},
+            **metadata,
+        },
+        "status": status,
+    }  # fmt: skip
+
+
+def slice_of(*numbers: int, ready: bool | None = True, family: int = 4) -> dict[str, Any]:
+    entries = [
+        {
+            "addresses": [f"10.0.0.{number}" if family == 4 else f"fd00::{number}"],
+            "conditions": {"ready": ready},
+            "targetRef": {"kind": "Pod", "name": f"web-{number}", "uid": f"u{number}"},
+        }
+        for number in numbers
+    ]
+    return {"addressType": f"IPv{family}", "endpoints": entries}
+
+
+BOTH = ["IPv4", "IPv6"]
+
+
+@pytest.mark.parametrize(
+    ("judged", "pods", "slices", "waits_for", "progress"),
+    [
+        (service(), [], [], "", ""),
+        (service(), [member(1), member(2)], [slice_of(1)], "web-2 in its EndpointSlices", "1/2"),
+        (service(), [member(1), member(2)], [slice_of(1), slice_of(2)], "", "2/2"),
+        (service(), [member(1)], [slice_of(1, ready=None)], "", "1/1"),
+        (service(), [member(1)], [slice_of(1, ready=False)], "web-1 in its EndpointSlices", "0/1"),
+        (service(), [member(1, ready=False)], [], "", ""),
+        (service(publishNotReadyAddresses=True), [member(1, ready=False)], [], "web-1 in its EndpointSlices", "0/1"),
+        (service(publishNotReadyAddresses=True), [member(1, ready=False, addresses=0)], [], "", ""),
+        (service(clusterIP="None"), [member(1)], [], "web-1 in its EndpointSlices", "0/1"),
+        (service(selector=None), [member(1)], [], "", ""),
+        (service(selector={"app": "other"}), [member(1)], [], "", ""),
+        (service(type="ExternalName"), [member(1)], [], "", ""),
+        (service(), [member(1, deletionTimestamp="2026-01-01T00:00:00Z"), member(2, phase="Failed")], [], "", ""),
+        (service(), [member(1, namespace="other")], [], "", ""),
+        (service(ipFamilies=BOTH), [member(1, addresses=2)], [slice_of(1)], "web-1 in its EndpointSlices", "0/1"),
+        (service(ipFamilies=BOTH), [member(1, addresses=2)], [slice_of(1), slice_of(1, family=6)], "", "1/1"),
+        (service(ipFamilies=BOTH), [member(1)], [slice_of(1)], "", "1/1"),
+        (service(ipFamilies=["IPv6"]), [member(1, addresses=2)], [slice_of(1, family=6)], "", "1/1"),
+        (service(), [member(1, uid="anew")], [slice_of(1)], "web-1 in its EndpointSlices", "0/1"),
+        (service(type="LoadBalancer"), [member(1)], [slice_of(1)], "an address from a load balancer", "1/1"),
+    ],
+)
+def test_a_service_waits_for_its_ready_pods_to_be_listed(
+    judged: dict[str, Any], pods: list[Any], slices: list[Any], waits_for: str, progress: str
+) -> None:
+    assert verdict(judged, pods, slices) == Verdict(not waits_for, waits_for, progress)

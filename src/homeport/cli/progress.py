@@ -17,7 +17,7 @@ class Progress:
     """Shows verdicts as they change, for as long as it is entered."""
 
     def __init__(self) -> None:
-        self._said: dict[str, Verdict] = {}
+        self._said: set[str] = set()
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
@@ -38,9 +38,9 @@ class Progress:
             self._live.update(self._render(verdicts))
             return
         for name, one in verdicts.items():
-            if one.ready and not (name in self._said and self._said[name].ready):
+            if one.ready and name not in self._said:  # a Service is so again and again while its pods come
                 print(f"{name} ready", file=sys.stderr)
-            self._said[name] = one
+                self._said.add(name)
 
     @staticmethod
     def _render(verdicts: Mapping[str, Verdict]) -> "Table":

@@ -9,7 +9,7 @@ from typing import Any, Final
 from homeport.api.resources import Resource, find
 from homeport.cli.progress import Progress
 from homeport.client.informer import Informer, InformerFactory
-from homeport.client.readiness import Verdict, verdict
+from homeport.client.readiness import SERVICE_LABEL, Verdict, verdict
 from homeport.clock import parse_time
 
 __all__ = ["ExpectedNode", "Target", "wait_until_ready"]
@@ -46,6 +46,7 @@ class _World:
         self.factory = InformerFactory(client, random.Random())
         self.pods = self._informer(find("Pod"))
         self.sets = self._informer(find("ReplicaSet", "apps"))
+        self.slices = self._informer(find("EndpointSlice", "discovery.k8s.io"))
         self.nodes = self._informer(find("Node"))
         self.found = {target.resource.gvk: self._informer(target.resource) for target in targets}
 
@@ -65,8 +66,18 @@ class _World:
         obj = self.found[target.resource.gvk].get(target.namespace, target.name)
         if obj is None:
             return Verdict(False, "it to appear (was it deleted?)")
-        pods = self._pods_of(obj) if target.resource.kind in _OWNERS else ()
-        return verdict({**obj, "kind": target.resource.kind}, pods)
+        judged = {**obj, "kind": target.resource.kind}
+        if target.resource.kind == "Service":
+            return verdict(judged, self.pods.list(target.namespace), self._slices_of(obj))
+        return verdict(judged, self._pods_of(obj) if target.resource.kind in _OWNERS else ())
+
+    def _slices_of(self, service: Any) -> list[Any]:
+        namespace, name = service["metadata"]["namespace"], service["metadata"]["name"]
+        return [
+            one
+            for one in self.slices.list(namespace)
+            if (one["metadata"].get("labels") or {}).get(SERVICE_LABEL) == name
+        ]
 
     def _pods_of(self, obj: Any) -> list[Any]:
         owners = {obj["metadata"]["uid"]}

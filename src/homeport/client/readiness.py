@@ -1,10 +1,14 @@
 """Is it ready, and if not: what does it wait for? Pure functions over objects as the API shows them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+from typing import Any, Final, TypeAlias
 
-__all__ = ["Verdict", "pod_trouble", "verdict"]
+__all__ = ["SERVICE_LABEL", "Verdict", "behind_service", "pod_trouble", "verdict"]
+
+SERVICE_LABEL: Final = "kubernetes.io/service-name"
+"""The label by which an EndpointSlice names its Service."""
 
 Object: TypeAlias = Mapping[str, Any]
 
@@ -21,8 +25,12 @@ class Verdict:
 READY = Verdict(True)
 
 
-def verdict(obj: Object, pods: Iterable[Object] = ()) -> Verdict:
-    """Judge one object; `pods` are those it owns, directly or through a ReplicaSet."""
+def verdict(obj: Object, pods: Iterable[Object] = (), slices: Iterable[Object] = ()) -> Verdict:
+    """Judge one object.
+
+    pods    those it owns, directly or through a ReplicaSet; for a Service, those of its namespace
+    slices  for a Service: its EndpointSlices
+    """
     match obj["kind"]:
         case "StatefulSet":
             return _replicated(obj, sorted(pods, key=_ordinal), ("readyReplicas", "updatedReplicas"))
@@ -40,8 +48,70 @@ def verdict(obj: Object, pods: Iterable[Object] = ()) -> Verdict:
             return READY if phase == "Bound" else Verdict(False, f"a volume for it (phase {phase})")
         case "Service" if obj["spec"].get("type") == "LoadBalancer":
             given = obj.get("status", {}).get("loadBalancer", {}).get("ingress")
-            return READY if given else Verdict(False, "an address from a load balancer")
+            listed = _listed(obj, pods, slices)
+            return listed if given else replace(listed, ready=False, waits_for="an address from a load balancer")
+        case "Service":
+            return _listed(obj, pods, slices)
     return READY
+
+
+def behind_service(service: Object, pods: Iterable[Object]) -> list[Object]:
+    """Return the pods a Service selects; none for one without a selector, or that is an alias.
+
+    Source: `services-dns` 10: whoever has no selector is looked after by others.
+    """
+    spec = service["spec"]
+    selector = spec.get("selector") or {}
+    if not selector or spec.get("type") == "ExternalName":
+        return []
+    namespace = service["metadata"].get("namespace")
+    return [
+        pod
+        for pod in pods
+        if pod["metadata"].get("namespace") == namespace
+        and all((pod["metadata"].get("labels") or {}).get(key) == value for key, value in selector.items())
+    ]
+
+
+def _listed(service: Object, pods: Iterable[Object], slices: Iterable[Object]) -> Verdict:
+    """Judge whether the slices of a Service name every pod that is ready by now; no ready pod at all is fine."""
+    early = bool(service["spec"].get("publishNotReadyAddresses"))
+    owed = [pod for pod in behind_service(service, pods) if _serves(pod, early)]
+    if not owed:
+        return READY
+    families = service["spec"].get("ipFamilies") or []
+    named = {
+        ((entry.get("targetRef") or {}).get("uid"), address)
+        for one in slices
+        for entry in one.get("endpoints") or ()
+        if (entry.get("conditions") or {}).get("ready") is not False
+        for address in entry.get("addresses") or ()
+    }
+    late = [
+        pod["metadata"]["name"]
+        for pod in owed
+        if any((pod["metadata"].get("uid"), address) not in named for address in _addresses(pod, families))
+    ]
+    progress = f"{len(owed) - len(late)}/{len(owed)}"
+    return Verdict(not late, f"{', '.join(sorted(late))} in its EndpointSlices" if late else "", progress)
+
+
+def _serves(pod: Object, early: bool) -> bool:
+    """Tell whether a pod is to be named as ready: it is, or `early` says that it need not be."""
+    status = pod.get("status", {})
+    if pod["metadata"].get("deletionTimestamp") or status.get("phase") in ("Succeeded", "Failed"):
+        return False
+    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions") or ())
+    return bool(status.get("podIP")) and (ready or early)
+
+
+def _addresses(pod: Object, families: Iterable[str]) -> list[str]:
+    """Return the pod's address of each of the families that it has one of, as the slices show them."""
+    status = pod["status"]
+    found: dict[str, str] = {}
+    for address in [one["ip"] for one in status.get("podIPs") or ()] or [status["podIP"]]:
+        found.setdefault(f"IPv{ip_address(address).version}", address)
+    return [found[family] for family in families or list(found)[:1] if family in found]
 
 
 def _ordinal(pod: Object) -> tuple[int, str]:
