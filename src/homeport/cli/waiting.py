@@ -14,6 +14,7 @@ from homeport.clock import parse_time
 
 __all__ = ["ExpectedNode", "Target", "wait_until_ready"]
 
+NODE_LEASES: Final = "kube-node-lease"
 _OWNERS: Final = {"StatefulSet", "Deployment", "DaemonSet", "ReplicaSet", "ReplicationController"}
 
 
@@ -31,7 +32,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedNode:
-    """A node whose agent must have reported since `since`, in seconds since the epoch: older news say nothing."""
+    """A node whose agent must have renewed its lease since `since`, in seconds since the epoch.
+
+    The agent does so once it has looked at its pods; older news say nothing. The heartbeats in the node's conditions
+    would not do: they count whole seconds, and an agent can die and come back within one.
+    """
 
     name: str
     since: float
@@ -48,6 +53,7 @@ class _World:
         self.sets = self._informer(find("ReplicaSet", "apps"))
         self.slices = self._informer(find("EndpointSlice", "discovery.k8s.io"))
         self.nodes = self._informer(find("Node"))
+        self.leases = self._informer(find("Lease", "coordination.k8s.io"))
         self.found = {target.resource.gvk: self._informer(target.resource) for target in targets}
 
     def _informer(self, resource: Resource) -> Informer:
@@ -89,10 +95,12 @@ class _World:
         node = self.nodes.get(None, expected.name)
         if node is None:
             return Verdict(False, "the node agent to register")
+        lease = self.leases.get(NODE_LEASES, expected.name)
+        renewed = (lease or {}).get("spec", {}).get("renewTime")
+        if renewed is None or parse_time(renewed) < expected.since:
+            return Verdict(False, "the node agent to look after its pods")
         for condition in node.get("status", {}).get("conditions") or ():
             if condition["type"] == "Ready":
-                if parse_time(condition["lastHeartbeatTime"]) < int(expected.since):
-                    return Verdict(False, "the node agent to look after its pods")
                 ready = condition["status"] == "True"
                 return Verdict(ready, "" if ready else condition.get("message", ""))
         return Verdict(False, "the node agent to report")
