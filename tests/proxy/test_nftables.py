@@ -22,7 +22,7 @@ from homeport.proxy.model import (
 )
 from homeport.proxy.nftables import compile_service, whole
 from homeport.proxy.rules import decide
-from homeport.proxy.ruleset import Compiled, Element, Ruleset
+from homeport.proxy.ruleset import Compiled, Ruleset, element
 from tests.proxy.kernel_model import KernelModel
 
 SETTINGS = ProxySettings(
@@ -144,7 +144,7 @@ def test_the_first_by_name_has_an_address_two_services_claim() -> None:
         ports = (PortRules("80", "tcp", (frontend,), (Target(IPv4Address(f"10.244.0.{target}"), 80),)),)
         return ServiceRules(("default", name), (), ports)
 
-    key = Element("endpoints", "192.0.2.1 . tcp . 80 . 0x0")
+    key = element("endpoints", "192.0.2.1 . tcp . 80 . 0x0")
     held, kernel = Ruleset(), KernelModel()
     kernel.run(whole(held, SETTINGS))
     kernel.run(held.change({("default", name): compile_service(claim(name, n)) for n, name in ((2, "b"), (1, "a"))}))

@@ -20,7 +20,7 @@ from typing import Final
 from homeport.proxy.balance import SLOTS, Balance, slots
 from homeport.proxy.dialect import IPV4, Dialect, dialect_of
 from homeport.proxy.model import Address, Frontend, Key, PortRules, ProxySettings, ServiceRules, Target, Via
-from homeport.proxy.ruleset import Compiled, Element, Ruleset
+from homeport.proxy.ruleset import Compiled, Element, Ruleset, element
 
 __all__ = ["base", "compile_service", "known_clients", "list_sets", "whole"]
 
@@ -44,7 +44,7 @@ def compile_service(rules: ServiceRules, dialect: Dialect = IPV4) -> Compiled:
     chains: dict[str, tuple[str, ...]] = {}
     sets: dict[str, str] = {}
     shared: dict[str, tuple[str, ...]] = {}
-    elements: dict[Element, str] = {Element("cluster-addresses", str(address)): "" for address in rules.addresses}
+    elements: dict[Element, str] = {element("cluster-addresses", str(address)): "" for address in rules.addresses}
     for port in rules.ports:
         name = _name(rules.key, port, dialect)
         if port.balance is Balance.LEAST_CONNECTIONS:
@@ -60,16 +60,16 @@ def compile_service(rules: ServiceRules, dialect: Dialect = IPV4) -> Compiled:
             chains.update(_chains_by_turn_or_source(name, port, dialect))
         for frontend in port.frontends:
             key = f"{frontend.address} . {port.protocol} . {frontend.port}"
-            elements.setdefault(Element("services", key), _verdict(name, port, frontend))
+            elements.setdefault(element("services", key), _verdict(name, port, frontend))
             if frontend.sources:
                 chains[_firewall(name, frontend)] = _firewall_rules(name, port, frontend, dialect)
             if not port.affinity_seconds:
                 for index, target in _indexed(port, frontend.via):
                     elements.setdefault(
-                        Element("endpoints", f"{key} . {index:#x}"), f"{target.address} . {target.port}"
+                        element("endpoints", f"{key} . {index:#x}"), f"{target.address} . {target.port}"
                     )
         for target in _all_targets(port):
-            elements[Element("hairpin", f"{target.address} . {target.address}")] = ""
+            elements[element("hairpin", f"{target.address} . {target.address}")] = ""
     return Compiled(chains, sets, shared, elements)
 
 
@@ -77,7 +77,7 @@ def _passed_on(port: PortRules) -> Iterator[tuple[Element, str]]:
     """Yield what lets connections to a port pass to the socket that listens for it; nobody home is refused here."""
     for frontend in port.frontends:
         key = f"{frontend.address} . {port.protocol} . {frontend.port}"
-        yield Element("services", key), _VERDICTS.get(frontend.via, "accept")
+        yield element("services", key), _VERDICTS.get(frontend.via, "accept")
 
 
 def _indexed(port: PortRules, via: Via) -> Iterator[tuple[int, Target]]:
@@ -301,7 +301,7 @@ def whole(ruleset: Ruleset, settings: ProxySettings, clients: Mapping[str, str] 
     fresh = f"add table {table}\ndelete table {table}\n" + base(settings)
     sets = {name for compiled in ruleset.services.values() for name in compiled.sets}
     kept = (f"add element {table} {name} {{ {found} }}\n" for name, found in clients.items() if name in sets)
-    return fresh + Ruleset(dialect).change(ruleset.services) + "".join(kept)
+    return fresh + ruleset.fill() + "".join(kept)
 
 
 def list_sets(dialect: Dialect = IPV4) -> str:

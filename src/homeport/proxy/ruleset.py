@@ -8,20 +8,20 @@ from bisect import bisect_left, insort
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple, TypeAlias
 
 from homeport.proxy.dialect import IPV4, Dialect
 from homeport.proxy.model import Key
 
-__all__ = ["Compiled", "Element", "Ruleset"]
+__all__ = ["Compiled", "Element", "Ruleset", "element"]
+
+Element: TypeAlias = str
+"""A key in one of the shared maps and sets, `CONTAINER KEY`: there are hundreds of thousands, and text is cheap."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Element:
-    """A key in one of the shared maps and sets."""
-
-    container: str
-    key: str
+def element(container: str, key: str) -> Element:
+    """Return the element of a container that has a key."""
+    return f"{container} {key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +39,14 @@ class Compiled:
     @property
     def claimed(self) -> set[Element]:
         """What others may contribute as well."""
-        return {*self.elements, *(Element(_CHAIN, name) for name in self.shared)}
+        return {*self.elements, *(element(_CHAIN, name) for name in self.shared)}
 
 
 _CHAIN: Final = ""
 _NOTHING: Final = Compiled()
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(NamedTuple):
     """What counts for an element before and after a change; None where it is absent."""
 
     element: Element
@@ -64,16 +63,22 @@ class Ruleset:
     def __init__(self, dialect: Dialect = IPV4) -> None:
         self._table = dialect.table
         self._services: dict[Key, Compiled] = {}
-        self._claims: dict[Element, list[Key]] = {}  # in order
+        self._owner: dict[Element, Key] = {}
+        self._waiting: dict[Element, list[Key]] = {}  # those with a later name who claim it too, in order
 
     @property
     def services(self) -> Mapping[Key, Compiled]:
         return MappingProxyType(self._services)
 
-    def value(self, element: Element) -> str | None:
+    def value(self, one: Element) -> str | None:
         """Return the value that counts for an element, or None when nobody has it."""
-        owners = self._claims.get(element)
-        return self._services[owners[0]].elements.get(element, "") if owners else None
+        owner = self._owner.get(one)
+        return None if owner is None else self._services[owner].elements.get(one, "")
+
+    def put(self, changes: Mapping[Key, Compiled | None]) -> None:
+        """Change, add or (None) remove Services; for whoever sets all of it anew."""
+        for key, after in changes.items():
+            self._put(key, after)
 
     def change(self, changes: Mapping[Key, Compiled | None]) -> str:
         """Change, add or (None) remove Services, and return the transaction for it; "" when nothing differs.
@@ -82,47 +87,68 @@ class Ruleset:
         changed Services alone.
         """
         changed = [(self._services.get(key, _NOTHING), after or _NOTHING) for key, after in changes.items()]
-        touched = sorted({element for pair in changed for compiled in pair for element in compiled.claimed})
-        before = [self.value(element) for element in touched]
-        for key, after in changes.items():
-            self._put(key, after)
+        touched = sorted({one for pair in changed for compiled in pair for one in compiled.claimed})
+        before = [self.value(one) for one in touched]
+        self.put(changes)
         differing = [
-            Difference(element, old, new)
-            for element, old in zip(touched, before, strict=True)
-            if old != (new := self.value(element))
+            Difference(one, old, new)
+            for one, old in zip(touched, before, strict=True)
+            if old != (new := self.value(one))
         ]
+        return "".join(line + "\n" for line in self._lines(changed, differing))
+
+    def fill(self) -> str:
+        """Return the transaction that puts all Services into a table that has none."""
+        changed = [(_NOTHING, compiled) for compiled in self._services.values()]
+        differing = [Difference(one, None, self.value(one)) for one in sorted(self._owner)]
         return "".join(line + "\n" for line in self._lines(changed, differing))
 
     def _put(self, key: Key, compiled: Compiled | None) -> None:
         before, after = self._services.pop(key, _NOTHING), compiled or _NOTHING
         if compiled is not None:
             self._services[key] = compiled
-        for element in before.claimed - after.claimed:
-            owners = self._claims[element]
-            del owners[bisect_left(owners, key)]
-            if not owners:
-                del self._claims[element]
-        for element in after.claimed - before.claimed:
-            insort(self._claims.setdefault(element, []), key)
+        had, has = before.claimed, after.claimed
+        for one in had - has:
+            self._let_go(one, key)
+        for one in has - had:
+            self._claim(one, key)
+
+    def _claim(self, one: Element, key: Key) -> None:
+        owner = self._owner.setdefault(one, key)
+        if owner != key:
+            self._owner[one] = min(owner, key)
+            insort(self._waiting.setdefault(one, []), max(owner, key))
+
+    def _let_go(self, one: Element, key: Key) -> None:
+        waiting = self._waiting.get(one)
+        if waiting is None:
+            del self._owner[one]
+            return
+        if self._owner[one] == key:
+            self._owner[one] = waiting.pop(0)
+        else:
+            del waiting[bisect_left(waiting, key)]
+        if not waiting:
+            del self._waiting[one]
 
     def _lines(self, changed: Sequence[tuple[Compiled, Compiled]], differing: Sequence[Difference]) -> Iterator[str]:
-        shared = [one for one in differing if one.element.container == _CHAIN]
-        fresh = [one.element for one in shared if one.before is None]
-        unused = [one.element.key for one in shared if one.after is None]
+        shared = [one for one in differing if one.element.startswith(_SHARED)]
+        fresh = [one.element.removeprefix(_SHARED) for one in shared if one.before is None]
+        unused = [one.element.removeprefix(_SHARED) for one in shared if one.after is None]
         table = self._table
-        for element in fresh:
-            yield f"add chain {table} {element.key}"
+        for name in fresh:
+            yield f"add chain {table} {name}"
         for before, after in changed:
             for name in _missing(after.sets, before.sets):
                 yield f"add set {table} {name} {{ {after.sets[name]} }}"
             for name in _missing(after.chains, before.chains):
                 yield f"add chain {table} {name}"
-        for element in fresh:
-            for rule in self._services[self._claims[element][0]].shared[element.key]:
-                yield f"add rule {table} {element.key} {rule}"
+        for name in fresh:
+            for rule in self._services[self._owner[element(_CHAIN, name)]].shared[name]:
+                yield f"add rule {table} {name} {rule}"
         for before, after in changed:
             yield from _rule_lines(table, before, after)
-        yield from _element_lines(table, [one for one in differing if one.element.container != _CHAIN])
+        yield from _element_lines(table, differing)
         gone = [*unused, *(name for before, after in changed for name in _missing(before.chains, after.chains))]
         for name in gone:
             yield f"flush chain {table} {name}"
@@ -131,6 +157,9 @@ class Ruleset:
         for before, after in changed:
             for name in _missing(before.sets, after.sets):
                 yield f"delete set {table} {name}"
+
+
+_SHARED: Final = element(_CHAIN, "")
 
 
 def _missing(names: Iterable[str], known: Container[str]) -> list[str]:
@@ -151,12 +180,14 @@ def _rule_lines(table: str, before: Compiled, after: Compiled) -> Iterator[str]:
 def _element_lines(table: str, differing: Iterable[Difference]) -> Iterator[str]:
     deleted: dict[str, list[str]] = {}
     added: dict[str, list[str]] = {}
-    for one in differing:
-        container, key = one.element.container, one.element.key
-        if one.before is not None:
+    for one, before, after in differing:
+        container, _, key = one.partition(" ")
+        if container == _CHAIN:
+            continue
+        if before is not None:
             deleted.setdefault(container, []).append(key)
-        if one.after is not None:
-            added.setdefault(container, []).append(f"{key} : {one.after}" if one.after else key)
+        if after is not None:
+            added.setdefault(container, []).append(f"{key} : {after}" if after else key)
     for verb, groups in (("delete", deleted), ("add", added)):
         for container, keys in groups.items():
             yield f"{verb} element {table} {container} {{ {', '.join(keys)} }}"

@@ -50,19 +50,19 @@ class Table:
         """
         for key in changes:
             self.refused.pop(key, None)
-        transaction = self._ruleset.change(
-            {
-                key: None if rules is None else nftables.compile_service(rules, self._dialect)
-                for key, rules in changes.items()
-            }
-        )
+        compiled = {
+            key: None if rules is None else nftables.compile_service(rules, self._dialect)
+            for key, rules in changes.items()
+        }
         if self._in_step:
             try:
-                await self._apply(transaction)
+                await self._apply(self._ruleset.change(compiled))
             except NftablesError as error:
                 _log.warning("the packet filter refused a change, all of it is set anew: %s", error)
             else:
                 return 0
+        else:
+            self._ruleset.put(compiled)
         self._in_step = False
         await self._anew()
         self._in_step = True
