@@ -63,7 +63,8 @@ def owner_change(desired: StatefulSet, pod: Pod, claim: Claim) -> OwnerChange:
     settled = any(owner.uid == wanted.uid and owner.controller for owner in mentioned) if wanted else True
     remove = tuple(owner for owner in mentioned if wanted is None or owner.uid != wanted.uid)
     others = tuple(owner for owner in claim.owners if owner not in mentioned)
-    return OwnerChange(claim.name, claim.uid, remove, None if settled else wanted, others=others)
+    add = None if settled else wanted
+    return OwnerChange(claim.name, claim.uid, remove, add, others=others, version=claim.version if add else "")
 
 
 def _wanted(desired: StatefulSet, pod: Pod) -> Owner | None:

@@ -78,7 +78,8 @@ def decode_pod(pod: Object, min_ready_seconds: int) -> Pod:
 
 def decode_claim(claim: Object) -> Claim:
     metadata = claim["metadata"]
-    return Claim(metadata["name"], metadata["uid"], "deletionTimestamp" in metadata, tuple(owners_of(claim)))
+    version = metadata.get("resourceVersion", "")
+    return Claim(metadata["name"], metadata["uid"], "deletionTimestamp" in metadata, tuple(owners_of(claim)), version)
 
 
 def _claim_template(template: Mapping[str, Any], selector: Mapping[str, Any]) -> ClaimTemplate:

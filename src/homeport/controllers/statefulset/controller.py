@@ -3,7 +3,7 @@
 Source: `workloads` 4.5, 4.6, 7.1 (status writes) and 19.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -18,7 +18,7 @@ from homeport.controllers.selection import Selection
 from homeport.controllers.statefulset import identity
 from homeport.controllers.statefulset.claims import claim_name
 from homeport.controllers.statefulset.codec import decode_claim, decode_pod, decode_set
-from homeport.controllers.statefulset.model import Claim, Pass, Pod, StatefulSet, Status
+from homeport.controllers.statefulset.model import Claim, Pass, StatefulSet, Status
 from homeport.controllers.statefulset.perform import CLAIMS, FAILURES, PODS, Performer
 from homeport.controllers.statefulset.reconcile import reconcile
 from homeport.controllers.statefulset.revisions import CONTROLLER_REVISIONS, RevisionKeeper
@@ -57,23 +57,24 @@ class StatefulSetController:
             return
         obj, selection = due
         desired = decode_set(obj, self._gates)
+        claims = self._known_claims(desired, obj)  # of the same moment as the set: whoever took one knew no later set
         known = sorted(map(history.decode, await self._claim_revisions(key, obj, selection)), key=history.sort_key)
         pods = [self._decoded.of(pod, desired.min_ready_seconds) for pod in await self._claim_pods(key, obj, selection)]
         chosen = await self._keeper.choose(key, obj, desired, known)
         now = self._clock.now()
-        plan = reconcile(
-            desired, pods, self._known_claims(desired, pods), chosen.current, chosen.update, chosen.collisions, now
-        )
-        failure = await self._carry_out(key, obj, desired, plan)
+        plan = reconcile(desired, pods, claims, chosen.current, chosen.update, chosen.collisions, now)
+        failure = await self._carry_out(key, obj, desired, claims, plan)
         await self._keeper.truncate(key, desired, known, chosen, pods)
         if failure is not None:
             raise failure
         if plan.wake_at is not None:
             self._workload.queue.add_after(key, plan.wake_at - now)
 
-    async def _carry_out(self, key: Key, obj: Object, desired: StatefulSet, plan: Pass) -> Exception | None:
+    async def _carry_out(
+        self, key: Key, obj: Object, desired: StatefulSet, claims: Mapping[str, Claim], plan: Pass
+    ) -> Exception | None:
         """Perform a pass and return what failed, if anything did; the status is written even then."""
-        performer = Performer(self._workload, self._pods, self._claims, key, obj, desired)
+        performer = Performer(self._workload, self._pods, self._claims, key, obj, desired, claims)
         status = plan.status
         failure: Exception | None = None
         try:
@@ -122,8 +123,13 @@ class StatefulSetController:
 
         return await self._workload.claim(key, obj, self._pods, fits)
 
-    def _known_claims(self, desired: StatefulSet, pods: Iterable[Pod]) -> dict[str, Claim]:
-        ordinals = {*range(desired.start, desired.start + desired.replicas), *(pod.ordinal for pod in pods)}
+    def _known_claims(self, desired: StatefulSet, obj: Object) -> dict[str, Claim]:
+        """Return the claims of the pods the set wants and of those it has or may adopt."""
+        if not desired.claim_templates:
+            return {}
+        names = (pod["metadata"]["name"] for pod in children.candidates(self._pods, obj))
+        ordinals = {identity.split_name(name)[1] for name in names if identity.belongs(name, desired.name)}
+        ordinals.update(range(desired.start, desired.start + desired.replicas))
         known = {}
         for template in desired.claim_templates:
             for ordinal in ordinals:

@@ -144,12 +144,16 @@ class Pod:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A PersistentVolumeClaim as far as a set cares."""
+    """A PersistentVolumeClaim as far as a set cares.
+
+    version  its resourceVersion; empty for one that the set has just made itself
+    """
 
     name: str
     uid: str
     terminating: bool = False
     owners: tuple[Owner, ...] = ()
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +172,7 @@ class OwnerChange:
     add         the controller reference to have, or None
     conflicting another controller has the claim: the policy is not applied, and people are told
     others      references that are nobody's business here; `add` comes after them, as upstream writes it
+    version     the resourceVersion of the claim that this was decided upon: `add` must not undo what came after it
     """
 
     claim: str
@@ -176,6 +181,7 @@ class OwnerChange:
     add: Owner | None
     conflicting: bool = False
     others: tuple[Owner, ...] = ()
+    version: str = ""
 
     @property
     def changes(self) -> bool:

@@ -3,7 +3,8 @@
 Source: `workloads` 7.2 for the events.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from homeport.api.owners import Owner
@@ -46,7 +47,10 @@ FAILURES: Final = (ApiError, OSError, Unfinished)
 
 
 class Performer:
-    """Performs the tasks of one pass over one set."""
+    """Performs the tasks of one pass over one set.
+
+    known  the claims the pass was decided upon, by name
+    """
 
     def __init__(
         self,
@@ -56,10 +60,12 @@ class Performer:
         key: Key,
         obj: Object,
         desired: StatefulSet,
+        known: Mapping[str, Claim],
     ) -> None:
         self._client, self._events, self._writes = workload.client, workload.events, workload.writes
         self._pods, self._claims = pods, claims
-        self._key, self._obj, self._desired = key, obj, desired
+        self._key, self._obj, self._desired, self._known = key, obj, desired, known
+        self._changed: set[str] = set()  # names of claims whose owners are as they should be since this pass
 
     async def perform(self, slots: Sequence[Sequence[Task]]) -> None:
         """Perform the tasks of each slot, one slot after the other or in waves. Raises one of FAILURES."""
@@ -181,20 +187,16 @@ class Performer:
             else:
                 self._writes.wrote(self._key, self._claims, written)
                 self._tell_claim(pod, claim, None)
-                made.append(decode_claim(written))
+                made.append(replace(decode_claim(written), version=""))  # binding may come between: no harm
         reasons += [f"pvc {name} is being deleted" for name in blocked]
         if reasons:
             raise Unfinished(reasons[0] if len(reasons) == 1 else f"[{', '.join(reasons)}]")
         return made
 
     def _existing_claims(self, pod: Pod, made: Sequence[Claim]) -> dict[str, Claim]:
-        existing = {claim.name: claim for claim in made}
-        for template in self._desired.claim_templates:
-            name = claim_rules.claim_name(self._desired, template, pod.ordinal)
-            shown = self._claims.get(self._desired.namespace, name)
-            if name not in existing and shown is not None:
-                existing[name] = decode_claim(shown)
-        return existing
+        names = (claim_rules.claim_name(self._desired, each, pod.ordinal) for each in self._desired.claim_templates)
+        existing = {name: self._known[name] for name in names if name in self._known}
+        return existing | {claim.name: claim for claim in made}
 
     async def _set_owners(self, changes: Sequence[OwnerChange]) -> None:
         for change in changes:
@@ -205,13 +207,22 @@ class Performer:
                     f"PersistentVolumeClaim {change.claim} has a conflicting OwnerReference that acts as a manging "
                     "controller, the retention policy is ignored for this claim",
                 )
-            if change.changes:
+            if change.changes and change.claim not in self._changed:
                 await self._change_owners(change)
+                self._changed.add(change.claim)
 
     async def _change_owners(self, change: OwnerChange) -> None:
+        """Patch a claim's owners. Raises Unfinished, also when who gets one has been changed since the pass began.
+
+        Without that, a pass under way would give the claims back to a set that was meanwhile deleted alone: the garbage
+        collector has taken them from it, and would then delete them.
+        """
         gone: list[dict[str, Any]] = [{"$patch": "delete", "uid": owner.uid} for owner in change.remove]
         added: list[Owner] = [change.add] if change.add is not None else []
-        metadata = {"uid": change.uid, "ownerReferences": [*gone, *(owner.as_json() for owner in added)]}
+        metadata: dict[str, Any] = {"uid": change.uid}
+        metadata["ownerReferences"] = [*gone, *(owner.as_json() for owner in added)]
+        if change.version:
+            metadata["resourceVersion"] = change.version
         if added and change.others:
             order = [{"uid": owner.uid} for owner in (*change.others, *added)]
             metadata["$setElementOrder/ownerReferences"] = order
