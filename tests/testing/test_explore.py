@@ -10,7 +10,8 @@ from homeport.testing.explore import explore, main, shrink, trial
 from homeport.testing.histories import History, Step, make_history, parse_history, without
 from homeport.testing.invariants import Invariants
 from homeport.testing.simulation import run_simulated
-from homeport.testing.workloads import SET, Workload
+from homeport.testing.steps import parse_step
+from homeport.testing.workloads import SET, Workload, parse_workload
 
 SEEDS = int(os.environ.get("HOMEPORT_SEEDS", "1000" if os.environ.get("CI") else "120"))
 
@@ -63,6 +64,17 @@ def test_a_controller_that_is_killed_writes_nothing_more(moment: float) -> None:
     world = (Workload(SET, "db", replicas=3),)
     steps = (Step(moment, "stall"), Step(60.0, "restart_control"))
     assert trial(History(379, 1, world, steps)) is None
+
+
+@pytest.mark.parametrize(
+    ("seed", "world", "steps"),
+    [
+        # a set lives by a revision of the set before it, which the garbage collector could not delete in time
+        (1774, "StatefulSet db", ["1 refuse time-out 1", "0 delete db Background", "12.4 drain node-1"]),
+    ],
+)
+def test_what_broke_a_promise_once_does_so_no_more(seed: int, world: str, steps: list[str]) -> None:
+    assert trial(History(seed, 1, (parse_workload(world),), tuple(map(parse_step, steps)))) is None
 
 
 def test_steps_left_out_leave_their_waits() -> None:

@@ -43,6 +43,7 @@ class StatefulSetController:
         self._pods = self._workload.children(PODS, wake=True)
         self._claims = self._workload.follow(CLAIMS)
         self._revisions = self._workload.children(CONTROLLER_REVISIONS)
+        self._revisions.add_handler(delete=self._wake_namesake)
         self._decoded = Decoded(self._pods, decode_pod)
         self._keeper = RevisionKeeper(client, self._revisions, self._workload.writes)
 
@@ -122,6 +123,13 @@ class StatefulSetController:
             return selection.matches(pod) and identity.belongs(pod["metadata"]["name"], key[1])
 
         return await self._workload.claim(key, obj, self._pods, fits)
+
+    def _wake_namesake(self, revision: Object) -> None:
+        """Wake the set that came after a revision's owner: it may live by that revision, which now is collected."""
+        owner, namespace = controller_of(revision), revision["metadata"]["namespace"]
+        heir = self._workload.objects.get(namespace, owner.name) if owner is not None else None
+        if owner is not None and heir is not None and heir["metadata"]["uid"] != owner.uid:
+            self._workload.queue.add((namespace, owner.name))
 
     def _known_claims(self, desired: StatefulSet, obj: Object) -> dict[str, Claim]:
         """Return the claims of the pods the set wants and of those it has or may adopt."""
