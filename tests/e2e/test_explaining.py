@@ -31,6 +31,15 @@ spec:
       periodSeconds: 1
 """
 
+LEAST = """
+apiVersion: v1
+kind: Service
+metadata: {name: least, annotations: {homeport.local/balance: least-connections}}
+spec:
+  selector: {app: echo}
+  ports: [{port: 80, targetPort: 8080}]
+"""
+
 HOLD = """
 import socket, sys
 held = [socket.create_connection((sys.argv[1], 80)) for _ in range(6)]
@@ -71,17 +80,20 @@ def test_why_repeats_what_a_probe_says(echo: Cluster) -> None:
     assert any(one["object"].startswith("Event Unhealthy") for one in seen["evidence"])
 
 
-def test_top_counts_connections_by_pod(echo: Cluster) -> None:
-    command = echo.command("run", "--", sys.executable, "-c", HOLD, "echo")
+@pytest.mark.parametrize("service", ["echo", "least"])
+def test_top_counts_connections_by_pod(echo: Cluster, service: str) -> None:
+    echo.homeport("up", "-f", "-", stdin=LEAST)  # returns when connections are led there
+    command = echo.command("run", "--", sys.executable, "-c", HOLD, service)
     with subprocess.Popen(command, env=echo.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as held:
         assert held.stdin is not None
         assert held.stdout is not None
         assert held.stdout.readline() == "held\n"
-        fetch(echo, "http://echo", 10)
-        rows = json.loads(echo.homeport("top", "svc", "echo", "-o", "json"))["endpoints"]
+        fetch(echo, f"http://{service}", 10)
+        seen = json.loads(echo.homeport("top", "svc", service, "-o", "json"))
         held.stdin.close()
+    rows, (total,) = seen["endpoints"], seen["services"]
     assert {row["pod"] for row in rows} == {"echo-0", "echo-1"}
     assert all(row["listed"] for row in rows)
-    assert sum(row["live"] for row in rows) >= 6
-    assert sum(row["picks"] for row in rows) >= 16
+    assert total["live"] == sum(row["live"] for row in rows) >= 6
+    assert total["picks"] == sum(row["picks"] for row in rows) >= 16
     assert 'services "nobody" not found' in echo.complaint("top", "svc", "nobody")

@@ -6,7 +6,7 @@ import pytest
 
 from homeport.netlink import attribute, nested
 from homeport.proxy.flows import Connection, parse_connection, tally
-from homeport.proxy.model import Endpoint, ProxySettings, Service, ServicePort, Target
+from homeport.proxy.model import Carried, Endpoint, ProxySettings, Service, ServicePort, Target
 from homeport.proxy.rules import decide
 from tests.proxy.test_conntrack import BACK, CLIENT, FRONT, flow_tuple, target
 
@@ -57,5 +57,9 @@ def test_connections_are_counted_by_endpoint() -> None:
         Connection("udp", target("10.96.9.9", 53), BACK, True),  # another Service
         Connection("udp", FRONT, FRONT, True),  # began when there was no rule
     ]
-    counted = [(load.target, load.live, load.remembered, load.listed) for load in tally(rules, flows)]
-    assert counted == [(BACK, 1, 2, True), (OTHER, 0, 0, True), (GONE, 1, 1, False)]
+    carried = [
+        Carried(("default", "dns"), "udp", rules.ports[0].name, OTHER, 2, 5),
+        Carried(("default", "other"), "udp", rules.ports[0].name, OTHER, 1, 1),
+    ]
+    counted = [(load.target, load.live, load.remembered, load.listed) for load in tally(rules, flows, carried)]
+    assert counted == [(BACK, 1, 2, True), (OTHER, 2, 5, True), (GONE, 1, 1, False)]

@@ -247,6 +247,27 @@ async def test_without_nftables_it_balances_in_user_space() -> None:
 
 
 @pytest.mark.virtual
+async def test_a_change_is_applied_when_the_kernel_has_it() -> None:
+    api = Api()
+    api.service("web", "10.96.1.1")
+    api.slice("web", "10.244.0.2")
+
+    async def scenario(rig: Rig) -> None:
+        await rig.proxy.applied(str(api.version))
+        assert rig.where("10.96.1.1") == "goto cluster-1"
+        waiting = asyncio.create_task(rig.proxy.applied(str(api.version + 1)))
+        await asyncio.sleep(60)
+        assert not waiting.done()
+        api.slice("web", "10.244.0.2", "10.244.0.3")
+        await asyncio.wait_for(waiting, 1)
+        assert rig.where("10.96.1.1") == "goto cluster-2"
+        assert rig.proxy.describe() == {"means": "nftables", "services": 1, "healthy": True, "lastError": ""}
+        assert rig.proxy.carried() == []
+
+    await Rig(api, KernelModel()).run(scenario)
+
+
+@pytest.mark.virtual
 async def test_a_pod_has_departed_when_the_kernel_knows_it_terminates() -> None:
     def slice_(terminating: bool) -> None:
         endpoints = [

@@ -214,10 +214,30 @@ async def test_the_least_burdened_gets_the_next_connection() -> None:
         held = [await asyncio.open_connection(VIRTUAL, one.port) for _ in range(30)]
         names = Counter([(await reader.read(10)).decode() for reader, _ in held])
         assert names == {"a": 10, "b": 10, "c": 10}
-        counts = one.balancer.connections(KEY)[str(one.port)]
-        assert sorted(counts.values()) == [(10, 10)] * 3
+        assert sorted((load.live, load.picks) for load in one.balancer.carried()) == [(10, 10)] * 3
+        assert {(load.key, load.protocol, load.port) for load in one.balancer.carried()} == {
+            (KEY, "tcp", str(one.port))
+        }
         for _, writer in held:
             writer.close()
+
+
+async def test_what_a_departed_endpoint_was_given_is_told_while_it_has_connections() -> None:
+    async with world() as one:
+        first, second = await one.backend("a"), await one.backend("b")
+        await one.set(one.service(), first)
+        await one.ask(3)
+        reader, writer = await asyncio.open_connection(VIRTUAL, one.port)
+        assert await reader.read(1) == b"a"
+        await one.set(one.service(), second)
+        assert [(load.target, load.picks) for load in one.balancer.carried()] == [(first.target, 4)]
+        writer.close()
+        await writer.wait_closed()
+        async with asyncio.timeout(5):
+            while any(load.live for load in one.balancer.carried() if load.target == first.target):
+                await one.ask()
+        await one.set(one.service(), second)
+        assert [load.target for load in one.balancer.carried()] == [second.target]
 
 
 class Client(asyncio.DatagramProtocol):

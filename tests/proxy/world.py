@@ -4,7 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -19,7 +19,7 @@ from homeport.proxy.backend import Backend, Changes, Mixed
 from homeport.proxy.conntrack import forget_stale_flows, serving_endpoints
 from homeport.proxy.dialect import dialect_of
 from homeport.proxy.kernel import LibraryKernel
-from homeport.proxy.model import Endpoint, Key, ProxySettings, Service, ServicePort, ServiceRules, Target
+from homeport.proxy.model import Carried, Endpoint, Key, ProxySettings, Service, ServicePort, ServiceRules, Target
 from homeport.proxy.rules import decide
 from homeport.proxy.ruleset import Compiled, Ruleset
 from homeport.proxy.shell import userspace_balancer
@@ -101,6 +101,9 @@ class Held:
             {key: rules and nftables.compile_service(rules, dialect) for key, rules in changes.items()}
         )
         return 0
+
+    def carried(self) -> Sequence[Carried]:
+        return ()
 
     async def close(self) -> None:
         """The world closes the kernel."""

@@ -1,7 +1,8 @@
 """`up`: start the engine if need be, apply, wait until everything is ready, show what is there."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -233,16 +234,17 @@ async def _up(
     from homeport.cli.overview import overview, print_overview
     from homeport.cli.progress import Progress
 
+    waiting = partial(wait_until_ready, applied=partial(_applied, directory_of(cluster)))
     async with connected(cluster) as client:
         with Progress() as progress:
             node = _node(cluster, settings)
             if timeout is not None and manifests:
                 # Pods made before there is a node would carry a warning about it for ever.
-                await wait_until_ready(client, [], min(timeout, NODE_SECONDS), node=node, progress=progress)
+                await waiting(client, [], min(timeout, NODE_SECONDS), node=node, progress=progress)
             targets = await _apply_all(client, manifests, namespace)
             late: list[str] = []
             if timeout is not None:
-                late = await wait_until_ready(client, targets, timeout, node=node, progress=progress)
+                late = await waiting(client, targets, timeout, node=node, progress=progress)
         seen = await overview(client, domain, {t.namespace for t in targets if t.namespace} or {namespace})
         if output == "json":
             print_json({"ready": not late, "waiting": late, **seen})
@@ -274,6 +276,14 @@ async def _apply_all(client: Any, manifests: list[Manifest], namespace: str) -> 
     if failed:
         raise click.exceptions.Exit(1)
     return targets
+
+
+async def _applied(directory: Any, slices: str) -> None:
+    """Wait until this cluster's own proxy leads connections as EndpointSlices say; another one cannot be asked."""
+    from homeport.engine.proxy_client import ProxyAway, until_applied
+
+    with suppress(ProxyAway):
+        await until_applied(directory, slices)
 
 
 def _node(cluster: str, settings: Any) -> ExpectedNode | None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -73,7 +73,7 @@ class _World:
         if obj is None:
             return Verdict(False, "it to appear (was it deleted?)")
         judged = {**obj, "kind": target.resource.kind}
-        if target.resource.kind == "Service":
+        if _serves(target):
             return verdict(judged, self.pods.list(target.namespace), self._slices_of(obj))
         return verdict(judged, self._pods_of(obj) if target.resource.kind in _OWNERS else ())
 
@@ -91,6 +91,12 @@ class _World:
         owners |= {one["metadata"]["uid"] for one in self.sets.list(namespace) if _owner(one) in owners}
         return [pod for pod in self.pods.list(namespace) if _owner(pod) in owners]
 
+    def newest_slice(self) -> int:
+        """Return the newest resourceVersion of a slice of the Services waited for; 0 without any."""
+        services = (self.found[one.resource.gvk].get(one.namespace, one.name) for one in self.targets if _serves(one))
+        slices = [one for service in services if service is not None for one in self._slices_of(service)]
+        return max((int(one["metadata"]["resourceVersion"]) for one in slices), default=0)
+
     def _judge_node(self, expected: ExpectedNode) -> Verdict:
         node = self.nodes.get(None, expected.name)
         if node is None:
@@ -106,6 +112,10 @@ class _World:
         return Verdict(False, "the node agent to report")
 
 
+def _serves(target: Target) -> bool:
+    return target.resource.kind == "Service"
+
+
 def _owner(obj: Any) -> str:
     for reference in obj["metadata"].get("ownerReferences") or ():
         if reference.get("controller"):
@@ -114,9 +124,18 @@ def _owner(obj: Any) -> str:
 
 
 async def wait_until_ready(
-    client: Any, targets: Sequence[Target], timeout: float, *, node: ExpectedNode | None, progress: Progress
+    client: Any,
+    targets: Sequence[Target],
+    timeout: float,
+    *,
+    node: ExpectedNode | None,
+    progress: Progress,
+    applied: Callable[[str], Awaitable[None]],
 ) -> list[str]:
-    """Return [] once everything is ready, else one line for each that is not when `timeout` seconds are over."""
+    """Return [] once everything is ready, else one line for each that is not when `timeout` seconds are over.
+
+    applied  returns once EndpointSlices up to a resourceVersion are in effect
+    """
     world = _World(client, targets, node)
     feeding = asyncio.create_task(world.factory.run())
     verdicts: dict[str, Verdict] = {}
@@ -128,12 +147,14 @@ async def wait_until_ready(
                 verdicts = world.judge()
                 progress.show(verdicts)
                 if all(one.ready for one in verdicts.values()):
+                    if newest := world.newest_slice():
+                        await applied(str(newest))
                     return []
                 await world.changed.wait()
     except TimeoutError:
-        return [f"{name} waits for {one.waits_for}" for name, one in verdicts.items() if not one.ready] or [
-            "the API gave no complete list"
-        ]
+        late = [f"{name} waits for {one.waits_for}" for name, one in verdicts.items() if not one.ready]
+        none = "the API gave no complete list" if not verdicts else "the proxy does not lead connections there yet"
+        return late or [none]
     finally:
         feeding.cancel()
         await asyncio.gather(feeding, return_exceptions=True)

@@ -87,6 +87,11 @@ class DataDirectory:
         return self.run / "node.sock"
 
     @property
+    def proxy_socket(self) -> Path:
+        """Where the load balancer answers this machine's processes (homeport.proxy.inquiries)."""
+        return self.run / "proxy.sock"
+
+    @property
     def listener_socket(self) -> Path:
         """Where the node hands listeners of the cluster's network to the control process."""
         return self.run / "listener.sock"

@@ -51,6 +51,7 @@ async def serve(directory: DataDirectory, settings: ClusterSettings, ending: End
     from homeport.node.main import at_once
     from homeport.node.network.bridge import BridgeNetwork
     from homeport.node.network.settings import NetworkSettings
+    from homeport.proxy.inquiries import serve_inquiries
 
     clock = WallClock()
     network = BridgeNetwork(NetworkSettings(settings.ranges), directory.path / "network")
@@ -70,6 +71,7 @@ async def serve(directory: DataDirectory, settings: ClusterSettings, ending: End
                 departed = proxy.departed
                 group.create_task(informers.run())
                 group.create_task(proxy.run())
+                group.create_task(serve_inquiries(proxy, directory.proxy_socket))
             if settings.runs("node"):
                 client = RestClient(transport, "kubelet")
                 group.create_task(_node(directory, settings, client, clock, network, ending, outside, departed))

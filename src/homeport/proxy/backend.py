@@ -1,10 +1,10 @@
 """Where the rules of one address family take effect: in the packet filter, in user space, or in both."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from homeport.proxy.balance import Balance
-from homeport.proxy.model import Key, ServiceRules
+from homeport.proxy.model import Carried, Key, ServiceRules
 from homeport.proxy.userspace.balancer import UserspaceBalancer
 
 __all__ = ["Backend", "Changes", "Mixed"]
@@ -39,6 +39,10 @@ class Backend(Protocol):
 
         Raises NftablesError when nothing was done at all.
         """
+        ...
+
+    def carried(self) -> Sequence[Carried]:
+        """Return the connections this process itself carries."""
         ...
 
     async def close(self) -> None:
@@ -79,6 +83,9 @@ class Mixed:
         gone = dict.fromkeys((self._counted & changes.keys()) - counted.keys())
         self._counted -= gone.keys()
         return lost + await self._userspace.change(gone)
+
+    def carried(self) -> Sequence[Carried]:
+        return self._userspace.carried()
 
     async def close(self) -> None:
         await self._userspace.close()

@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Callable, Hashable, Sequence
 from enum import Enum
 from functools import lru_cache
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 __all__ = ["ANNOTATION", "SLOTS", "Balance", "Picker", "balance_of", "slots"]
 
@@ -64,7 +64,7 @@ class Picker:
     live  returns how many connections a target has now
     """
 
-    def __init__(self, balance: Balance, rng: random.Random, live: Callable[[Hashable], int]) -> None:
+    def __init__(self, balance: Balance, rng: random.Random, live: Callable[[Any], int]) -> None:
         self._balance, self._rng, self._live = balance, rng, live
         self._turn = 0
         self._slots: tuple[Sequence[Hashable], Sequence[Hashable]] = ((), ())

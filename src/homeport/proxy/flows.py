@@ -11,7 +11,7 @@ from typing import Final
 
 from homeport.netlink import NETFILTER, Netlink, attributes
 from homeport.proxy.conntrack import LIST_FLOWS, parse_tuples
-from homeport.proxy.model import PortRules, ServiceRules, Target
+from homeport.proxy.model import Carried, PortRules, ServiceRules, Target
 
 __all__ = ["Connection", "Load", "connections", "parse_connection", "tally"]
 
@@ -35,7 +35,8 @@ class Connection:
 class Load:
     """What one endpoint of a Service port has: `live` connections, and all `remembered` ones, ended or not.
 
-    The kernel remembers a closed TCP connection for two minutes, a silent UDP flow for half a minute or two.
+    The kernel remembers a closed TCP connection for two minutes, a silent UDP flow for half a minute or two; the
+    balancer in user space all it ever joined.
     listed  whether new connections may still be led to it
     """
 
@@ -68,8 +69,12 @@ def _live(found: Mapping[int, bytes]) -> bool:
     return state is None or not state or state[0] in _OPEN
 
 
-def tally(service: ServiceRules, flows: Iterable[Connection]) -> list[Load]:
-    """Count the flows to a Service, by port and endpoint; endpoints without any are among them."""
+def tally(service: ServiceRules, flows: Iterable[Connection], carried: Iterable[Carried] = ()) -> list[Load]:
+    """Count the flows to a Service, by port and endpoint; endpoints without any are among them.
+
+    flows    those of the kernel
+    carried  those joined in user space, of the same address family; other Services' are left out
+    """
     fronts = {
         (port.protocol, Target(front.address, front.port)): port for port in service.ports for front in port.frontends
     }
@@ -82,6 +87,10 @@ def tally(service: ServiceRules, flows: Iterable[Connection]) -> list[Load]:
         key = (port.name, port.protocol, flow.answers)
         every[key] += 1
         live[key] += flow.live
+    for one in carried:
+        if one.key == service.key:
+            every[(one.port, one.protocol, one.target)] += one.picks
+            live[(one.port, one.protocol, one.target)] += one.live
     loads = []
     for port in service.ports:
         listed = {*port.cluster, *port.local}

@@ -7,41 +7,21 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
 from homeport.clock import Clock, rfc3339
+from homeport.proxy.answers import Answer, converse
 from homeport.proxy.model import Address, Key, ServiceRules
 
-__all__ = ["METRICS_PORT", "PROXY_HEALTH_PORT", "Answer", "HealthServer", "proxy_answer", "service_answer"]
+__all__ = ["METRICS_PORT", "PROXY_HEALTH_PORT", "HealthServer", "proxy_answer", "service_answer"]
 
 PROXY_HEALTH_PORT: Final = 10256
 METRICS_PORT: Final = 10249
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-_REQUEST_SECONDS: Final = 5.0
 _REQUEST_BYTES: Final = 8192
-_REASONS: Final = {200: "OK", 404: "Not Found", 503: "Service Unavailable"}
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An HTTP response, complete but for its framing."""
-
-    status: int
-    body: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    def encode(self) -> bytes:
-        headers = {"Content-Type": "application/json", "X-Content-Type-Options": "nosniff", **self.headers}
-        body = self.body.encode()
-        lines = [f"HTTP/1.1 {self.status} {_REASONS[self.status]}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        lines += [f"Content-Length: {len(body)}", "Connection: close", "", ""]
-        return "\r\n".join(lines).encode() + body
 
 
 def service_answer(rules: ServiceRules, proxy_healthy: bool) -> Answer:
@@ -126,22 +106,12 @@ class HealthServer:
         return service_answer(self._checks[port], self._proxy_health()[0])
 
     async def _open(self, port: int, answer: Callable[[str], Answer]) -> None:
-        async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            try:
-                async with asyncio.timeout(_REQUEST_SECONDS):
-                    head = await reader.readuntil(b"\r\n\r\n")
-                    words = head.split(b"\r\n", 1)[0].split(b" ")
-                    path = words[1].decode("latin-1").partition("?")[0] if len(words) == 3 else "/"
-                    writer.write(answer(path).encode())
-                    await writer.drain()
-            except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-                _log.debug("request on port %d: %s", port, error)
-            finally:
-                writer.close()
-                with suppress(OSError):
-                    await writer.wait_closed()
+        async def answered(path: str, _: Mapping[str, str]) -> Answer:
+            return answer(path)
 
         try:
-            self._servers[port] = await asyncio.start_server(converse, self._addresses, port, limit=_REQUEST_BYTES)
+            self._servers[port] = await asyncio.start_server(
+                partial(converse, answered), self._addresses, port, limit=_REQUEST_BYTES
+            )
         except OSError as error:
             _log.warning("nothing is answered on port %d: %s", port, error)

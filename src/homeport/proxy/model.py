@@ -8,6 +8,7 @@ from homeport.proxy.balance import Balance
 
 __all__ = [
     "Address",
+    "Carried",
     "Endpoint",
     "Frontend",
     "Key",
@@ -65,6 +66,18 @@ class Target:
 
     def __str__(self) -> str:
         return f"[{self.address}]:{self.port}" if self.address.version == 6 else f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """Connections of one Service port to one endpoint that user space joins: those under way, and all it ever did."""
+
+    key: Key
+    protocol: str
+    port: str
+    target: Target
+    live: int
+    picks: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from homeport.proxy.conntrack import forget_stale_flows, serving_endpoints
 from homeport.proxy.health import HealthServer
 from homeport.proxy.kernel import Kernel, NftablesError, NftablesMissing, open_kernel
 from homeport.proxy.metrics import FamilyMetrics, render
-from homeport.proxy.model import Key, ProxySettings, ServiceRules
+from homeport.proxy.model import Carried, Key, ProxySettings, ServiceRules
 from homeport.proxy.rules import decide, keep_places
 from homeport.proxy.table import Table
 from homeport.proxy.userspace.balancer import UserspaceBalancer
@@ -139,6 +139,7 @@ class Proxy:
         self._clock, self._settings = clock, settings
         self._open, self._forget = kernel, forget_flows
         self._means, self._userspace = means, userspace
+        self._at_work = means
         self._services = informers.informer(find("Service"))
         self._slices = informers.informer(
             find("EndpointSlice", "discovery.k8s.io"), indexers={_INDEX: _slice_index, _PODS: codec.pods}
@@ -167,6 +168,7 @@ class Proxy:
     async def run(self) -> None:
         """Follow the API for ever; ends by cancellation. Raises NftablesMissing at once when it must have nftables."""
         kernel = self._open_kernel()
+        self._at_work = Means.USERSPACE if kernel is None else Means.NFTABLES
         try:
             await self._health.start()
             self._sides = [_Side(settings, self._backend(settings, kernel)) for settings in self._settings]
@@ -202,6 +204,26 @@ class Proxy:
         """Return once all that the informers know by now is in the kernel."""
         async with self._changed:
             await self._changed.wait_for(lambda: not self._touched and self._settled)
+
+    async def applied(self, slices: str) -> None:
+        """Return once every change of EndpointSlices up to a resourceVersion, of a slice that belongs to a Service, is
+        in effect.
+        """
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._touched and self._settled and self._slices.seen(slices))
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return how the proxy is, as plain JSON: what it balances with, and whether it keeps up."""
+        return {
+            "means": self._at_work.value,
+            "services": self.status.services,
+            "healthy": self.status.healthy,
+            "lastError": self.status.last_error,
+        }
+
+    def carried(self) -> list[Carried]:
+        """Return the connections this process joins itself."""
+        return [one for side in self._sides for one in side.backend.carried()]
 
     async def departed(self, uid: str) -> None:
         """Return once the kernel knows that a pod terminates: no new connection is led to it while others are ready.

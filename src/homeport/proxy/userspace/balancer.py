@@ -9,11 +9,11 @@ import asyncio
 import logging
 import random
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from homeport.proxy.model import Frontend, Key, PortRules, ProxySettings, ServiceRules, Via
+from homeport.proxy.model import Carried, Frontend, Key, PortRules, ProxySettings, ServiceRules, Via
 from homeport.proxy.userspace.choice import Choice, PortState
 from homeport.proxy.userspace.routes import LocalAddresses
 from homeport.proxy.userspace.tcp import Connections, TcpFrontend
@@ -80,13 +80,13 @@ class UserspaceBalancer:
         self.transactions += bool(changes)
         return lost
 
-    def connections(self, key: Key) -> Mapping[str, Mapping[Any, tuple[int, int]]]:
-        """Return, by port name, each endpoint's connections under way and all it was ever given."""
-        return {
-            port: {target: (state.live[target], count) for target, count in state.picks.items()}
-            for (owner, _, port), state in self._states.items()
-            if owner == key
-        }
+    def carried(self) -> Sequence[Carried]:
+        """Return what every endpoint has and was given, by Service and port. Endpoints that are gone are left out."""
+        return [
+            Carried(key, protocol, port, target, state.live[target], count)
+            for (key, protocol, port), state in self._states.items()
+            for target, count in state.picks.items()
+        ]
 
     async def close(self) -> None:
         """Serve nothing more, and end what is under way."""
@@ -136,7 +136,9 @@ class UserspaceBalancer:
                 if known is None:
                     continue
             else:
-                known.choice.put(self._state(key, port), port, frontend)
+                state = self._state(key, port)
+                known.choice.put(state, port, frontend)
+                state.keep({*port.cluster, *port.local, *port.serving})
             if isinstance(known.listener, UdpFrontend):
                 lost += known.listener.keep(port.serving)
         return lost

@@ -5,7 +5,7 @@ Source: `services-dns` 17.1, 17.2.
 
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from enum import Enum
 from ipaddress import ip_address
 from typing import Any
@@ -27,8 +27,8 @@ class PortState:
     """What one Service port remembers, whichever of its addresses is used: clients, counts, whose turn it is."""
 
     def __init__(self, balance: Balance, rng: random.Random, now: Callable[[], float]) -> None:
-        self.live: Counter[Hashable] = Counter()
-        self.picks: Counter[Hashable] = Counter()
+        self.live: Counter[Target] = Counter()
+        self.picks: Counter[Target] = Counter()
         self.balance = balance
         self._picker = Picker(balance, rng, self.live.__getitem__)
         self._clients: dict[str, tuple[Target, float]] = {}
@@ -52,6 +52,11 @@ class PortState:
             return None
         target, since = known
         return target if target in targets and self._now() - since <= seconds else None
+
+    def keep(self, listed: Collection[Target]) -> None:
+        """Forget what was once given to targets that are listed no more and have nothing under way."""
+        for target in [one for one in self.picks if one not in listed and not self.live[one]]:
+            del self.picks[target]
 
     def forget(self, affinity_seconds: int) -> None:
         """Forget clients whose time is up."""

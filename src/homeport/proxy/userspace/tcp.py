@@ -72,29 +72,28 @@ class _Half(asyncio.Protocol):
     def __init__(self, among: Connections, ended: Callable[[], None], mate: "_Half | None" = None) -> None:
         self.transport: asyncio.Transport | None = None
         self.other: asyncio.Transport | None = None if mate is None else mate.transport
+        self.said_all = False
         self._among, self._ended, self._mate = among, ended, mate
         self._early: list[bytes] = []
-        self._ended_early = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods alone
         self._among.made(self.transport)
-        mate, self._mate = self._mate, None
-        if mate is not None:
-            mate.join(self.transport)
+        if self._mate is not None:
+            self._mate.join(self, self.transport)
 
-    def join(self, other: asyncio.Transport) -> None:
+    def join(self, mate: "_Half", other: asyncio.Transport) -> None:
         """Tell another side from now on what comes in, and what came before."""
         assert self.transport is not None
-        self.other = other
+        self._mate, self.other = mate, other
         for data in self._early:
             other.write(data)
         self._early.clear()
-        if self._ended_early:
+        if self.said_all:
             other.write_eof()
         if self.transport.is_closing():
             other.close()
-        elif not self._ended_early:
+        elif not self.said_all:
             self.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
@@ -106,11 +105,10 @@ class _Half(asyncio.Protocol):
             self.other.write(data)
 
     def eof_received(self) -> bool:
-        if self.other is None:
-            self._ended_early = True
-        elif not self.other.is_closing():
+        self.said_all = True
+        if self.other is not None and not self.other.is_closing():
             self.other.write_eof()
-        return True  # the other direction goes on
+        return self._mate is None or not self._mate.said_all  # once both have, nothing else would close them
 
     def pause_writing(self) -> None:
         if self.other is not None:
@@ -124,6 +122,7 @@ class _Half(asyncio.Protocol):
         assert self.transport is not None
         self._among.lost(self.transport)
         self._ended()
+        self._mate = None
         if self.other is None or self.other.is_closing():
             return
         if error is not None:
