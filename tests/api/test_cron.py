@@ -30,6 +30,8 @@ def at(text: str) -> float:
         ("@weekly", "2026-01-01T00:00:00", "2026-01-04T00:00:00"),
         ("@yearly", "2026-01-01T00:00:00", "2027-01-01T00:00:00"),
         ("@every 1h30m", "2026-01-01T00:00:10", "2026-01-01T01:30:10"),
+        ("@every -5m", "2026-01-01T00:00:00", "2026-01-01T00:00:01"),
+        ("@every 0", "2026-01-01T00:00:00", "2026-01-01T00:00:01"),
         ("@every 10ms", "2026-01-01T00:00:00", "2026-01-01T00:00:01"),
     ],
 )
@@ -63,6 +65,10 @@ def test_a_skipped_time_is_skipped_and_a_repeated_one_comes_twice():
         ("x * * * *", 'failed to parse int from x: strconv.Atoi: parsing "x": invalid syntax'),
         ("@sometimes", "unrecognized descriptor: @sometimes"),
         ("@every soon", 'failed to parse duration @every soon: time: invalid duration "soon"'),
+        ("@every 5", 'failed to parse duration @every 5: time: missing unit in duration "5"'),
+        ("@every 1d", 'failed to parse duration @every 1d: time: unknown unit "d" in duration "1d"'),
+        ("@every 1.5.h", 'failed to parse duration @every 1.5.h: time: missing unit in duration "1.5.h"'),
+        ("@every ", 'failed to parse duration @every : time: invalid duration ""'),
         ("TZ=Mars/Base * * * * *", "provided bad location Mars/Base: unknown time zone Mars/Base"),
     ],
 )

@@ -3,6 +3,7 @@
 Source: `workloads` 12; grammar and words of refusal are those of the library upstream reads schedules with.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -205,15 +206,25 @@ def _integer(text: str) -> int:
 
 def _duration(text: str) -> float:
     """Read a Go duration such as `1h30m`. Raises BadSchedule."""
-    rest, seconds = text.removeprefix("+"), 0.0
-    refusal = BadSchedule(f'failed to parse duration @every {text}: time: invalid duration "{text}"')
+    sign, rest, seconds = (-1, text[1:], 0.0) if text[:1] == "-" else (1, text.removeprefix("+"), 0.0)
+    if rest == "0":
+        return 0.0
     if not rest:
-        raise refusal
+        raise _no_duration(text, "invalid duration")
     while rest:
-        digits = len(rest) - len(rest.lstrip("0123456789."))
-        number, rest = rest[:digits], rest[digits:]
-        unit = rest[: len(rest) - len(rest.lstrip("nuµmsh"))]
-        if unit not in _UNITS or not number.replace(".", "", 1).isdigit():
-            raise refusal
+        number = rest[: len(rest) - len(rest.lstrip("0123456789."))]
+        number = ".".join(number.split(".")[:2])
+        if not number.strip("."):
+            raise _no_duration(text, "invalid duration")
+        rest = rest[len(number) :]
+        unit = re.split(r"[0-9.]", rest, maxsplit=1)[0]
+        if not unit:
+            raise _no_duration(text, "missing unit in duration")
+        if unit not in _UNITS:
+            raise _no_duration(text, f'unknown unit "{unit}" in duration')
         seconds, rest = seconds + float(number) * _UNITS[unit], rest[len(unit) :]
-    return seconds
+    return sign * seconds
+
+
+def _no_duration(text: str, why: str) -> BadSchedule:
+    return BadSchedule(f'failed to parse duration @every {text}: time: {why} "{text}"')

@@ -7,7 +7,6 @@ from homeport.client.contract import Object
 from homeport.client.informer import Informer, Key
 from homeport.controllers.outcome import namespace_is_terminating
 from homeport.controllers.workload import FAILURES, Workload
-from homeport.errors import NotFound
 
 __all__ = ["PODS", "PodControl"]
 
@@ -36,15 +35,4 @@ class PodControl:
 
     async def delete(self, key: Key, obj: Object, name: str, uid: str) -> None:
         """Ask for a pod's end; one that is gone already counts as done. Raises FAILURES."""
-        workload = self._workload
-        shown = self._pods.get(key[0], name)
-        try:
-            await workload.client.delete(PODS, key[0], name, uid=uid)
-        except NotFound:
-            return
-        except FAILURES as error:
-            workload.events.warning(obj, "FailedDelete", f"Error deleting: {error}")
-            raise
-        if shown is not None:
-            workload.writes.deleted(key, self._pods, shown)
-        workload.events.normal(obj, "SuccessfulDelete", f"Deleted pod: {name}")
+        await self._workload.delete(key, obj, self._pods, name, uid, done="Deleted pod:", failed="Error deleting")

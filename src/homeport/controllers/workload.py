@@ -34,10 +34,18 @@ class Workload:
 
     resource   the kind that is kept
     component  the name events bear, such as `statefulset-controller`
+    updated    called with the old and the new form of a changed object, instead of queueing it
     """
 
     def __init__(
-        self, client: Client, clock: Clock, informers: InformerFactory, resource: Resource, component: str
+        self,
+        client: Client,
+        clock: Clock,
+        informers: InformerFactory,
+        resource: Resource,
+        component: str,
+        *,
+        updated: Callable[[Object, Object], None] | None = None,
     ) -> None:
         self.client, self.resource = client, resource
         self.queue: WorkQueue[Key] = WorkQueue(resource.singular)
@@ -46,7 +54,10 @@ class Workload:
         self._informers = informers
         self._caches: list[Informer] = []
         self.objects = self.follow(resource)
-        self.objects.on_change(lambda obj: self.queue.add(key_of(obj)))
+        self.objects.add_handler(add=self._wake, update=updated or (lambda _, new: self._wake(new)), delete=self._wake)
+
+    def _wake(self, obj: Object) -> None:
+        self.queue.add(key_of(obj))
 
     def follow(self, resource: Resource) -> Informer:
         """Return the cache of a kind; `run` waits for it, and `due` for our own writes to show in it."""
@@ -81,14 +92,19 @@ class Workload:
         for cache in self._caches:
             await cache.synced.wait()
 
-    def due(self, key: Key) -> tuple[Object, Selection] | None:
-        """Return the object of a key and what it selects; None when there is nothing to be done about it now."""
+    def current(self, key: Key) -> Object | None:
+        """Return the object of a key; None when there is nothing to be done about it now."""
         obj = self.objects.get(*key)
         if obj is None:
             self.writes.forget(key)
             return None  # gone; what it owned is the garbage collector's
-        if self.writes.behind(key):
-            return None  # too early: it is queued again when the caches have caught up
+        return None if self.writes.behind(key) else obj  # too early: queued again when the caches have caught up
+
+    def due(self, key: Key) -> tuple[Object, Selection] | None:
+        """Return the object of a key and what it selects; None when there is nothing to be done about it now."""
+        obj = self.current(key)
+        if obj is None:
+            return None
         selection = selection_of(obj)
         if selection is None:
             _log.error("%s %s/%s has a selector that cannot be read", self.resource.kind, *key)
@@ -122,6 +138,34 @@ class Workload:
             lambda written: self.writes.wrote(key, cache, written),
             finalizers=finalizers,
         )
+
+    async def delete(
+        self,
+        key: Key,
+        obj: Object,
+        cache: Informer,
+        name: str,
+        uid: str,
+        *,
+        done: str,
+        failed: str,
+        propagation: str = "",
+    ) -> None:
+        """Ask for the end of a child and tell it; one that is gone already counts as done. Raises FAILURES.
+
+        done, failed  what the events say before the child's name, and before the error
+        """
+        shown = cache.get(key[0], name)
+        try:
+            await self.client.delete(cache.resource, key[0], name, uid=uid, propagation=propagation)
+        except NotFound:
+            return
+        except FAILURES as error:
+            self.events.warning(obj, "FailedDelete", f"{failed}: {error}")
+            raise
+        if shown is not None:
+            self.writes.deleted(key, cache, shown)
+        self.events.normal(obj, "SuccessfulDelete", f"{done} {name}")
 
     async def write_status(self, key: Key, obj: Object, status: Mapping[str, Any]) -> Object | None:
         """Write a status over the object's; return the object as it is now, None when it is gone."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from homeport.api.cron import parse_schedule
-from homeport.controllers.cronjob.model import Child, CronJob, Reference
+from homeport.controllers.cronjob.model import Child, CronJob, Decision, Reference
 from homeport.controllers.cronjob.reconcile import decide, job_name, outdated, review
 
 MINUTE = parse_schedule("* * * * *")
@@ -40,6 +40,31 @@ def test_the_latest_missed_time_is_due(changes, now, start, wake, reasons):
     assert decision.start == (at(start) if start else None)
     assert decision.wake_after == pytest.approx(wake)
     assert [reason for _, reason, _ in decision.events] == reasons
+
+
+@pytest.mark.parametrize(
+    ("schedule", "created", "now", "start", "wake"),
+    [
+        # distances are uneven: the estimate by the first of them passes by all there was, and none is made up for
+        ("30 6-16/4 * * 1-5", "2026-01-05T06:00", "2026-01-10T12:00", None, "2026-01-12T06:30"),
+        ("30 6-16/4 * * 1-5", "2026-01-05T06:00", "2026-01-06T12:00", "2026-01-06T10:30", "2026-01-06T14:30"),
+        ("0 0 1 * *", "2026-01-31T12:00", "2026-06-15T00:00", "2026-06-01T00:00", "2026-07-01T00:00"),
+        ("@every 90s", "2026-01-01T00:00", "2026-01-01T00:10", "2026-01-01T00:09", "2026-01-01T00:10:30"),
+    ],
+)
+def test_the_latest_time_is_found_by_an_estimate(schedule, created, now, start, wake):
+    def moment(text: str) -> float:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+    decision = decide(cron(schedule=schedule, created=moment(created)), parse_schedule(schedule), UTC, moment(now))
+    assert decision.start == (moment(start) if start else None)
+    assert decision.wake_after == pytest.approx(moment(wake) - moment(now) + 0.1)
+
+
+def test_a_schedule_that_never_comes_is_told():
+    decision = decide(cron(schedule="59 23 31 2 *"), parse_schedule("59 23 31 2 *"), UTC, at("00:01:00"))
+    text = "invalid schedule: 59 23 31 2 * : time difference between two schedules is less than 1 second"
+    assert decision == Decision(None, None, (("Warning", "InvalidSchedule", text),))
 
 
 def test_a_job_is_named_after_its_minute():

@@ -99,3 +99,25 @@ def test_a_slot_that_is_forbidden_is_made_up_for_within_its_deadline(homeport: S
     homeport.advance(minutes=7)
     starts = [event for event in homeport.events("cronjob/c") if event.reason == "SuccessfulCreate"]
     assert len(starts) >= 3
+
+
+def test_another_schedule_counts_from_its_next_time_on(homeport: SimulatedCluster) -> None:
+    cron(homeport, schedule="0 0 1 1 *")
+    homeport.advance(minutes=150)
+    homeport.patch("cronjob/c", {"spec": {"schedule": "0 * * * *"}})
+    homeport.advance(seconds=30)
+    assert homeport.list("job") == []
+    homeport.advance(minutes=60)
+    assert len(homeport.list("job")) == 1
+
+
+def test_what_is_told_of_a_job_started_and_ended(homeport: SimulatedCluster) -> None:
+    homeport.program("task:1", Ending(5))
+    cron(homeport)
+    homeport.advance(seconds=90)
+    (job,) = homeport.list("job")
+    name = job["metadata"]["name"]
+    assert [(each.reason, each.message) for each in homeport.events("cronjob/c")][:2] == [
+        ("SuccessfulCreate", f"Created job {name}"),
+        ("SawCompletedJob", f"Saw completed job: {name}, condition: Complete"),
+    ]

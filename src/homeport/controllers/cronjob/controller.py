@@ -1,33 +1,28 @@
 """The CronJob controller's shell: caches in, requests out. Source: `workloads` 12 and 19."""
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import tzinfo
 from typing import Final
 
 from homeport.api.cron import BadSchedule, Schedule, parse_schedule, zone_named
-from homeport.api.owners import controller_of, controller_uid
+from homeport.api.owners import controller_uid
 from homeport.api.resources import find
 from homeport.client.contract import Client, Object
-from homeport.client.events import EventRecorder
 from homeport.client.informer import InformerFactory, Key, key_of
-from homeport.client.queue import WorkQueue
 from homeport.clock import Clock
 from homeport.controllers import children
 from homeport.controllers.cronjob.codec import decode_child, decode_cron_job, encode_status, new_job, reference
 from homeport.controllers.cronjob.model import Child, CronJob, Reference
-from homeport.controllers.cronjob.reconcile import decide, job_name, outdated, review
+from homeport.controllers.cronjob.reconcile import decide, job_name, next_look, outdated, review
 from homeport.controllers.outcome import namespace_is_terminating
-from homeport.controllers.own_writes import OwnWrites
-from homeport.errors import AlreadyExists, ApiError, NotFound
+from homeport.controllers.workload import FAILURES, Workload
+from homeport.errors import AlreadyExists, NotFound
 
 __all__ = ["CronJobController"]
 
 CRON_JOBS: Final = find("CronJob", "batch")
 JOBS: Final = find("Job", "batch")
-WORKERS: Final = 5
-FAILURES: Final = (ApiError, OSError)
 
 
 class CronJobController:
@@ -35,33 +30,35 @@ class CronJobController:
 
     def __init__(self, client: Client, clock: Clock, informers: InformerFactory) -> None:
         self._client, self._clock = client, clock
-        self._queue: WorkQueue[Key] = WorkQueue("cronjob")
-        self._events = EventRecorder(client, clock, "cronjob-controller")
-        self._crons = informers.informer(CRON_JOBS)
-        self._jobs = informers.informer(JOBS)
-        children.index_by_owner(self._jobs)
-        self._crons.on_change(lambda obj: self._queue.add(key_of(obj)))
-        self._jobs.on_change(self._job_changed)
-        self._writes: OwnWrites[Key] = OwnWrites(self._queue)
-        for cache in (self._crons, self._jobs):
-            self._writes.watch(cache)
+        self._workload = Workload(client, clock, informers, CRON_JOBS, "cronjob-controller", updated=self._updated)
+        self._events = self._workload.events
+        self._jobs = self._workload.children(JOBS, wake=True)
 
     async def run(self) -> None:
         """Work until cancelled; the informers are run by whoever owns the factory."""
-        for cache in (self._crons, self._jobs):
-            await cache.synced.wait()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._events.run(), name="cronjob-events")
-            group.create_task(self._queue.process(self.sync, workers=WORKERS, retry_on=FAILURES))
+        await self._workload.run(self.sync)
+
+    def _updated(self, old: Object, new: Object) -> None:
+        """Look at once, but for another schedule: that counts from its next time on, not for one it would have had."""
+        before, after = decode_cron_job(old), decode_cron_job(new)
+        if (before.schedule, before.zone) == (after.schedule, after.zone):
+            self._workload.queue.add(key_of(new))
+            return
+        try:
+            schedule, zone = parse_schedule(after.schedule), _zone(after)
+        except BadSchedule:
+            text = f"unparseable schedule for cronjob: {after.schedule}"
+            self._events.warning(new, "UnParseableCronJobSchedule", text)
+            return
+        wait = next_look(after, schedule, zone, self._clock.now())
+        if wait is not None:
+            self._workload.queue.add_after(key_of(new), wait)
 
     async def sync(self, key: Key) -> None:
         """Make one pass over one CronJob. Raises one of FAILURES when it is to be repeated."""
-        obj = self._crons.get(*key)
+        obj = self._workload.current(key)
         if obj is None:
-            self._writes.forget(key)
             return
-        if self._writes.behind(key):
-            return  # too early: it is queued again when the caches have caught up
         before = decode_cron_job(obj)
         jobs = [decode_child(job) for job in children.owned_by(self._jobs, before.uid)]
         gone = outdated(before, jobs)
@@ -100,7 +97,7 @@ class CronJobController:
 
     async def _start_due(self, key: Key, obj: Object, cron: CronJob) -> CronJob:
         """Start the Job that is due, if one is; return the CronJob as it is then."""
-        if cron.deleting or cron.suspended:
+        if cron.deleting:
             return cron
         timing = self._timing(obj, cron)
         if timing is None:
@@ -112,16 +109,17 @@ class CronJobController:
         if decision.start is not None:
             cron = await self._start(key, obj, cron, decision.start, zone)
         if decision.wake_after is not None:
-            self._queue.add_after(key, max(decision.wake_after, 0.0))
+            self._workload.queue.add_after(key, decision.wake_after)
         return cron
 
     def _timing(self, obj: Object, cron: CronJob) -> tuple[Schedule, tzinfo | None] | None:
-        """Return the schedule and its zone; None when they make no sense, which only a new spec can change."""
-        zone: tzinfo | None = None
+        """Return the schedule and its zone; None when nothing is due until the spec changes."""
         try:
-            zone = None if cron.zone is None else zone_named(cron.zone)
+            zone = _zone(cron)
         except BadSchedule as error:
             self._events.warning(obj, "UnknownTimeZone", f'invalid timeZone: "{cron.zone}": {error}')
+            return None
+        if cron.suspended:
             return None
         try:
             return parse_schedule(cron.schedule), zone
@@ -147,37 +145,24 @@ class CronJobController:
                 self._events.warning(obj, "FailedCreate", f"Error creating job: {error}")
             raise
         else:
-            self._writes.wrote(key, self._jobs, job)
+            self._workload.writes.wrote(key, self._jobs, job)
             self._events.normal(obj, "SuccessfulCreate", f"Created job {name}")
         return replace(cron, active=(*cron.active, reference(job)), last_scheduled=when)
 
     async def _delete(self, key: Key, obj: Object, name: str, uid: str) -> None:
-        shown = self._jobs.get(key[0], name)
-        try:
-            await self._client.delete(JOBS, key[0], name, uid=uid, propagation="Background")
-        except NotFound:
-            return
-        except FAILURES as error:
-            self._events.warning(obj, "FailedDelete", f"Deleted job: {error}")
-            raise
-        if shown is not None:
-            self._writes.deleted(key, self._jobs, shown)
-        self._events.normal(obj, "SuccessfulDelete", f"Deleted job {name}")
+        await self._workload.delete(
+            key, obj, self._jobs, name, uid, done="Deleted job", failed="Deleted job", propagation="Background"
+        )
 
     async def _write(self, key: Key, obj: Object, before: CronJob, cron: CronJob) -> None:
-        if cron == before:
-            return
-        try:
-            written = await self._client.update(CRON_JOBS, {**obj, "status": encode_status(cron)}, subresource="status")
-        except NotFound:
-            return
-        self._writes.wrote(key, self._crons, written)
+        if cron != before:
+            await self._workload.write_status(key, obj, encode_status(cron))
 
     def _tell(self, obj: Object, event: tuple[str, str, str]) -> None:
         kind, reason, message = event
         (self._events.warning if kind == "Warning" else self._events.normal)(obj, reason, message)
 
-    def _job_changed(self, job: Object) -> None:
-        owner = children.resolve(self._crons, job["metadata"]["namespace"], controller_of(job))
-        if owner is not None:
-            self._queue.add(key_of(owner))
+
+def _zone(cron: CronJob) -> tzinfo | None:
+    """Return the zone a schedule is meant in; None is the machine's own. Raises BadSchedule."""
+    return None if cron.zone is None else zone_named(cron.zone)

@@ -4,13 +4,14 @@ Source: `workloads` 12.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 from homeport.api.cron import Schedule
 from homeport.controllers.cronjob.model import Child, CronJob, Decision, Review
 
-__all__ = ["decide", "job_name", "outdated", "review"]
+__all__ = ["decide", "job_name", "next_look", "outdated", "review"]
 
 AFTER_THE_TIME: Final = 0.1
 """Seconds a pass comes after the time it is for."""
@@ -19,6 +20,7 @@ MANY: Final = 100
 _NORMAL: Final = "Normal"
 _WARNING: Final = "Warning"
 _TOO_MANY: Final = "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew"
+_NEVER: Final = "time difference between two schedules is less than 1 second"
 _BUSY: Final = "Not starting job because prior execution is running and concurrency policy is Forbid"
 
 
@@ -60,12 +62,15 @@ def review(cron: CronJob, jobs: Sequence[Child]) -> Review:
 
 def decide(cron: CronJob, schedule: Schedule, zone: tzinfo | None, now: float) -> Decision:
     """Return whether a Job is due; `cron.active` are those that run. Only the latest missed time counts."""
-    due, missed = _latest(cron, schedule, zone, now, within_deadline=True)
-    wake = _wake(cron, schedule, zone, now)
+    missed = _missed(cron, schedule, zone, now, within_deadline=True)
+    if missed is None:
+        return Decision(None, None, ((_WARNING, "InvalidSchedule", f"invalid schedule: {cron.schedule} : {_NEVER}"),))
+    wake = next_look(cron, schedule, zone, now)
+    due = missed.latest
     if due is None:
         return Decision(None, wake)
     events: tuple[tuple[str, str, str], ...] = ()
-    if missed > MANY:
+    if missed.about > MANY:
         events = ((_WARNING, "TooManyMissedTimes", _TOO_MANY),)
     if cron.deadline_seconds is not None and due + cron.deadline_seconds < now:
         when = datetime.fromtimestamp(due, UTC).strftime("%a, %d %b %Y %H:%M:%S +0000")
@@ -79,30 +84,53 @@ def decide(cron: CronJob, schedule: Schedule, zone: tzinfo | None, now: float) -
     return Decision(due, wake, events)
 
 
-def _latest(
+def next_look(cron: CronJob, schedule: Schedule, zone: tzinfo | None, now: float) -> float | None:
+    """Return the seconds until just after the next time; None when there is none."""
+    missed = _missed(cron, schedule, zone, now, within_deadline=False)
+    if missed is None or (missed.latest is None and missed.about):
+        base = now
+    else:
+        base = _since(cron) if missed.latest is None else missed.latest
+    following = schedule.next(base, zone)
+    return None if following is None else following + AFTER_THE_TIME - now
+
+
+@dataclass(frozen=True, slots=True)
+class _Missed:
+    """The latest scheduled time that is not after now, and about how many there were.
+
+    The number is estimated by the distance of the first two. For a schedule of uneven distances the estimate may pass
+    by every time there was: then there is no latest one.
+    """
+
+    latest: float | None
+    about: int
+
+
+def _since(cron: CronJob) -> float:
+    return cron.created if cron.last_scheduled is None else cron.last_scheduled
+
+
+def _missed(
     cron: CronJob, schedule: Schedule, zone: tzinfo | None, now: float, *, within_deadline: bool
-) -> tuple[float | None, int]:
-    """Return the last scheduled time that is not after `now`, and about how many there were since the last one."""
-    since = cron.created if cron.last_scheduled is None else cron.last_scheduled
+) -> _Missed | None:
+    """Return what there was to start since the last time; None for a schedule that never comes."""
+    since = _since(cron)
     if within_deadline and cron.deadline_seconds is not None:
         since = max(since, now - cron.deadline_seconds)
     first = schedule.next(since, zone)
-    if first is None or first > now:
-        return None, 0
+    if first is None:
+        return None
+    if first > now:
+        return _Missed(None, 0)
     second = schedule.next(first, zone)
-    if second is None or second > now:
-        return first, 1
+    if second is None:
+        return None
+    if second > now:
+        return _Missed(first, 0)
     period = second - first
-    missed = int((now - first) // period) + 1
-    latest = first
-    moment = schedule.next(first + (missed - 2) * period, zone)  # near the end: times need not be evenly apart
+    about = int((now - first) // period) + 1
+    latest, moment = None, schedule.next(first + (about - 2) * period, zone)
     while moment is not None and moment <= now:
         latest, moment = moment, schedule.next(moment, zone)
-    return latest, missed
-
-
-def _wake(cron: CronJob, schedule: Schedule, zone: tzinfo | None, now: float) -> float | None:
-    latest, _ = _latest(cron, schedule, zone, now, within_deadline=False)
-    since = cron.created if cron.last_scheduled is None else cron.last_scheduled
-    following = schedule.next(since if latest is None else latest, zone)
-    return None if following is None else following + AFTER_THE_TIME - now
+    return _Missed(latest, about)
