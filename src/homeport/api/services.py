@@ -75,20 +75,17 @@ def carry_over(new: Tree, old: Tree) -> None:
 
     Nothing the client changed itself is cleared; validation refuses that.
     """
-    mirror_cluster_ip(new, old)
     after, before = new["spec"], old["spec"]
-    _clear_for_type(after, before)
-    if "ipFamilyPolicy" not in after and "ipFamilyPolicy" in before and after.get("type") != "ExternalName":
-        after["ipFamilyPolicy"] = before["ipFamilyPolicy"]
     if "ExternalName" not in (after.get("type"), before.get("type")):
-        if not after.get("clusterIP"):
-            _copy(after, before, "clusterIP")
-        if not after.get("clusterIPs") and after.get("clusterIP") == before.get("clusterIP"):
-            _copy(after, before, "clusterIPs")
+        for field in ("clusterIP", "clusterIPs"):
+            if not after.get(field) and before.get(field):
+                after[field] = before[field]
     if _uses_node_ports(after) and _uses_node_ports(before):
         _refill_node_ports(after.get("ports", []), before.get("ports", []))
     if needs_health_check_port(after) and needs_health_check_port(before) and not after.get("healthCheckNodePort"):
         _copy(after, before, "healthCheckNodePort")
+    mirror_cluster_ip(new, old)
+    _clear_for_type(after, before)
 
 
 def forget_balancer(new: Tree, old: Tree) -> None:
@@ -150,43 +147,25 @@ def settle_families(new: Tree, old: Tree | None, cluster: Sequence[str]) -> list
 
     cluster  the families this cluster has ranges for, the default one first: ("IPv4",) or ("IPv4", "IPv6").
     """
-    spec = new["spec"]
-    if spec.get("type") == "ExternalName" or (old is not None and _left_alone(spec, old["spec"])):
+    spec, before = new["spec"], old["spec"] if old else {}
+    if spec.get("type") == "ExternalName" or (old is not None and _left_alone(spec, before)):
         return []
     selectorless = is_headless(spec) and not spec.get("selector")
-    policy = spec.setdefault("ipFamilyPolicy", "RequireDualStack" if selectorless else "SingleStack")
-    if old is not None and (errors := _released(spec, old["spec"], policy)):
+    if "ipFamilyPolicy" not in spec:
+        usual = "RequireDualStack" if selectorless else "SingleStack"
+        spec["ipFamilyPolicy"] = before.get("ipFamilyPolicy") or usual
+    policy: str = spec["ipFamilyPolicy"]
+    if errors := validate_addresses(spec, before):
         return errors
-    if errors := validate_addresses(spec, (old or {}).get("spec", {})):
+    errors = _released(spec, before, policy) if old is not None else []
+    errors += _single_stack(spec, policy)
+    families, unknown = _families_of_addresses(spec, cluster)
+    if errors := [*errors, *unknown]:
         return errors
-    if errors := _single_stack(spec, policy):
-        return errors
-    families: list[str] = list(spec.get("ipFamilies", ()))
-    if not is_headless(spec):
-        for index, address in enumerate(spec.get("clusterIPs", ())[len(families) :], start=len(families)):
-            family = addresses.family(address)
-            if family not in cluster:
-                text = f"{family} is not configured on this cluster"
-                return [refused(f"spec.clusterIPs[{index}]", spec["clusterIPs"], text)]
-            families.append(family)
-    if selectorless:
-        families = families or [cluster[0]]
-        if len(families) < 2 and policy != "SingleStack":
-            families.append(_OTHER[families[0]])
-        spec["ipFamilies"] = families
-        return []
-    errors = []
-    if policy == "RequireDualStack" and len(cluster) < 2:
-        errors.append(refused(_POLICY, policy, "this cluster is not configured for dual-stack services"))
-    errors += [
-        refused(f"spec.ipFamilies[{index}]", family, "not configured on this cluster")
-        for index, family in enumerate(families)
-        if family not in cluster
-    ]
-    if errors:
+    if not selectorless and (errors := _not_configured(policy, families, cluster)):
         return errors
     families = families or [cluster[0]]
-    if policy != "SingleStack" and len(families) == 1 and len(cluster) == 2:
+    if policy != "SingleStack" and len(families) == 1 and (selectorless or len(cluster) == 2):
         families.append(_OTHER[families[0]])
     spec["ipFamilies"] = families
     return []
@@ -194,8 +173,9 @@ def settle_families(new: Tree, old: Tree | None, cluster: Sequence[str]) -> list
 
 def _left_alone(after: Tree, before: Tree) -> bool:
     """A Service that prefers dual stack is neither upgraded nor downgraded behind its owner's back."""
-    return before.get("type") != "ExternalName" and all(
+    return all(
         (
+            after.get("type") == before.get("type"),
             after.get("ipFamilyPolicy") == before.get("ipFamilyPolicy") == "PreferDualStack",
             after.get("clusterIPs") == before.get("clusterIPs"),
             after.get("ipFamilies") == before.get("ipFamilies"),
@@ -211,7 +191,7 @@ def _released(after: Tree, before: Tree, policy: str) -> list[FieldError]:
         if policy == "SingleStack":
             if now == was and len(now) > 1:
                 after[field] = now[:1]
-        elif len(now) == 1 and len(was) == 2 and now[0] == was[0]:
+        elif 0 < len(now) < len(was):
             errors.append(refused(_POLICY, policy, f"must be 'SingleStack' to release the secondary {what}"))
     return errors
 
@@ -223,5 +203,34 @@ def _single_stack(spec: Tree, policy: str) -> list[FieldError]:
     return [
         refused(_POLICY, policy, text.format(what))
         for field, what in (("clusterIPs", "cluster IPs"), ("ipFamilies", "IP families"))
-        if len(spec.get(field, ())) > 1
+        if len(spec.get(field, ())) == 2
+    ]
+
+
+def _families_of_addresses(spec: Tree, cluster: Sequence[str]) -> tuple[list[str], list[FieldError]]:
+    """Return the families stated, continued by those of addresses beyond them, and what the cluster has none of."""
+    families: list[str] = list(spec.get("ipFamilies", ()))
+    errors: list[FieldError] = []
+    if is_headless(spec):
+        return families, errors
+    listed = spec.get("clusterIPs", [])
+    for index, address in enumerate(listed):
+        if index < len(families):
+            continue
+        family = addresses.family(address)
+        if family in cluster:
+            families.append(family)
+        else:
+            errors.append(refused(f"spec.clusterIPs[{index}]", listed, f"{family} is not configured on this cluster"))
+    return families, errors
+
+
+def _not_configured(policy: str, families: list[str], cluster: Sequence[str]) -> list[FieldError]:
+    errors: list[FieldError] = []
+    if policy == "RequireDualStack" and len(cluster) < 2:
+        errors.append(refused(_POLICY, policy, "this cluster is not configured for dual-stack services"))
+    return errors + [
+        refused(f"spec.ipFamilies[{index}]", family, "not configured on this cluster")
+        for index, family in enumerate(families)
+        if family not in cluster
     ]

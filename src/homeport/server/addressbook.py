@@ -101,11 +101,26 @@ class AddressBook:
         """Take one address for a write under way. Raises Taken, OutOfRange."""
         address = ip_address(text)
         if not any(address in one for one in self._ranges()):
-            raise OutOfRange(text)
+            raise OutOfRange("the provided network does not match the current range")
         if self._used(address):
             raise Taken(text)
         self._underway.add(address)
         return address
+
+    def rehearse(self, text: str) -> None:
+        """Look whether a dry run may name an address: it may be anybody's, but of the first range. Raises OutOfRange.
+
+        Upstream, too, asks one range alone, and not who has the address.
+        """
+        address = ip_address(text)
+        for one in self._ranges():
+            if one.network.version == address.version:
+                if address in one:
+                    return
+                raise OutOfRange(
+                    f"the provided IP ({address}) is not in the valid range. The range of valid IPs is {one.network}"
+                )
+        raise OutOfRange("allocator not ready")
 
     def pick(self, family: str) -> Address:
         """Take any address of a family for a write under way. Raises Full."""

@@ -1,10 +1,12 @@
 """What the cluster gives a Service: address families, cluster addresses, node ports (services-dns 3-5).
 
+A dry run is told what it would get, and takes nothing.
+
 Reserved before validation, returned if the write fails; what an update gives up is freed once it is stored.
 """
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -13,15 +15,15 @@ from homeport.api import services as service_rules
 from homeport.api.resources import find
 from homeport.api.validation import invalid
 from homeport.errors import Cause
-from homeport.server import failures
+from homeport.server import failures, nodeports
 from homeport.server.addressbook import Address, AddressBook, family_of
+from homeport.server.nodeports import Claim, Rehearsal
 from homeport.server.objects import Codec, Tree
 from homeport.server.pools import Full, OutOfRange, PortPool, Taken
 from homeport.server.settings import Settings
 
 __all__ = ["Allocator", "Reservation"]
 
-_WITH_PORTS: Final = ("NodePort", "LoadBalancer")
 _HEADLESS: Final = "None"
 
 
@@ -31,8 +33,8 @@ class Reservation:
     def __init__(self, book: AddressBook, ports: PortPool) -> None:
         self._book, self._ports = book, ports
         self.took_addresses: list[Address] = []
-        self.took_ports: list[int] = []
-        self.frees_ports: list[int] = []
+        self.took_ports: Sequence[int] = ()
+        self.frees_ports: Sequence[int] = ()
 
     def release(self) -> None:
         """The write failed: nothing was taken."""
@@ -88,51 +90,62 @@ class Allocator:
                 self._ports.free(port)
 
     def _allocate(self, tree: Tree, old: Tree | None, dry_run: bool) -> Reservation:
-        spec, before = tree["spec"], old["spec"] if old else {}
+        spec, before = tree["spec"], old["spec"] if old else None
         reservation = Reservation(self._book, self._ports)
+        ports = Rehearsal(self._ports) if dry_run else Claim(self._ports)
+        if not dry_run:
+            reservation.took_ports = ports.taken
         try:
             if violations := service_rules.settle_families(tree, old, self._families):
                 raise invalid(self._resource.gvk, tree["metadata"].get("name", ""), violations)
             self._give_addresses(tree, before, reservation, dry_run)
-            self._give_ports(tree, before, reservation, old is None)
-            self._give_health_port(spec, before, reservation)
+            nodeports.give(spec, before, ports, lambda path, number, why: _invalid(tree, path, str(number), why))
+            nodeports.give_health_port(spec, before, ports)
         except BaseException:
             reservation.release()
             raise
-        if dry_run:
-            reservation.release()
-        kept_ports = set(_ports(spec))
-        reservation.frees_ports = [each for each in set(_ports(before)) if each not in kept_ports]
+        if not dry_run:
+            kept_ports = set(_ports(spec))
+            reservation.frees_ports = [each for each in set(_ports(before or {})) if each not in kept_ports]
         return reservation
 
-    def _give_addresses(self, tree: Tree, before: Tree, reservation: Reservation, dry_run: bool) -> None:
-        """Give one address per family: those asked for, those held already, else any."""
+    def _give_addresses(self, tree: Tree, before: Tree | None, reservation: Reservation, dry_run: bool) -> None:
+        """Give a Service that has none an address per family, and one that goes dual-stack its second.
+
+        Any other change of addresses is for validation to refuse.
+        """
         spec = tree["spec"]
-        if spec.get("type") == "ExternalName":
+        if spec.get("type") == "ExternalName" or spec.get("clusterIPs") == [_HEADLESS]:
             return
-        listed = list(spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else []))
-        if listed == [_HEADLESS]:
-            spec["clusterIPs"] = listed
+        listed, families = list(spec.get("clusterIPs") or ()), spec.get("ipFamilies") or ()
+        if before is None or before.get("type") == "ExternalName":
+            fresh = range(len(families))
+        elif before.get("clusterIPs") != [_HEADLESS] and (len(before.get("ipFamilies") or ()), len(families)) == (1, 2):
+            fresh = range(1, 2)
+        else:
             return
-        held = before.get("clusterIPs") or []
-        for address in listed:
-            if address not in held:
-                self._take_address(tree, listed, address, reservation)
-        lacking = spec["ipFamilies"][len(listed) :]
-        listed += [self._pick_address(tree, family, reservation, dry_run) for family in lacking]
+        shown = listed + [""] * (len(families) - len(listed))
+        for index in fresh:
+            if index < len(listed):
+                self._take_address(tree, shown, listed[index], reservation, dry_run)
+            else:
+                listed.append(self._pick_address(tree, families[index], reservation, dry_run))
         spec["clusterIP"], spec["clusterIPs"] = listed[0], listed
 
-    def _take_address(self, tree: Tree, listed: list[str], address: str, reservation: Reservation) -> None:
+    def _take_address(
+        self, tree: Tree, shown: list[str], address: str, reservation: Reservation, dry_run: bool
+    ) -> None:
         try:
-            reservation.took_addresses.append(self._book.take(address))
+            if dry_run:
+                self._book.rehearse(address)
+            else:
+                reservation.took_addresses.append(self._book.take(address))
             return
         except Taken:
             why = "provided IP is already allocated"
-        except OutOfRange:
-            why = "the provided network does not match the current range"
-        except ValueError:
-            return  # no address: validation has the word for it
-        value = msgspec.json.encode(listed).decode()
+        except OutOfRange as error:
+            why = str(error)
+        value = msgspec.json.encode(shown).decode()
         raise _invalid(tree, "spec.clusterIPs", value, f"failed to allocate IP {address}: {why}")
 
     def _pick_address(self, tree: Tree, family: str, reservation: Reservation, dry_run: bool) -> str:
@@ -146,79 +159,6 @@ class Allocator:
         reservation.took_addresses.append(address)
         return str(address)
 
-    def _give_ports(self, tree: Tree, before: Tree, reservation: Reservation, creating: bool) -> None:
-        spec = tree["spec"]
-        if spec.get("type") not in _WITH_PORTS:
-            return
-        automatic = service_rules.wants_node_ports(spec)
-        ports = spec.get("ports") or []
-        if creating:
-            _share_ports(ports)
-        held = set(_ports(before))
-        mine: dict[int, set[tuple[str, int]]] = {}
-        for index, port in enumerate(ports):
-            number = port.get("nodePort")
-            if not number:
-                continue
-            users = mine.setdefault(number, set())
-            shared = bool(users) and all(
-                protocol != port.get("protocol") and (not creating or target == port["port"])
-                for protocol, target in users
-            )
-            if not shared and (users or number not in held):
-                self._take_port(tree, index, number, reservation)
-            users.add((port.get("protocol", "TCP"), port["port"]))
-        if not automatic:
-            return
-        given: dict[int, set[str]] = {}
-        by_port: dict[int, int] = {}
-        for port in ports:
-            if port.get("nodePort"):
-                continue
-            shared_number = by_port.get(port["port"]) if creating else None
-            if shared_number is not None and port.get("protocol", "TCP") not in given[shared_number]:
-                port["nodePort"] = shared_number
-            else:
-                port["nodePort"] = self._pick_port(reservation)
-                by_port[port["port"]] = port["nodePort"]
-            given.setdefault(port["nodePort"], set()).add(port.get("protocol", "TCP"))
-
-    def _take_port(self, tree: Tree, index: int, number: int, reservation: Reservation) -> None:
-        path = f"spec.ports[{index}].nodePort"
-        try:
-            self._ports.take(number)
-        except Taken:
-            raise _invalid(tree, path, str(number), "provided port is already allocated") from None
-        except OutOfRange:
-            raise _invalid(tree, path, str(number), self._valid_range()) from None
-        reservation.took_ports.append(number)
-
-    def _pick_port(self, reservation: Reservation) -> int:
-        try:
-            number = self._ports.pick()
-        except Full:
-            raise failures.internal("failed to allocate a nodePort: range is full") from None
-        reservation.took_ports.append(number)
-        return number
-
-    def _give_health_port(self, spec: Tree, before: Tree, reservation: Reservation) -> None:
-        if not service_rules.wants_health_check_port(spec):
-            return
-        number = spec.get("healthCheckNodePort")
-        if not number:
-            spec["healthCheckNodePort"] = self._pick_port(reservation)
-        elif number != before.get("healthCheckNodePort"):
-            try:
-                self._ports.take(number)
-            except (Taken, OutOfRange) as error:
-                why = "provided port is already allocated" if isinstance(error, Taken) else self._valid_range()
-                raise failures.internal(f"failed to allocate requested HealthCheck NodePort {number}: {why}") from None
-            reservation.took_ports.append(number)
-
-    def _valid_range(self) -> str:
-        first, last = self._ports.first, self._ports.last
-        return f"provided port is not in the valid range. The range of valid ports is {first}-{last}"
-
 
 def _invalid(tree: Tree, path: str, value: str, why: str) -> Exception:
     cause = Cause("FieldValueInvalid", f"Invalid value: {value}: {why}", path)
@@ -226,22 +166,5 @@ def _invalid(tree: Tree, path: str, value: str, why: str) -> Exception:
 
 
 def _ports(spec: Tree) -> list[int]:
-    found = [port["nodePort"] for port in spec.get("ports") or () if port.get("nodePort")]
-    if spec.get("healthCheckNodePort"):
-        found.append(spec["healthCheckNodePort"])
-    return found
-
-
-def _share_ports(ports: list[Tree]) -> None:
-    """Copy an explicit node port to the entry of the same port number and another protocol (3.2 rule 3)."""
-    for port in ports:
-        if port.get("nodePort"):
-            continue
-        for other in ports:
-            if (
-                other.get("nodePort")
-                and other["port"] == port["port"]
-                and other.get("protocol") != port.get("protocol")
-            ):
-                port["nodePort"] = other["nodePort"]
-                break
+    health = spec.get("healthCheckNodePort")
+    return nodeports.held(spec) + ([health] if health else [])

@@ -93,6 +93,11 @@ def internal(why: str) -> InternalError:
     return InternalError(f"Internal error occurred: {why}", Details(causes=(Cause("", why),)))
 
 
+def plain(why: str) -> ApiError:
+    """A 500 without a reason: what upstream answers where its code returns an error that is no status."""
+    return ApiError(why)
+
+
 def invalid(kind: str, group: str, name: str, causes: Sequence[Cause]) -> Invalid:
     """Return the 422 for field errors; duplicates are told once in the message, kept in the causes."""
     texts = list(dict.fromkeys(f"{cause.field}: {cause.message}" for cause in causes))

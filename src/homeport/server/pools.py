@@ -50,6 +50,10 @@ class PortPool:
         self._rng = rng
         self._taken: set[int] = set()
 
+    def __contains__(self, port: int) -> bool:
+        """Tell whether somebody holds it."""
+        return port in self._taken
+
     def take(self, port: int) -> None:
         """Take one port. Raises Taken, OutOfRange."""
         if not self.first <= port <= self.last:

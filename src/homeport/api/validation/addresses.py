@@ -11,51 +11,56 @@ Problems = tuple[str, ...]
 
 _BAD_IP: Final = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 _BAD_CIDR: Final = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
-_LEADING_ZERO: Final = re.compile(r"(^|\.)0\d")
 _ZEROS: Final = re.compile(r"(?:(?<=[./])|^)0+(?=\d)")
 
 
 @lru_cache(maxsize=4096)
 def ip(text: str) -> Problems:
     """A strictly written IPv4 or IPv6 address."""
-    if _LEADING_ZERO.search(text) and re.fullmatch(r"\d+(\.\d+){3}", text):
-        return ("must not have leading 0s",)
+    plain = _without_zeros(text)
     try:
-        address = ipaddress.ip_address(text)
+        address = ipaddress.ip_address(plain)
     except ValueError:
         return (_BAD_IP,)
     if "%" in text:
         return (_BAD_IP,)
+    if plain != text:
+        return ("must not have leading 0s",)
     if address.version == 6 and address.ipv4_mapped is not None:
         return ("must not be an IPv4-mapped IPv6 address",)
     return ()
 
 
+def _without_zeros(text: str) -> str:
+    """Return an IPv4 address or network without the leading zeros that others read as octal; other text as it is."""
+    return text if ":" in text else _ZEROS.sub("", text)
+
+
 @lru_cache(maxsize=1024)
 def cidr(text: str) -> Problems:
-    """A network in CIDR notation; host bits may be set."""
+    """A network in CIDR notation, without host bits."""
     address, slash, length = text.partition("/")
-    plain = _ZEROS.sub("", text) if "." in address and ":" not in address else text
+    plain = f"{_without_zeros(address)}/{_ZEROS.sub('', length)}"
     try:
-        ipaddress.ip_network(plain, strict=False)
+        network = ipaddress.ip_network(plain, strict=False)
     except ValueError:
         return (_BAD_CIDR,)
-    if not slash or not length.isdigit():
+    if not slash or not (length.isascii() and length.isdigit()) or "%" in text:
         return (_BAD_CIDR,)
-    if plain != text or (length != "0" and length.startswith("0")):
+    if plain != text:
         return ("must not have leading 0s in IP or prefix length",)
-    return ip(address)
+    start = ipaddress.ip_interface(text).ip
+    if start.version == 6 and start.ipv4_mapped is not None:
+        return ("must not have an IPv4-mapped IPv6 address",)
+    return () if start == network.network_address else ("must not have bits set beyond the prefix length",)
 
 
 @lru_cache(maxsize=1024)
 def canonical_cidr(text: str) -> Problems:
-    """A network without host bits, in the form it is printed in: what new kinds ask for."""
+    """A network in the form it is printed in: what new kinds ask for."""
     if problems := cidr(text):
-        mapped = problems[0].startswith("must not be an IPv4-mapped")
-        return ("must not have an IPv4-mapped IPv6 address",) if mapped else problems
-    network = ipaddress.ip_network(text, strict=False)
-    if ipaddress.ip_interface(text).ip != network.network_address:
-        return ("must not have bits set beyond the prefix length",)
+        return problems
+    network = ipaddress.ip_network(text)
     return () if text == str(network) else (f'must be in canonical form ("{network}")',)
 
 
@@ -86,8 +91,10 @@ def endpoint_ip(text: str) -> Problems:
 
 
 def _link_local_multicast(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    network = "224.0.0.0/24" if address.version == 4 else "ff02::/16"
-    return address in ipaddress.ip_network(network)
+    """Tell whether a multicast address stays on its link; in IPv6 whatever its flags (RFC 4291 2.7)."""
+    if address.version == 4:
+        return address in ipaddress.IPv4Network("224.0.0.0/24")
+    return address.packed[1] & 0x0F == 2
 
 
 def family(text: str) -> str:

@@ -29,6 +29,9 @@ _MODE: Final = "service.kubernetes.io/topology-mode"
 _RANGES: Final = "service.beta.kubernetes.io/load-balancer-source-ranges"
 _BALANCER_ONLY: Final = "may only be used when `type` is 'LoadBalancer'"
 _SET_ONCE: Final = "may not change once set"
+_IPS: Final = "spec.clusterIPs"
+_FAMILIES: Final = "spec.ipFamilies"
+_POLICY: Final = "spec.ipFamilyPolicy"
 
 
 def needs_health_check_port(spec: Tree) -> bool:
@@ -36,7 +39,7 @@ def needs_health_check_port(spec: Tree) -> bool:
 
 
 def _headless(spec: Tree) -> bool:
-    return spec.get("clusterIP") == "None" or (spec.get("clusterIPs") or [""])[0] == "None"
+    return spec.get("clusterIPs") == ["None"] or (not spec.get("clusterIPs") and spec.get("clusterIP") == "None")
 
 
 def validate_service(tree: Tree, old: Tree | None = None) -> list[FieldError]:
@@ -166,46 +169,47 @@ def validate_addresses(spec: Tree, before: Tree) -> list[FieldError]:
     if spec.get("type") == "ExternalName":
         return []
     errors: list[FieldError] = []
-    ips, families = spec.get("clusterIPs", []), spec.get("ipFamilies", [])
+    single, ips, families = spec.get("clusterIP", ""), spec.get("clusterIPs", []), spec.get("ipFamilies", [])
+    if ips and not single:
+        errors.append(refused(_IPS, ips, "must be empty when `clusterIP` is not specified"))
+    elif ips and ips[0] != single:
+        errors.append(refused(_IPS, ips, "first value must match `clusterIP`"))
     for index, family in enumerate(families):
         if family not in FAMILIES:
-            errors.append(not_supported(f"spec.ipFamilies[{index}]", family, FAMILIES))
-        elif family in families[:index]:
-            errors.append(duplicate(f"spec.ipFamilies[{index}]", family))
+            errors.append(not_supported(f"{_FAMILIES}[{index}]", family, FAMILIES))
+        if family in families[:index]:
+            errors.append(duplicate(f"{_FAMILIES}[{index}]", family))
     if (policy := spec.get("ipFamilyPolicy")) is not None and policy not in FAMILY_POLICIES:
-        errors.append(not_supported("spec.ipFamilyPolicy", policy, FAMILY_POLICIES))
-    if not ips:
-        return errors
-    single = spec.get("clusterIP", "")
-    if not single:
-        return [*errors, refused("spec.clusterIPs", ips, "must be empty when `clusterIP` is not specified")]
-    if ips[0] != single:
-        errors.append(refused("spec.clusterIPs", ips, "first value must match `clusterIP`"))
-    errors += _cluster_ips(ips, families, before.get("clusterIPs", []))
+        errors.append(not_supported(_POLICY, policy, FAMILY_POLICIES))
+    malformed = _malformed(ips, before.get("clusterIPs", []))
+    errors += malformed
+    if len(ips) > 2:
+        errors.append(refused(_IPS, ips, "may only hold up to 2 values"))
+    return errors if malformed else errors + _families_fit(ips, families)
+
+
+def _malformed(ips: list[str], known: list[str]) -> list[FieldError]:
+    """Check each address by itself; one the stored object has as well is tolerated."""
+    errors: list[FieldError] = []
+    for index, address in enumerate(ips):
+        if index == 0 and address == "None":
+            if len(ips) > 1:
+                errors.append(refused(_IPS, ips, "'None' must be the first and only value"))
+        elif address not in known:
+            errors += [refused(f"{_IPS}[{index}]", address, problem) for problem in addresses.ip(address)]
     return errors
 
 
-def _cluster_ips(ips: list[str], families: list[str], known: list[str]) -> list[FieldError]:
+def _families_fit(ips: list[str], families: list[str]) -> list[FieldError]:
     errors: list[FieldError] = []
-    if "None" in ips:
-        if len(ips) > 1:
-            errors.append(refused("spec.clusterIPs", ips, "'None' must be the first and only value"))
-        return errors
-    if len(ips) > 2:
-        errors.append(refused("spec.clusterIPs", ips, "may only hold up to 2 values"))
-    for index, address in enumerate(ips):
-        if known[index : index + 1] == [address]:
-            continue
-        errors += [refused(f"spec.clusterIPs[{index}]", address, problem) for problem in addresses.ip(address)]
-    if errors:
-        return errors
     if len(ips) > 1 and len({addresses.family(address) for address in ips}) == 1:
-        text = "may specify no more than one IP for each IP family"
-        errors.append(refused("spec.clusterIPs", ips, text))
+        errors.append(refused(_IPS, ips, "may specify no more than one IP for each IP family"))
+    if ips == ["None"]:
+        return errors
     for index, (address, family) in enumerate(zip(ips, families, strict=False)):
-        if addresses.family(address) != family:
+        if family in FAMILIES and addresses.family(address) != family:
             text = f"expected an {family} value as indicated by `ipFamilies[{index}]`"
-            errors.append(refused(f"spec.clusterIPs[{index}]", address, text))
+            errors.append(refused(f"{_IPS}[{index}]", address, text))
     return errors
 
 
@@ -234,14 +238,19 @@ def _source_ranges(tree: Tree, old: Tree | None) -> list[FieldError]:
 
 
 def _balancer(spec: Tree, kind: str) -> list[FieldError]:
-    errors = [
-        forbidden(f"spec.{field}", _BALANCER_ONLY)
-        for field in ("allocateLoadBalancerNodePorts", "loadBalancerClass")
-        if spec.get(field) is not None and kind != "LoadBalancer"
-    ]
-    if (name := spec.get("loadBalancerClass")) is not None and kind == "LoadBalancer":
-        errors += [refused("spec.loadBalancerClass", name, problem) for problem in names.qualified_name(name)]
-    return errors
+    errors: list[FieldError] = []
+    if spec.get("allocateLoadBalancerNodePorts") is not None and kind != "LoadBalancer":
+        errors.append(forbidden("spec.allocateLoadBalancerNodePorts", _BALANCER_ONLY))
+    return errors + _balancer_class(spec)
+
+
+def _balancer_class(spec: Tree) -> list[FieldError]:
+    path, name = "spec.loadBalancerClass", spec.get("loadBalancerClass")
+    if name is None:
+        return []
+    if spec.get("type") != "LoadBalancer":
+        return [forbidden(path, _BALANCER_ONLY)]
+    return [refused(path, name, problem) for problem in names.qualified_name(name)]
 
 
 def _policies(spec: Tree) -> list[FieldError]:
@@ -273,14 +282,15 @@ def validate_service_update(new: Tree, old: Tree) -> list[FieldError]:
     if "ExternalName" not in (after.get("type"), before.get("type")):
         errors += _clusters_kept(after, before)
         errors += _families_kept(after, before)
-    if needs_health_check_port(after) and needs_health_check_port(before):
-        was, now = before.get("healthCheckNodePort", 0), after.get("healthCheckNodePort", 0)
-        if was and now != was:
-            errors.append(forbidden("spec.healthCheckNodePort", "field is immutable"))
     if before.get("type") == after.get("type") == "LoadBalancer":
         was_class, now_class = before.get("loadBalancerClass"), after.get("loadBalancerClass")
         if was_class != now_class:
             errors.append(refused("spec.loadBalancerClass", now_class, _SET_ONCE))
+    errors += _balancer_class(after)
+    if needs_health_check_port(after) and needs_health_check_port(before):
+        was, now = before.get("healthCheckNodePort", 0), after.get("healthCheckNodePort", 0)
+        if now != was:
+            errors.append(forbidden("spec.healthCheckNodePort", "field is immutable"))
     return errors + validate_service(new, old)
 
 
@@ -288,40 +298,40 @@ def _clusters_kept(after: Tree, before: Tree) -> list[FieldError]:
     if _headless(after) and _headless(before):
         return []
     now, was = after.get("clusterIPs", []), before.get("clusterIPs", [])
-    if not was:
-        return []
-    if not now:
-        return [refused("spec.clusterIPs[0]", now, "primary clusterIP can not be unset")]
     if len(now) == len(was):
         return [
-            refused(f"spec.clusterIPs[{index}]", now, _SET_ONCE)
+            refused(f"{_IPS}[{index}]", now, _SET_ONCE)
             for index, (one, other) in enumerate(zip(now, was, strict=True))
             if one != other
         ]
     errors: list[FieldError] = []
-    if now[0] != was[0]:
-        errors.append(refused("spec.clusterIPs[0]", now, _SET_ONCE))
-    if len(now) < len(was) and after.get("ipFamilyPolicy") != "SingleStack":
-        text = "must be set to 'SingleStack' when releasing the secondary clusterIP"
-        errors.append(refused("spec.ipFamilyPolicy", after.get("ipFamilyPolicy"), text))
-    return errors
+    if not now:
+        errors.append(refused(f"{_IPS}[0]", now or None, "primary clusterIP can not be unset"))
+    if now and was and now[0] != was[0]:
+        errors.append(refused(f"{_IPS}[0]", now, _SET_ONCE))
+    return errors + _policy_says_so(after, "clusterIP", len(now), len(was))
 
 
 def _families_kept(after: Tree, before: Tree) -> list[FieldError]:
     if _headless(after) or _headless(before):
         return []
+    path = f"{_FAMILIES}[0]"
     now, was = after.get("ipFamilies", []), before.get("ipFamilies", [])
-    if not was:
-        return []
-    if not now:
-        return [refused("spec.ipFamilies[0]", now, "primary ipFamily can not be unset")]
+    if len(now) == len(was):
+        return [refused(path, now, _SET_ONCE) for one, other in zip(now, was, strict=True) if one != other]
     errors: list[FieldError] = []
-    if now[0] != was[0] or (len(now) == len(was) and now != was):
-        errors.append(refused("spec.ipFamilies[0]", now, _SET_ONCE))
-    if len(now) < len(was) and after.get("ipFamilyPolicy") != "SingleStack":
-        text = "must be set to 'SingleStack' when releasing the secondary ipFamily"
-        errors.append(refused("spec.ipFamilyPolicy", after.get("ipFamilyPolicy"), text))
-    return errors
+    if len(now) < len(was) and not after.get("clusterIPs"):
+        errors.append(refused(path, now or None, "primary ipFamily can not be unset"))
+    if now and was and now[0] != was[0]:
+        errors.append(refused(path, after.get("clusterIPs"), _SET_ONCE))  # the addresses, not the families, are shown
+    return errors + _policy_says_so(after, "ipFamily", len(now), len(was))
+
+
+def _policy_says_so(after: Tree, what: str, now: int, was: int) -> list[FieldError]:
+    if now != 1 or was < 2 or after.get("ipFamilyPolicy") == "SingleStack":
+        return []
+    text = f"must be set to 'SingleStack' when releasing the secondary {what}"
+    return [refused(_POLICY, after.get("ipFamilyPolicy"), text)]
 
 
 def validate_service_status(new: Tree, old: Tree) -> list[FieldError]:
