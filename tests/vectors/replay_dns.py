@@ -126,7 +126,7 @@ class RecordedUpstream:
         while True:
             node = zone.get_node(name)
             if node is None:
-                if not reply.answer:
+                if not reply.answer and not any(owner.is_subdomain(name) for owner in zone.nodes):
                     reply.set_rcode(dns.rcode.NXDOMAIN)
                 break
             found = node.get_rdataset(dns.rdataclass.IN, kind)
