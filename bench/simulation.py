@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.report import median, write
 from homeport.testing.cluster import SimulatedCluster
+from homeport.testing.machine import MOST_PODS
 
 MANIFEST = Path(__file__).parent.parent / "tests" / "testing" / "manifests" / "statefulset.yaml"
 
@@ -72,7 +73,7 @@ def a_set(name: str, replicas: int) -> dict[str, Any]:
 
 def many(replicas: int, sets: int = 1) -> tuple[float, float]:
     """Return pods per second, from the sets' creation to all of them ready: of time, and of processor time."""
-    cluster = SimulatedCluster()
+    cluster = SimulatedCluster(nodes=max(2, -(-replicas * sets // (MOST_PODS - 1000))))
     cluster.advance(seconds=1)
     began, used = time.perf_counter(), time.process_time()
     for number in range(sets):

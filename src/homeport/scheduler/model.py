@@ -160,7 +160,8 @@ class Pod:
 class NodeState:
     """A node and the pods on it by uid, with their sums kept beside them.
 
-    picky  those of the pods that have affinity terms, which speak of whoever comes next
+    picky       those of the pods that have affinity terms, which speak of whoever comes next
+    priorities  how many pods there are of each priority
     """
 
     node: Node
@@ -168,6 +169,7 @@ class NodeState:
     requested: dict[str, int] = field(default_factory=dict)
     scored: dict[str, int] = field(default_factory=dict)
     picky: dict[str, Pod] = field(default_factory=dict)
+    priorities: dict[int, int] = field(default_factory=dict)
 
     def put(self, pod: Pod) -> None:
         """Add a pod, or its newer form."""
@@ -175,6 +177,7 @@ class NodeState:
         self.pods[pod.uid] = pod
         if pod.affinity or pod.anti_affinity or pod.preferred or pod.avoided:
             self.picky[pod.uid] = pod
+        self.priorities[pod.priority] = self.priorities.get(pod.priority, 0) + 1
         _add(self.requested, pod.requests, 1)
         _add(self.scored, pod.scored_requests, 1)
 
@@ -183,8 +186,15 @@ class NodeState:
         pod = self.pods.pop(uid, None)
         if pod is not None:
             self.picky.pop(uid, None)
+            self.priorities[pod.priority] -= 1
             _add(self.requested, pod.requests, -1)
             _add(self.scored, pod.scored_requests, -1)
+
+    def lesser_than(self, priority: int) -> list[Pod]:
+        """Return the pods that are less important."""
+        if not any(count and known < priority for known, count in self.priorities.items()):
+            return []
+        return [pod for pod in self.pods.values() if pod.priority < priority]
 
     def with_pod(self, pod: Pod) -> "NodeState":
         """Return the node as it would be with one more pod."""
@@ -192,14 +202,22 @@ class NodeState:
         other.put(pod)
         return other
 
-    def without_pod(self, uid: str) -> "NodeState":
-        """Return the node as it would be with one pod less."""
+    def without(self, pods: Iterable[Pod]) -> "NodeState":
+        """Return the node as it would be with some pods less."""
         other = self._copy()
-        other.drop(uid)
+        for pod in pods:
+            other.drop(pod.uid)
         return other
 
     def _copy(self) -> "NodeState":
-        return NodeState(self.node, dict(self.pods), dict(self.requested), dict(self.scored), dict(self.picky))
+        return NodeState(
+            self.node,
+            dict(self.pods),
+            dict(self.requested),
+            dict(self.scored),
+            dict(self.picky),
+            dict(self.priorities),
+        )
 
 
 def _add(total: dict[str, int], amounts: Mapping[str, int], sign: int) -> None:

@@ -45,12 +45,10 @@ def _pain(eviction: Eviction) -> tuple[int, int, int, tuple[int, ...], str]:
 
 def _victims(pod: Pod, state: NodeState, snapshot: Snapshot, claims: ClaimView) -> tuple[Pod, ...]:
     """Take away every less important pod, then give back each that need not go, the most important first."""
-    lesser = [other for other in state.pods.values() if other.priority < pod.priority]
+    lesser = state.lesser_than(pod.priority)
     if not lesser:
         return ()
-    cleared = state
-    for other in lesser:
-        cleared = cleared.without_pod(other.uid)
+    cleared = state.without(lesser)
     if not _fits(pod, cleared, snapshot, claims):
         return ()
     victims = []

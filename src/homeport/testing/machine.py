@@ -23,8 +23,14 @@ from homeport.testing.behaviour import Behaviours
 
 __all__ = ["CAPACITY", "Machine", "SavedMachine"]
 
-_SIZE: Final = {"cpu": "64", "ephemeral-storage": "1Ti", "memory": "256Gi"}
-CAPACITY: Final = Capacity({**_SIZE, "pods": "20000"}, {**_SIZE, "pods": "20000"}, 256 << 30)
+ADDRESSES: Final = 1 << 14
+"""How many addresses each node has for itself and its pods."""
+
+MOST_PODS: Final = 16_000
+"""How many pods each node takes: no more than it has addresses for."""
+
+_SIZE: Final = {"cpu": "64", "ephemeral-storage": "1Ti", "memory": "256Gi", "pods": str(MOST_PODS)}
+CAPACITY: Final = Capacity(_SIZE, _SIZE, 256 << 30)
 """What a simulated node has, the same wherever the simulation runs."""
 
 
@@ -40,10 +46,6 @@ class SavedMachine:
     serving: bool
 
 
-ADDRESSES: Final = 1 << 14
-"""How many addresses each node has for itself and its pods."""
-
-
 class Machine:
     """A node that can lose its agent, its power and its connection. `party` is its name on the way to the server."""
 
@@ -52,7 +54,7 @@ class Machine:
         started: Callable[[str, ContainerSpec], None], ranges: Sequence[Family],
     ) -> None:  # fmt: skip
         self.name = f"node-{number}"
-        self.settings = NodeSettings(self.name, data / self.name, max_pods=20_000)
+        self.settings = NodeSettings(self.name, data / self.name, max_pods=MOST_PODS)
         self._client, self._clock, self._behaviours, self._rng = client, clock, behaviours, rng
         self._started = started
         self.images = SimulatedImages()
