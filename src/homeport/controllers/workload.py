@@ -66,12 +66,15 @@ class Workload:
         self.writes.watch(cache)
         return cache
 
-    def children(self, resource: Resource, *, wake: bool = False) -> Informer:
-        """Follow a kind our objects own, findable by owner; with `wake`, a change of a child queues its owner."""
+    def children(self, resource: Resource, *, wake: Callable[[Key], None] | bool = False) -> Informer:
+        """Follow a kind our objects own, findable by owner.
+
+        wake  called with the key of an owner whose child changed; True queues it
+        """
         cache = self.follow(resource)
         children.index_by_owner(cache)
         if wake:
-            wake_owners(cache, self.objects, self.queue.add)
+            wake_owners(cache, self.objects, self.queue.add if wake is True else wake)
         return cache
 
     async def run(

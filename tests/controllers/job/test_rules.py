@@ -174,3 +174,24 @@ def test_a_job_that_ends_says_so_twice_and_ends_what_still_runs_first(homeport: 
     tree = homeport.wait("job/j", until=lambda tree: condition(tree, "Failed"))
     assert condition(tree, "Failed")["reason"] == condition(tree, "FailureTarget")["reason"] == "PodFailurePolicy"
     assert (tree["status"].get("active", 0), tree["status"]["terminating"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("code", "spec", "reason", "succeeded", "failed"),
+    [
+        (1, {"backoffLimit": 0}, "BackoffLimitExceeded", 0, 3),
+        (1, {"completionMode": "Indexed", "backoffLimitPerIndex": 0, "maxFailedIndexes": 0}, "", 0, 3),
+        (0, {"completionMode": "Indexed", "successPolicy": {"rules": [{"succeededCount": 1}]}}, "Completed", 3, 0),
+    ],
+)
+def test_pods_that_end_together_are_counted_before_their_job_is_judged(
+    homeport: SimulatedCluster, code: int, spec: dict[str, Any], reason: str, succeeded: int, failed: int
+) -> None:
+    homeport.program("task:1", Ending(5, code=code))
+    job(homeport, completions=3, parallelism=3, **spec)
+    homeport.advance(seconds=20)
+    status = homeport.get("job/j")["status"]
+    assert (status.get("succeeded", 0), status.get("failed", 0)) == (succeeded, failed)
+    told = [event.reason for event in homeport.events("job/j")]
+    assert "SuccessfulDelete" not in told
+    assert told[-1] == (reason or "MaxFailedIndexesExceeded")

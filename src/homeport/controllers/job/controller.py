@@ -37,6 +37,8 @@ from homeport.errors import NotFound
 __all__ = ["JOBS", "JobController"]
 
 JOBS: Final = find("Job", "batch")
+BATCH_SECONDS: Final = 0.1
+"""What pods tell within this time is seen in one pass."""
 
 _log = logging.getLogger(__name__)
 
@@ -56,10 +58,10 @@ class JobController:
 
     def __init__(self, client: Client, clock: Clock, informers: InformerFactory) -> None:
         self._client, self._clock = client, clock
-        self._workload = Workload(client, clock, informers, JOBS, "job-controller")
+        self._workload = Workload(client, clock, informers, JOBS, "job-controller", updated=self._updated)
         self._orphans: WorkQueue[Key] = WorkQueue("job-orphans")
-        self._pods = self._workload.children(PODS, wake=True)
-        self._workload.objects.add_handler(update=self._job_changed, delete=self._release_pods)
+        self._pods = self._workload.children(PODS, wake=self._soon)
+        self._workload.objects.add_handler(delete=self._release_pods)
         self._pods.add_handler(add=self._look_for_orphan, update=lambda _, pod: self._look_for_orphan(pod))
         self._control = PodControl(self._workload, self._pods)
         self._decoded = Decoded(self._pods, decode_pod)
@@ -203,7 +205,13 @@ class JobController:
         self._backoffs.pop(key, None)
         self._stripped.pop(key, None)
 
-    def _job_changed(self, _: Object, job: Object) -> None:
+    def _soon(self, key: Key) -> None:
+        """Look at a Job in a moment: pods that end together are counted together, before their Job is judged."""
+        self._workload.queue.add_after(key, BATCH_SECONDS)
+
+    def _updated(self, old: Object, job: Object) -> None:
+        same = old["metadata"].get("generation") == job["metadata"].get("generation")
+        (self._soon if same else self._workload.queue.add)(key_of(job))
         if managed_here(job) and decode_job(job).status.finished:
             self._release_pods(job)
 
