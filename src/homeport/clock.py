@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Protocol
 
-__all__ = ["Clock", "WallClock", "micro_time", "nano_time", "parse_time", "rfc3339"]
+__all__ = ["Clock", "WallClock", "micro_time", "milli_time", "nano_time", "parse_time", "rfc3339"]
 
 
 class Clock(Protocol):
@@ -35,6 +35,12 @@ def rfc3339(seconds: float) -> str:
 @lru_cache(maxsize=64)
 def _whole_second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def milli_time(seconds: float) -> str:
+    """Return `2026-01-02T15:04:05.001Z`, rounded to the nearest millisecond: how moments are told to people."""
+    whole, milliseconds = divmod(round(seconds * 1000), 1000)
+    return f"{_whole_second(whole)[:-1]}.{milliseconds:03d}Z"
 
 
 def micro_time(seconds: float) -> str:

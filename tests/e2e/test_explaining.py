@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from homeport.clock import milli_time, parse_time
 from tests.e2e.cluster import Cluster, Make
 from tests.e2e.conftest import needs
 from tests.e2e.observe import ECHO, fetch, until
@@ -70,6 +71,25 @@ def echo(make_cluster: Make) -> Cluster:
 )
 def test_why(echo: Cluster, words: tuple[str, ...], code: int, sentence: str) -> None:
     assert sentence in echo.homeport("why", *words, code=code)
+
+
+def test_why_tells_how_it_was(echo: Cluster) -> None:
+    before = json.loads(echo.homeport("why", "sts/echo", "--since", "1h", "-o", "json"))
+    assert any(one["says"] == "became ready" for one in before["history"])
+    echo.homeport("delete", "svc", "echo-peers")
+    try:
+        assert "has no Service echo-peers" in echo.homeport("why", "name", "echo-0.echo-peers", code=1)
+        gone = json.loads(echo.homeport("why", "svc/echo-peers", "--since", "1m", "-o", "json", code=1))["history"]
+        (deleted,) = (one["time"] for one in gone if one["says"] == "deleted: it is gone")
+        just_before = milli_time(parse_time(deleted) - 0.001)
+        was = echo.homeport("why", "name", "echo-0.echo-peers", "--at", just_before)
+        assert "pod echo-0 is a ready endpoint" in was
+        assert "has no Service" in echo.homeport("why", "name", "echo-0.echo-peers", "--at", deleted, code=1)
+    finally:
+        echo.homeport("up", "-f", str(ECHO))
+    told = echo.complaint("why", "svc/echo", "--at", "1h")
+    assert "nobody remembers how it was" in told
+    assert "changes are known since" in told
 
 
 def test_why_repeats_what_a_probe_says(echo: Cluster) -> None:

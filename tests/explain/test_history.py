@@ -1,14 +1,15 @@
 """Changes of objects become a timeline."""
 
 from copy import deepcopy
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from homeport.explain.history import Change, Concern, Moment, timeline
+from homeport.clock import parse_time
+from homeport.explain.history import Change, Concern, Moment, rewound, timeline
+from homeport.explain.model import Snapshot
 from homeport.explain.names import asked
-from tests.explain.objects import owned, pod, service, slice_of
+from tests.explain.objects import owned, pod, service, slice_of, statefulset
 
 WEB = Concern.of_service("nginx", service())
 MEMBER = Concern(pods=frozenset(("web-0",)))
@@ -92,5 +93,68 @@ def test_others_are_left_out_and_a_controllers_pods_are_not() -> None:
 
 
 def test_a_moment_has_a_time() -> None:
-    shown = Moment(1.5, "Pod web-0", "became ready").as_json(datetime(2026, 1, 1, 0, 0, 3, tzinfo=UTC))
-    assert shown["time"] == "2026-01-01T00:00:01.500+00:00"
+    shown = Moment(parse_time("2026-01-01T00:00:01.5Z"), "Pod web-0", "became ready")
+    assert shown.as_json(shown.at + 1.5) == {
+        "time": "2026-01-01T00:00:01.500Z",
+        "ageSeconds": 1.5,
+        "object": "Pod web-0",
+        "says": "became ready",
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (None, statefulset(3), ["created"]),
+        (statefulset(3), statefulset(2), ["spec replicas: 3 → 2"]),
+        (
+            statefulset(template={"spec": {"containers": [{"image": "db:1"}]}}),
+            statefulset(template={"spec": {"containers": [{"image": "db:2"}]}}),
+            ["pod template changed: db:1 → db:2"],
+        ),
+        (statefulset(3), statefulset(3, updateStrategy={"type": "OnDelete"}), ["spec updateStrategy changed"]),
+        (statefulset(3), statefulset(3, ready=2), []),
+    ],
+)
+def test_what_was_asked_of_a_set_is_told(old: Any, new: Any, says: list[str]) -> None:
+    assert told("StatefulSet", "web", old, new, Concern(owners=frozenset({("StatefulSet", "web")}))) == says
+    assert told("StatefulSet", "web", old, new, MEMBER) == []
+
+
+def event(name: str, time: str) -> dict[str, Any]:
+    return {"kind": "Event", "metadata": {"name": name}, "firstTimestamp": time, "involvedObject": {}}
+
+
+def test_a_namespace_is_as_it_was() -> None:
+    """web-0 was not ready, web-1 is new, web-2 is gone; of the events one was not told yet."""
+    now = Snapshot(
+        "default",
+        "cluster.local",
+        {
+            "Pod": (pod("web-0"), pod("web-1"), pod("web-3")),
+            "Service": (service(),),
+            "Event": (event("a", "2026-01-01T00:00:01Z"), event("b", "2026-01-01T00:00:03Z")),
+        },
+    )
+    firsts = [
+        Change("Pod", "web-0", 0, UNREADY, READY),
+        Change("Pod", "web-1", 0, None, pod("web-1")),
+        Change("Pod", "web-2", 0, pod("web-2"), None),
+        Change("EndpointSlice", "nginx-abc", 0, slice_of("nginx"), None),
+    ]
+    was = rewound(now, firsts, parse_time("2026-01-01T00:00:02Z"))
+    assert was.of("Pod") == (UNREADY, pod("web-2"), pod("web-3"))
+    assert was.of("Service") == (service(),)
+    assert was.of("EndpointSlice") == (slice_of("nginx"),)
+    assert [one["metadata"]["name"] for one in was.of("Event")] == ["a"]
+
+
+def test_a_namespace_that_is_gone_was_there() -> None:
+    gone = Snapshot("other", "cluster.local", {}, exists=False)
+    assert rewound(gone, [Change("Pod", "web-0", 0, READY, None)], 0).exists
+    assert not rewound(gone, [], 0).exists
+
+
+def test_what_the_server_tells_is_read() -> None:
+    tree = {"kind": "Pod", "name": "web-0", "time": "1970-01-01T00:00:07.250Z", "old": None, "new": {"spec": {}}}
+    assert Change.read(tree) == Change("Pod", "web-0", 7.25, None, {"kind": "Pod", "spec": {}})

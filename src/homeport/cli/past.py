@@ -1,62 +1,61 @@
 """`why … --since`: what lately became of what is asked about."""
 
-import re
-from datetime import UTC, datetime
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any
 
 import click
 
 from homeport.cli.cluster import connected, directory_of, fail, not_running
+from homeport.cli.moments import clock_time, length
+from homeport.clock import WallClock, milli_time, parse_time
 
-__all__ = ["SECONDS", "echo_past", "past"]
-
-_UNITS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-class _Seconds(click.ParamType):  # type: ignore[type-arg]  # generic in some releases of click alone
-    """A length of time such as 30s, 1.5m or 1h; seconds without a unit."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", value)
-        if found is None:
-            self.fail(f"{value!r} is no length of time, such as 30s or 5m", param, ctx)
-        return float(found[1]) * _UNITS[found[2] or ""]
+__all__ = ["Past", "past"]
 
 
-SECONDS: Final = _Seconds()
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What happened in the `seconds` before `end`, oldest first; before `known` (epoch seconds) nothing is known."""
+
+    moments: tuple[Any, ...]
+    seconds: float
+    end: float
+    known: float
+
+    def as_json(self, now: float) -> dict[str, Any]:
+        return {"history": [one.as_json(now) for one in self.moments], "knownSince": milli_time(self.known)}
+
+    def echo(self, now: float) -> None:
+        """Print a timeline in local time. `now` is the present, epoch seconds."""
+        span = f"the last {self.seconds:g} s" if now - self.end < 1 else f"the {self.seconds:g} s before"
+        click.echo(f"In {span}:" if self.moments else f"No change is remembered of {span}.")
+        if self.end - self.seconds < self.known:
+            click.echo(f"  {clock_time(self.known)} ({length(now - self.known)} ago): nothing older is remembered")
+        for one in self.moments:
+            click.echo(f"  {clock_time(one.at)} ({length(now - one.at)} ago) {one.object}: {one.says}")
 
 
-async def past(what: str, names: tuple[str, ...], namespace: str, cluster: str, seconds: float) -> list[Any]:
-    """Return the moments of the last `seconds` that concern what `why` was asked about, oldest first."""
+async def past(
+    what: str, names: tuple[str, ...], namespace: str, cluster: str, seconds: float, moment: float | None
+) -> Past:
+    """Return what happened in the `seconds` before a moment, or the present, to what `why` was asked about."""
     from homeport.errors import ApiError
+    from homeport.explain.history import Change, timeline
 
     settings = directory_of(cluster).load()
     if settings is None:
         raise not_running(cluster)
+    end = WallClock().now() if moment is None else moment
+    found, known = [], 0.0
     async with connected(cluster) as client:
         try:
-            found = [
-                moment
-                for where, concern in await _concerns(client, what, names, namespace, settings.domain)
-                for moment in await _moments(client, where, concern, seconds)
-            ]
+            for where, concern in await _concerns(client, what, names, namespace, settings.domain):
+                told = await client.history(where, end - seconds)
+                known = max(known, parse_time(told["knownSince"]))
+                found += timeline(map(Change.read, told["changes"]), concern)
         except ApiError as error:
             raise fail(error.message) from error
-    return sorted(found, key=lambda moment: -moment.age_seconds)
-
-
-async def _moments(client: Any, namespace: str, concern: Any, seconds: float) -> list[Any]:
-    from homeport.explain.history import Change, timeline
-
-    changes = [
-        Change(one["kind"], one["name"], one["ageSeconds"], one["old"], one["new"])
-        for one in await client.history(namespace, seconds)
-    ]
-    return timeline(changes, concern)
+    moments = sorted((one for one in found if moment is None or one.at <= moment), key=lambda one: one.at)
+    return Past(tuple(moments), seconds, end, known)
 
 
 async def _concerns(client: Any, what: str, names: tuple[str, ...], namespace: str, domain: str) -> list[Any]:
@@ -64,7 +63,6 @@ async def _concerns(client: Any, what: str, names: tuple[str, ...], namespace: s
     from homeport.explain.connections import wanted
     from homeport.explain.history import Concern
     from homeport.explain.names import asked
-    from homeport.explain.workloads import WORKLOADS
 
     if what in ("conn", "connection"):
         connection = wanted(names)
@@ -79,8 +77,6 @@ async def _concerns(client: Any, what: str, names: tuple[str, ...], namespace: s
         return [(namespace, Concern(pods=frozenset((name,))))]
     if kind == "Service":
         return [(namespace, Concern.of_service(name, await _service(client, namespace, name)))]
-    if kind not in (*WORKLOADS, "Job"):
-        raise fail(f"--since: changes are remembered of pods and Services, not of a {kind}")
     owners = {(kind, name)}
     if kind == "Deployment":
         owners |= await _sets(client, namespace, name)
@@ -119,15 +115,3 @@ async def _sets(client: Any, namespace: str, deployment: str) -> set[tuple[str, 
         for item in listing.items
         if any(ref.get("name") == deployment for ref in item["metadata"].get("ownerReferences") or ())
     }
-
-
-def echo_past(moments: list[Any], seconds: float, now: float) -> None:
-    """Print a timeline in local time. `now` is the present, epoch seconds."""
-    if not moments:
-        click.echo(f"No change is remembered of the last {seconds:g} s.")
-        return
-    click.echo(f"In the last {seconds:g} s:")
-    for one in moments:
-        at = datetime.fromtimestamp(now - one.age_seconds, UTC).astimezone()
-        shown = f"{at:%H:%M:%S}.{at.microsecond // 1000:03d}"
-        click.echo(f"  {shown} ({one.age_seconds:.1f} s ago) {one.object}: {one.says}")

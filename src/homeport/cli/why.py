@@ -1,32 +1,16 @@
 """`why`: what a thing waits for, or why the cluster answers as it does."""
 
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from homeport.cli.cluster import cluster_option, connected, directory_of, fail, not_running, run_async
+from homeport.cli.looking import Look
+from homeport.cli.moments import MOMENT, SECONDS, clock_time, length
 from homeport.cli.objects import namespace_option
 from homeport.cli.output import output_option, print_json
-from homeport.cli.past import SECONDS, echo_past, past
-from homeport.clock import WallClock
-
-_KINDS: Final = (
-    ("Pod", ""),
-    ("Service", ""),
-    ("PersistentVolumeClaim", ""),
-    ("Event", ""),
-    ("HorizontalPodAutoscaler", "autoscaling"),
-    ("Job", "batch"),
-    ("PodDisruptionBudget", "policy"),
-    ("StatefulSet", "apps"),
-    ("Deployment", "apps"),
-    ("ReplicaSet", "apps"),
-    ("DaemonSet", "apps"),
-    ("ReplicationController", ""),
-    ("EndpointSlice", "discovery.k8s.io"),
-)
-"""What explanations are made from, as (kind, group)."""
+from homeport.cli.past import past
+from homeport.clock import WallClock, milli_time
 
 
 @click.command(short_help="Say what a thing waits for, and what shows it.")
@@ -34,10 +18,19 @@ _KINDS: Final = (
 @click.argument("names", nargs=-1)
 @namespace_option
 @click.option("--since", type=SECONDS, metavar="DURATION", help="Also tell what changed lately, such as 30s or 2m.")
+@click.option(
+    "--at", "moment", type=MOMENT, metavar="MOMENT", help="As it was: 30s (ago), 15:04:05 or 2026-01-02T15:04:05Z."
+)
 @cluster_option
 @output_option
 def why(
-    what: str, names: tuple[str, ...], namespace: str, since: float | None, cluster: str, output: str | None
+    what: str,
+    names: tuple[str, ...],
+    namespace: str,
+    since: float | None,
+    moment: float | None,
+    cluster: str,
+    output: str | None,
 ) -> None:
     """Say what a thing waits for, and what shows it: homeport why pod/web-0, svc/web, statefulset/db, pvc/data-web-0.
 
@@ -46,33 +39,33 @@ def why(
     Exits with 1 when something is waited for or wrong.
     """
     if what in ("conn", "connection"):
-        explanation = run_async(_connection(names, namespace, cluster))
+        explaining = _connection(names, namespace, cluster, moment)
     else:
         if not names:
             what, _, rest = what.partition("/")
             names = (rest,)
         if len(names) != 1 or not names[0]:
             raise click.UsageError("say KIND/NAME, as in svc/web, or name DNS-NAME, or conn POD SERVICE")
-        explanation = run_async(_why(what, names[0], namespace, cluster))
-    moments = None if since is None else run_async(past(what, names, namespace, cluster, since))
-    clock = WallClock()
+        explaining = _why(what, names[0], namespace, cluster, moment)
+    explanation = run_async(explaining)
+    lately = None if since is None else run_async(past(what, names, namespace, cluster, since, moment))
+    now = WallClock().now()
     if output == "json":
-        shown = explanation.as_json()
-        if moments is not None:
-            now = datetime.fromtimestamp(clock.now(), UTC)
-            shown["history"] = [one.as_json(now) for one in moments]
-        print_json(shown)
+        at = {} if moment is None else {"at": milli_time(moment)}
+        print_json({**at, **explanation.as_json(), **({} if lately is None else lately.as_json(now))})
     else:
+        if moment is not None:
+            click.echo(f"At {clock_time(moment)}, {length(now - moment)} ago:")
         click.echo(explanation.sentence)
         for one in explanation.evidence:
             click.echo(f"  {one.object}: {one.says}")
-        if moments is not None and since is not None:
-            echo_past(moments, since, clock.now())
+        if lately is not None:
+            lately.echo(now)
     if not explanation.fine:
         raise click.exceptions.Exit(1)
 
 
-async def _why(what: str, name: str, namespace: str, cluster: str) -> Any:
+async def _why(what: str, name: str, namespace: str, cluster: str, moment: float | None) -> Any:
     from homeport.client.manifests import ManifestError, resource_of
     from homeport.errors import ApiError
     from homeport.explain import names
@@ -89,10 +82,11 @@ async def _why(what: str, name: str, namespace: str, cluster: str) -> Any:
         raise not_running(cluster)
     domain = settings.domain
     async with connected(cluster) as client:
+        look = Look(client, domain, moment)
         try:
             if what in ("name", "dns"):
                 meanings = names.asked(name, namespace, domain)
-                seen = {one.namespace: await _snapshot(client, one.namespace, domain) for one in meanings}
+                seen = {one.namespace: await look.snapshot(one.namespace) for one in meanings}
                 return names.explain_name(name, meanings, seen)
             kind = resource_of(what).kind
             explain = {
@@ -106,7 +100,7 @@ async def _why(what: str, name: str, namespace: str, cluster: str) -> Any:
             if explain is None and kind not in WORKLOADS:
                 others = "Jobs, autoscalers, budgets"
                 raise fail(f"{what}: explained are names, pods, Services, claims, {others} and {', '.join(WORKLOADS)}")
-            snapshot = await _snapshot(client, namespace, domain)
+            snapshot = await look.snapshot(namespace)
             return explain_workload(snapshot, kind, name) if explain is None else explain(snapshot, name)
         except ManifestError as error:
             raise fail(str(error)) from error
@@ -114,7 +108,7 @@ async def _why(what: str, name: str, namespace: str, cluster: str) -> Any:
             raise fail(error.message) from error
 
 
-async def _connection(words: tuple[str, ...], namespace: str, cluster: str) -> Any:
+async def _connection(words: tuple[str, ...], namespace: str, cluster: str, moment: float | None) -> Any:
     from homeport.engine.balancing import proxy_settings
     from homeport.errors import ApiError
     from homeport.explain.connections import explain_connection, wanted
@@ -128,12 +122,10 @@ async def _connection(words: tuple[str, ...], namespace: str, cluster: str) -> A
     if settings is None:
         raise not_running(cluster)
     async with connected(cluster) as client:
+        look = Look(client, settings.domain, moment)
         try:
             meanings = asked(connection.service, namespace, settings.domain)
-            seen = {
-                one: await _snapshot(client, one, settings.domain)
-                for one in {namespace, *(meaning.namespace for meaning in meanings)}
-            }
+            seen = {one: await look.snapshot(one) for one in {namespace, *(meaning.namespace for meaning in meanings)}}
         except ApiError as error:
             raise fail(error.message) from error
     there = [one for one in meanings if seen[one.namespace].find("Service", one.service) is not None]
@@ -141,20 +133,3 @@ async def _connection(words: tuple[str, ...], namespace: str, cluster: str) -> A
         return explain_name(connection.service, meanings, seen)
     meaning = (there or meanings)[0]
     return explain_connection(connection, seen[namespace], meaning, seen[meaning.namespace], proxy_settings(settings))
-
-
-async def _snapshot(client: Any, namespace: str, domain: str) -> Any:
-    from homeport.api.resources import find
-    from homeport.errors import NotFound
-    from homeport.explain.model import Snapshot
-
-    try:
-        await client.get(find("Namespace"), None, namespace)
-    except NotFound:
-        return Snapshot(namespace, domain, {}, exists=False)
-    objects = {}
-    for kind, group in _KINDS:
-        resource = find(kind, group)
-        items = (await client.list(resource, namespace)).items
-        objects[kind] = tuple({"kind": kind, **item} for item in items)
-    return Snapshot(namespace, domain, objects)

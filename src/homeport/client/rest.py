@@ -11,6 +11,7 @@ import msgspec
 from homeport.api.exchange import Request, Response
 from homeport.api.resources import Resource
 from homeport.client.contract import Listing, Object, PatchType, Transport, WatchEvent
+from homeport.clock import micro_time
 from homeport.errors import ApiError, error_from_status
 
 __all__ = ["RestClient", "collection_path", "object_path", "warnings"]
@@ -178,14 +179,16 @@ class RestClient:
         body = {"kind": "DeleteOptions", "apiVersion": "v1", **options} if options else None
         return await self._object("DELETE", object_path(resource, namespace, name), body=body)
 
-    async def history(self, namespace: str, seconds: float) -> Sequence[Object]:
-        """Return the changes of pods, Services and EndpointSlices the server remembers of the last `seconds`.
+    async def history(self, namespace: str, after: float, *, first: bool = False) -> Object:
+        """Return what the server remembers of changes after a moment, in epoch seconds, of kinds that explain things.
 
-        This engine's own; other servers answer NotFound. Oldest first: kind, name, revision, ageSeconds, old, new.
+        `knownSince` is the moment from which on it knows all, `changes` are, oldest first: kind, name, revision, time,
+        old, new; of each object its first one alone when `first`. This engine's own; other servers answer NotFound.
         """
-        query = (("namespace", namespace), ("since", repr(seconds)))
-        changes: Sequence[Object] = (await self._object("GET", "/homeport/history", query))["changes"]
-        return changes
+        query = [("namespace", namespace), ("after", micro_time(after))]
+        if first:
+            query.append(("first", "true"))
+        return await self._object("GET", "/homeport/history", tuple(query))
 
     async def _object(
         self,

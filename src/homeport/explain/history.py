@@ -1,46 +1,47 @@
-"""What lately became of a pod, a Service or a workload's pods: changes of objects folded into a timeline. Pure."""
+"""What lately became of a pod, a Service or a workload: changes of objects folded into a timeline, or undone. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any, Final
 
-from homeport.explain.model import Object, labels_match
+from homeport.clock import milli_time, parse_time
+from homeport.explain.model import Object, Snapshot, labels_match
 from homeport.explain.names import Asked
 
-__all__ = ["Change", "Concern", "Moment", "timeline"]
+__all__ = ["Change", "Concern", "Moment", "rewound", "timeline"]
 
 _SERVICE_LABEL: Final = "kubernetes.io/service-name"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change of one object: `old` is None when it was made, `new` when it was deleted."""
+    """One change of one object, `at` epoch seconds: `old` is None when it was made, `new` when it was deleted."""
 
     kind: str
     name: str
-    age_seconds: float
+    at: float
     old: Object | None
     new: Object | None
+
+    @classmethod
+    def read(cls, tree: Mapping[str, Any]) -> "Change":
+        """Return the change the server tells of."""
+        old, new = ({"kind": tree["kind"], **state} if state else None for state in (tree["old"], tree["new"]))
+        return cls(tree["kind"], tree["name"], parse_time(tree["time"]), old, new)
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Something that happened, `age_seconds` ago."""
+    """Something that happened, `at` epoch seconds."""
 
-    age_seconds: float
+    at: float
     object: str
     says: str
 
-    def as_json(self, now: datetime) -> dict[str, Any]:
-        """Return it with the time it happened at. `now` is the present."""
-        at = datetime.fromtimestamp(now.timestamp() - self.age_seconds, now.tzinfo)
-        return {
-            "time": at.isoformat(timespec="milliseconds"),
-            "ageSeconds": self.age_seconds,
-            "object": self.object,
-            "says": self.says,
-        }
+    def as_json(self, now: float) -> dict[str, Any]:
+        """Return it with its age, given the present, epoch seconds."""
+        age = round(max(now - self.at, 0.0), 3)
+        return {"time": milli_time(self.at), "ageSeconds": age, "object": self.object, "says": self.says}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class Concern:
                 if self.services:
                     return any(_labels(state).get(_SERVICE_LABEL) in self.services for state in states)
                 return any(pod in self.pods for state in states for pod, _ in _states(state).values())
-        return False
+        return (change.kind, change.name) in self.owners
 
 
 def timeline(changes: Iterable[Change], concern: Concern) -> list[Moment]:
@@ -99,8 +100,29 @@ def timeline(changes: Iterable[Change], concern: Concern) -> list[Moment]:
     for change in changes:
         if concern.covers(change):
             about = f"{change.kind} {change.name}"
-            found += [Moment(change.age_seconds, about, says) for says in _says(change, concern)]
+            found += [Moment(change.at, about, says) for says in _says(change, concern)]
     return found
+
+
+def rewound(seen: Snapshot, first_changes: Iterable[Change], moment: float) -> Snapshot:
+    """Return a namespace as it was at a moment, epoch seconds, given how it is at present.
+
+    first_changes  of every object that changed since then the first change; those made after `seen` may be among them
+    Events that were not told yet are left out. Objects of other kinds stay as they are.
+    """
+    undone = {(change.kind, change.name): change.old for change in first_changes}
+    kinds = {*seen.objects, *(kind for kind, _ in undone)}
+    objects = {}
+    for kind in kinds:
+        kept = [obj for obj in seen.of(kind) if (kind, obj["metadata"]["name"]) not in undone]
+        back = [old for (other, _), old in undone.items() if other == kind and old is not None]
+        objects[kind] = tuple(sorted((*kept, *back), key=lambda obj: str(obj["metadata"]["name"])))
+    objects["Event"] = tuple(event for event in seen.of("Event") if _first_told(event) <= moment)
+    return replace(seen, objects=objects, exists=seen.exists or any(objects.values()))
+
+
+def _first_told(event: Object) -> float:
+    return parse_time(event.get("firstTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
 
 
 def _says(change: Change, concern: Concern) -> Iterator[str]:
@@ -116,6 +138,8 @@ def _says(change: Change, concern: Concern) -> Iterator[str]:
             yield from _pod(old, new)
         case "Service":
             yield from _fields(old, new)
+        case _:
+            yield from _owner(old, new)
 
 
 def _pod(old: Object, new: Object) -> Iterator[str]:
@@ -169,6 +193,30 @@ def _fields(old: Object, new: Object) -> Iterator[str]:
     yield from _changed(
         "annotation", old["metadata"].get("annotations") or {}, new["metadata"].get("annotations") or {}
     )
+
+
+def _owner(old: Object, new: Object) -> Iterator[str]:
+    """What was asked of a controller, or became of a claim; what a controller makes of it is told by its pods."""
+    if new["metadata"].get("deletionTimestamp") and not old["metadata"].get("deletionTimestamp"):
+        yield "deletion asked for"
+    before, after = old.get("spec") or {}, new.get("spec") or {}
+    for key in sorted({*before, *after}):
+        if before.get(key) == after.get(key):
+            continue
+        if key == "template":
+            images = _images(before[key]), _images(after[key])
+            yield "pod template changed" + (f": {images[0]} → {images[1]}" if images[0] != images[1] else "")
+        elif isinstance(before.get(key) or after.get(key), (Mapping, list)):
+            yield f"spec {key} changed"
+        else:
+            yield f"spec {key}: {_text(before.get(key))} → {_text(after.get(key))}"
+    phases = [(state.get("status") or {}).get("phase") for state in (old, new)]
+    if phases[0] != phases[1]:
+        yield f"phase {phases[0] or 'none'} → {phases[1] or 'none'}"
+
+
+def _images(template: Object) -> str:
+    return ", ".join(one.get("image", "") for one in (template.get("spec") or {}).get("containers") or ())
 
 
 def _changed(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:

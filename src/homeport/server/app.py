@@ -142,7 +142,7 @@ class Server:
             Health(settings.git_version, lambda: self.ready).answer,
             OpenApi(tokens, settings).answer,
             self._metrics.answer,
-            History(hub).answer,
+            History(hub, clock).answer,
         )
         self._by_verb: Mapping[str, Callable[[Call], Awaitable[Response]]] = {
             "get": self._verbs.get,

@@ -54,19 +54,24 @@ class Change:
 
 
 class ResourceCache:
-    """What is stored under one resource's prefix. Changes come in revision order from one place, the hub."""
+    """What is stored under one resource's prefix. Changes come in revision order from one place, the hub.
+
+    known_since  the moment (loop time, seconds) from which on the window has every change, with its time
+    """
 
     def __init__(self, codec: Codec) -> None:
         self.codec = codec
         self.entries: SortedDict[str, Stored] = SortedDict()
         self.floor = 0
         self.changed = 0  # revision of the last change
+        self.known_since = 0.0
         self.observers = Observers()
         self._window: deque[Change] = deque()
         self._memo: dict[tuple[str, Hashable], Any] = {}
 
-    def load(self, entries: Iterator[Stored], revision: int) -> None:
+    def load(self, entries: Iterator[Stored], revision: int, now: float) -> None:
         """Start from a listing made at `revision`."""
+        self.known_since = now
         for stored in entries:
             self.entries[stored.key] = stored
         self.floor = self.changed = revision
@@ -100,7 +105,8 @@ class ResourceCache:
         window = self._window
         window.append(change)
         while len(window) > WINDOW_MOST or (len(window) > WINDOW_LEAST and now - window[0].at > WINDOW_SECONDS):
-            self.floor = window.popleft().revision
+            forgotten = window.popleft()
+            self.floor, self.known_since = forgotten.revision, max(self.known_since, forgotten.at)
         for observer in self.observers.concerned(change):
             observer.offer(change)
         change.frames.clear()  # everybody has them; the window keeps states alone

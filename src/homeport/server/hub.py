@@ -52,9 +52,10 @@ class Hub:
             cache = self._route(entry.key)
             if cache is not None:
                 by_cache[cache.codec.prefix].append((entry.key, entry.value, entry.revision))
+        now = asyncio.get_running_loop().time()
         for prefix, found in by_cache.items():
             cache = self._by_prefix[prefix]
-            cache.load((Stored(*one) for one in found), listing.revision)
+            cache.load((Stored(*one) for one in found), listing.revision, now)
         self.revision = listing.revision
         await self._recall()
 

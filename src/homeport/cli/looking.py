@@ -1,0 +1,70 @@
+"""What explanations are made from: a namespace's objects, as they are or as they were."""
+
+from typing import Any, Final
+
+from homeport.cli.cluster import fail
+from homeport.cli.moments import clock_time, length
+
+__all__ = ["Look"]
+
+_KINDS: Final = (
+    ("Pod", ""),
+    ("Service", ""),
+    ("PersistentVolumeClaim", ""),
+    ("Event", ""),
+    ("HorizontalPodAutoscaler", "autoscaling"),
+    ("Job", "batch"),
+    ("PodDisruptionBudget", "policy"),
+    ("StatefulSet", "apps"),
+    ("Deployment", "apps"),
+    ("ReplicaSet", "apps"),
+    ("DaemonSet", "apps"),
+    ("ReplicationController", ""),
+    ("EndpointSlice", "discovery.k8s.io"),
+)
+"""What explanations are made from, as (kind, group). The server's history has all but Events, which have times."""
+
+
+class Look:
+    """Looks at namespaces as they are, or as they were at a moment, epoch seconds."""
+
+    def __init__(self, client: Any, domain: str, moment: float | None) -> None:
+        self._client, self._domain, self._moment = client, domain, moment
+
+    async def snapshot(self, namespace: str) -> Any:
+        """Return a `Snapshot`. Ends the command where nobody remembers that far back."""
+        from homeport.explain.history import Change, rewound
+
+        seen = await self._present(namespace)
+        if self._moment is None:
+            return seen
+        told = await self._client.history(namespace, self._moment, first=True)  # after `seen`: so no change is missed
+        refuse_forgotten(told, self._moment)
+        return rewound(seen, map(Change.read, told["changes"]), self._moment)
+
+    async def _present(self, namespace: str) -> Any:
+        from homeport.api.resources import find
+        from homeport.errors import NotFound
+        from homeport.explain.model import Snapshot
+
+        try:
+            await self._client.get(find("Namespace"), None, namespace)
+        except NotFound:
+            return Snapshot(namespace, self._domain, {}, exists=False)
+        objects = {}
+        for kind, group in _KINDS:
+            items = (await self._client.list(find(kind, group), namespace)).items
+            objects[kind] = tuple({"kind": kind, **item} for item in items)
+        return Snapshot(namespace, self._domain, objects)
+
+
+def refuse_forgotten(told: Any, moment: float) -> None:
+    """End the command when a moment is older than what the server remembers, and name the oldest one it does."""
+    from homeport.clock import parse_time
+
+    known, now = parse_time(told["knownSince"]), parse_time(told["now"])
+    if moment < known:
+        raise fail(
+            f"nobody remembers how it was at {clock_time(moment)}, {length(now - moment)} ago: changes are known since"
+            f" {clock_time(known)}, {length(now - known)} ago; ask for a moment from then on"
+        )
