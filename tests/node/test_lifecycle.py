@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homeport.node.backoff import Backoff, go_duration
+from homeport.node.backoff import Backoff
 from homeport.node.lifecycle import ContainerState, Ended, Running, may_restart, plan
 from homeport.node.pod import ContainerDef, Kind, Pod, ProbeKind
 from tests.node.test_status import NOW, SIDECAR, pod
@@ -132,11 +132,6 @@ def test_backoff_doubles_to_its_cap_and_is_forgotten_after_ten_quiet_minutes() -
     assert backoff.remaining(now + 601, now + 601) == 0.0
     assert backoff.next(now + 601, now + 601).delay == 10.0
     assert Backoff(40.0, 0.0).remaining(1000.0, 0.0) <= 40.0  # the clock was set back
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(10, "10s"), (80, "1m20s"), (160, "2m40s"), (300, "5m0s")])
-def test_durations_are_printed_as_go_does(seconds: float, text: str) -> None:
-    assert go_duration(seconds) == text
 
 
 @st.composite

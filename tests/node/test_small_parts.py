@@ -14,7 +14,6 @@ from homeport.node.last_words import read_last_words
 from homeport.node.logs import LogOptions, parse, read_log, tail_records
 from homeport.node.pod import ExecAction, Probe, default_pull_policy
 from homeport.node.probes import Tally
-from homeport.node.pulling import pull_seconds_text
 from homeport.node.runtime.contract import Image
 from homeport.node.security import security_of
 from homeport.node.stopping import Deadline, stop_signal
@@ -215,13 +214,6 @@ def test_root_is_refused_where_it_must_be(user: int | None, image_user: str, tex
 )  # fmt: skip
 def test_default_pull_policies(image: str, policy: str) -> None:
     assert default_pull_policy(image) == policy
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0s"), (0.085, "85ms"), (1.2, "1.2s"), (1.2041, "1.204s"), (62.5, "1m2.5s")]
-)
-def test_pull_durations(seconds: float, text: str) -> None:
-    assert pull_seconds_text(seconds) == text
 
 
 def test_a_health_check_on_the_wire() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from homeport.server.usage import _Counter, _duration, _measured
+from homeport.server.usage import _Counter, _measured
 
 
 @pytest.mark.parametrize(
@@ -22,10 +22,3 @@ def test_rates(before: _Counter | None, last: _Counter | None, expected: Any) ->
     looks = [{} if one is None else {("c",): one} for one in (before, last)]
     found = _measured(("c",), *looks)
     assert (found and (found.window, found.usage["cpu"], found.usage["memory"])) == expected
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(15.0, "15s"), (15.25, "15.25s"), (60.0, "1m0s"), (3661.5, "1h1m1.5s"), (0.5, "0.5s")]
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert _duration(seconds) == text

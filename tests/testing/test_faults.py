@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from homeport.errors import Timeout
 from homeport.testing.cluster import SimulatedCluster
 from homeport.testing.names import ServerFailure
 
@@ -34,7 +35,7 @@ def test_a_killed_engine_answers_nobody_while_pods_and_names_go_on(homeport: Sim
 def test_what_is_not_durable_is_lost_with_the_engine_and_revisions_go_on(homeport: SimulatedCluster) -> None:
     up(homeport)
     homeport.stall_store()
-    with pytest.raises(TimeoutError):
+    with pytest.raises(Timeout):
         homeport.scale("sts/db", 1)
     assert homeport.get("sts/db")["spec"]["replicas"] == 3
     homeport.kill_engine()

@@ -3,11 +3,12 @@
 Source: `workloads` 12; grammar and words of refusal are those of the library upstream reads schedules with.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
+
+from homeport.durations import BadDuration, parse_duration
 
 __all__ = ["BadSchedule", "Schedule", "parse_schedule", "zone_named"]
 
@@ -31,7 +32,6 @@ _DESCRIPTORS: Final[Mapping[str, str]] = {
     "@hourly": "0 * * * *",
 }
 _EVERY: Final = "@every "
-_UNITS: Final[Mapping[str, float]] = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
 
 
 class BadSchedule(ValueError):
@@ -117,7 +117,10 @@ def parse_schedule(text: str) -> Schedule:
             raise BadSchedule(f"provided bad location {zone}: {error}") from error
         text = rest.strip()
     if text.startswith(_EVERY):
-        seconds = _duration(text[len(_EVERY) :])
+        try:
+            seconds = parse_duration(text[len(_EVERY) :])
+        except BadDuration as error:
+            raise BadSchedule(f"failed to parse duration {text}: {error}") from error
         never = _Field(frozenset(), True)
         return Schedule(never, never, never, never, never, every=max(1, int(seconds)))
     if text.startswith("@"):
@@ -202,29 +205,3 @@ def _integer(text: str) -> int:
     if number < 0:
         raise BadSchedule(f"negative number ({number}) not allowed: {text}")
     return number
-
-
-def _duration(text: str) -> float:
-    """Read a Go duration such as `1h30m`. Raises BadSchedule."""
-    sign, rest, seconds = (-1, text[1:], 0.0) if text[:1] == "-" else (1, text.removeprefix("+"), 0.0)
-    if rest == "0":
-        return 0.0
-    if not rest:
-        raise _no_duration(text, "invalid duration")
-    while rest:
-        number = rest[: len(rest) - len(rest.lstrip("0123456789."))]
-        number = ".".join(number.split(".")[:2])
-        if not number.strip("."):
-            raise _no_duration(text, "invalid duration")
-        rest = rest[len(number) :]
-        unit = re.split(r"[0-9.]", rest, maxsplit=1)[0]
-        if not unit:
-            raise _no_duration(text, "missing unit in duration")
-        if unit not in _UNITS:
-            raise _no_duration(text, f'unknown unit "{unit}" in duration')
-        seconds, rest = seconds + float(number) * _UNITS[unit], rest[len(unit) :]
-    return sign * seconds
-
-
-def _no_duration(text: str, why: str) -> BadSchedule:
-    return BadSchedule(f'failed to parse duration @every {text}: time: {why} "{text}"')

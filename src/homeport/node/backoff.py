@@ -6,7 +6,7 @@ Source: `node` section 2.2 and 12.3.
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Backoff", "go_duration"]
+__all__ = ["Backoff"]
 
 INITIAL_SECONDS: Final = 10.0
 CAP_SECONDS: Final = 300.0
@@ -36,12 +36,3 @@ class Backoff:
 
     def _stale(self, failed_at: float) -> bool:
         return failed_at - self.updated_at > 2 * CAP_SECONDS
-
-
-def go_duration(seconds: float) -> str:
-    """Return whole seconds the way Go prints them: `40s`, `1m20s`, `5m0s`, `1h0m0s`."""
-    minutes, left = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h{minutes}m{left}s"
-    return f"{minutes}m{left}s" if minutes else f"{left}s"

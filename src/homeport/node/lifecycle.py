@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from homeport.node.backoff import Backoff, go_duration
+from homeport.durations import format_duration
+from homeport.node.backoff import Backoff
 from homeport.node.pod import RESTART_ALL, ContainerDef, Kind, Pod, ProbeKind, RestartPolicy
 
 __all__ = ["ContainerState", "Ended", "Plan", "Running", "Stop", "Waiting", "may_restart", "plan"]
@@ -288,7 +289,8 @@ class _Steps:
             return True
         self.waiting[container.name] = Waiting(
             "CrashLoopBackOff",
-            f"back-off {go_duration(state.backoff.delay)} restarting failed container={container.name} pod={self.pod}",
+            f"back-off {format_duration(state.backoff.delay)} restarting failed"
+            f" container={container.name} pod={self.pod}",
         )
         self._wake(self.now + left)
         return False

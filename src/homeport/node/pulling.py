@@ -8,13 +8,14 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from homeport.clock import Clock
+from homeport.durations import format_duration
 from homeport.node.backoff import Backoff
 from homeport.node.events import PodEvents
 from homeport.node.lifecycle import Waiting
 from homeport.node.pod import ContainerDef, Pod
 from homeport.node.runtime.contract import Image, ImageError, Images
 
-__all__ = ["ImagePuller", "ImageUnavailable", "pull_seconds_text"]
+__all__ = ["ImagePuller", "ImageUnavailable"]
 
 
 class ImageUnavailable(Exception):
@@ -26,18 +27,6 @@ class ImageUnavailable(Exception):
 
 
 RETRY_SECONDS = 10.0
-
-
-def pull_seconds_text(seconds: float) -> str:
-    """Return a duration as Go prints one rounded to milliseconds: `85ms`, `1.204s`, `1m2.5s`, `0s`."""
-    milliseconds = round(seconds * 1000)
-    if milliseconds == 0:
-        return "0s"
-    if milliseconds < 1000:
-        return f"{milliseconds}ms"
-    minutes, left = divmod(milliseconds, 60_000)
-    text = f"{left / 1000:.3f}".rstrip("0").rstrip(".") + "s"
-    return f"{minutes}m{text}" if minutes else text
 
 
 def _remark(image: Image) -> str:
@@ -101,7 +90,7 @@ class ImagePuller:
             events.warning("Failed", f'Failed to pull image "{reference}": {error.message}', container)
             events.warning("Failed", f"Error: {error.reason}", container)
             raise ImageUnavailable(Waiting(error.reason, error.message), failed_at) from error
-        took = pull_seconds_text(self._clock.now() - now)
+        took = format_duration(self._clock.now() - now)
         self._failures.pop(key, None)
         events.normal(
             "Pulled",

@@ -236,7 +236,7 @@ class Server:
                 call = Call(request, target, query, user, codec, representation, self._requirement(user, target))
                 if text := rules.deprecation(codec.resource.gvk):
                     call.warnings.append(text)
-                seconds = deadline(query, target)
+                seconds = deadline(query, target, self.settings)
                 if seconds is None:
                     response = await self._dispatch(call)
                 else:

@@ -7,9 +7,11 @@ from typing import Final
 
 from homeport.api.exchange import Request
 from homeport.api.resources import Gvk, Resource
+from homeport.durations import BadDuration, parse_duration
 from homeport.errors import BadRequest
 from homeport.server import failures
 from homeport.server.served import BY_PATH, GROUPS, SERVED
+from homeport.server.settings import Settings
 
 __all__ = [
     "LONG_RUNNING",
@@ -26,6 +28,9 @@ __all__ = [
 _GROUP_VERSIONS = {(resource.group, resource.version) for resource in SERVED}
 _NAMESPACE_SUBRESOURCES = ("status", "finalize")
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
+
+LONG_RUNNING: Final = frozenset({"attach", "exec", "proxy", "log", "portforward"})
+_READS: Final = frozenset({"get", "list"})
 
 Query = Mapping[str, str]
 """The first value of each query parameter; the repeated ones are read from the request."""
@@ -97,20 +102,23 @@ def classify(request: Request, query: Query) -> Target | None:
     return Target(verb, resource, namespace, name, subresource, tail)
 
 
-_DURATION: Final = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)")
-_UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-LONG_RUNNING: Final = frozenset({"attach", "exec", "proxy", "log", "portforward"})
+def deadline(query: Query, target: Target, settings: Settings) -> float | None:
+    """Return the seconds a request may take; None for what lasts by nature. Raises BadRequest (22.2).
 
-
-def deadline(query: Query, target: Target) -> float | None:
-    """Return the seconds a request may take if it asks for fewer than the default. Raises BadRequest (22.2)."""
-    text = query.get("timeout")
-    if not text or target.verb == "watch" or target.subresource in LONG_RUNNING:
+    A client may ask for less than the limit, never for more. Reads are answered from memory, so they have a
+    deadline only when one is asked for.
+    """
+    if target.verb == "watch" or target.subresource in LONG_RUNNING:
         return None
-    parts = _DURATION.findall(text)
-    if "".join(number + unit for number, unit in parts) != text.lstrip("+"):
-        raise BadRequest(f'invalid timeout specified in the request URL - time: invalid duration "{text}"')
-    return sum(float(number) * _UNITS[unit] for number, unit in parts) or None
+    text = query.get("timeout")
+    try:
+        asked = parse_duration(text) if text else 0.0
+    except BadDuration as error:
+        raise BadRequest(f"invalid timeout specified in the request URL - {error}") from error
+    asked = max(asked, 0.0)
+    if target.verb in _READS:
+        return min(asked, settings.request_timeout_seconds) if asked else None
+    return min(asked or settings.request_timeout_seconds, settings.write_timeout_seconds)
 
 
 _PINNED: Final = re.compile(r"(?:^|,)metadata\.name==?([^,=!\\/%]+)(?:,|$)")

@@ -41,6 +41,7 @@ class Settings:
                         takes it away
     feature_gates       names of `homeport.api.gates.GATES` that are open
     node_socket         unix socket of the node agent, for logs and streams; "" when there is none
+    request_timeout_seconds  the longest `?timeout=` that is heeded; a write ends after `write_timeout_seconds` anyhow
     anonymous           whether a request without credentials is `system:anonymous` rather than refused
     """
 
@@ -58,6 +59,7 @@ class Settings:
     git_version: str = KUBERNETES_VERSION
     max_body_bytes: int = 3 * 1024 * 1024
     request_timeout_seconds: float = 60.0
+    write_timeout_seconds: float = 34.0
     watch_bookmark_seconds: float = 60.0
 
     @property

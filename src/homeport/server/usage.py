@@ -16,6 +16,7 @@ from homeport.api.exchange import Response
 from homeport.api.quantity import Format, Quantity
 from homeport.api.resources import find
 from homeport.clock import parse_time, rfc3339
+from homeport.durations import format_duration
 from homeport.errors import NotFound
 from homeport.server import answers, failures
 from homeport.server.negotiation import Form
@@ -188,7 +189,7 @@ class MetricsApi:
             "apiVersion": "metrics.k8s.io/v1beta1",
             "metadata": metadata,
             "timestamp": rfc3339(measured.at),
-            "window": _duration(measured.window),
+            "window": format_duration(measured.window),
         }
 
 
@@ -223,12 +224,3 @@ def _counter(tree: Mapping[str, Any]) -> _Counter:
         tree["memory"]["workingSetBytes"],
         parse_time(started) if started else None,
     )
-
-
-def _duration(seconds: float) -> str:
-    """Return a duration as Go prints one: `1m0.5s`, milliseconds at the finest."""
-    milliseconds = round(seconds * 1000)
-    minutes, rest = divmod(milliseconds, 60_000)
-    text = f"{rest / 1000:.3f}".rstrip("0").rstrip(".")
-    hours, minutes = divmod(minutes, 60)
-    return (f"{hours}h" if hours else "") + (f"{minutes}m" if minutes or hours else "") + f"{text}s"

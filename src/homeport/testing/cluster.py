@@ -433,7 +433,7 @@ class SimulatedCluster(Cluster):
     def stall_store(self) -> None:
         """Let every write wait, as a disk that hangs does, until `resume_store`.
 
-        The test's own writes wait a minute, then TimeoutError is raised.
+        The test's own writes end after 34 seconds with `errors.Timeout`, as anybody's do.
         """
         self.act(self.simulation.stall)
 

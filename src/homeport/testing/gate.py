@@ -1,26 +1,20 @@
 """The door to a server that may be killed: what is under way then meets a broken connection, as over a wire."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
 
 from homeport.api.exchange import Handler, Request, Response, User
 
 __all__ = ["Gate"]
 
-ANSWER_SECONDS: Final = 60.0
-"""How long one who is impatient waits for an answer."""
-
 
 class Gate:
     """A client's transport to whoever serves now. Raises OSError while nobody does, and when the server dies.
 
-    impatient  whether a request made now is given up after a minute, with TimeoutError
-    shared     see `client.inprocess`
+    shared  see `client.inprocess`
     """
 
-    def __init__(self, user: User, impatient: Callable[[], bool] = lambda: False, *, shared: bool = False) -> None:
-        self._user, self._impatient, self._shared = user, impatient, shared
+    def __init__(self, user: User, *, shared: bool = False) -> None:
+        self._user, self._shared = user, shared
         self._handler: Handler | None = None
         self._waiting: dict[asyncio.Task[object], None] = {}
         self._broken: set[asyncio.Task[object]] = set()
@@ -44,13 +38,9 @@ class Gate:
         self._waiting[task] = None
         try:
             method, path, query = request.method, request.path, request.query
-            answer = self._handler(
+            return await self._handler(
                 Request(method, path, query, request.headers, request.body, self._user, self._shared)
             )
-            if self._impatient():
-                async with asyncio.timeout(ANSWER_SECONDS):
-                    return await answer
-            return await answer
         except asyncio.CancelledError:
             if task in self._broken and task.uncancel() == 0:
                 raise ConnectionResetError("the server died before it answered") from None

@@ -142,7 +142,7 @@ class Simulation:
         self._on_change, self._on_start = on_change, on_start
         self.store = RecordedStore(self._told, snapshot.store if snapshot is not None else None)
         self.server = self._made_server()
-        self._transport = Gate(ADMIN, lambda: self.store.stalled)
+        self._transport = Gate(ADMIN)
         self._sharing = Gate(ADMIN, shared=True)
         self.machines = {
             machine.name: machine

@@ -2,7 +2,7 @@
 
 import pytest
 
-from homeport.controllers.horizontalpodautoscaler.codec import decode_usage, encode_metrics, seconds, with_conditions
+from homeport.controllers.horizontalpodautoscaler.codec import decode_usage, encode_metrics, with_conditions
 from homeport.controllers.horizontalpodautoscaler.model import (
     Autoscaler,
     Condition,
@@ -108,13 +108,6 @@ def test_conditions_move_their_time_only_with_their_status() -> None:
     third = with_conditions(second, [Condition("AbleToScale", False, "FailedGetScale", "o")], 120.0)
     times = [each["conditions"][0]["lastTransitionTime"] for each in (first, second, third)]
     assert times == ["1970-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "1970-01-01T00:02:00Z"]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"), [("15s", 15.0), ("1m30s", 90.0), ("1h0m0.5s", 3600.5), ("20ms", 0.02), ("15.25s", 15.25)]
-)
-def test_durations(text: str, expected: float) -> None:
-    assert seconds(text) == pytest.approx(expected)
 
 
 def test_usage_of_the_metrics_api() -> None:

@@ -21,6 +21,7 @@ from homeport.controllers.horizontalpodautoscaler.model import (
 )
 from homeport.controllers.horizontalpodautoscaler.pace import DOWNSCALE_WINDOW_SECONDS
 from homeport.controllers.horizontalpodautoscaler.replicas import Proposal
+from homeport.durations import parse_duration
 
 __all__ = [
     "decode_autoscaler",
@@ -28,7 +29,6 @@ __all__ = [
     "decode_scale",
     "decode_usage",
     "encode_metrics",
-    "seconds",
     "status_of",
     "with_conditions",
 ]
@@ -36,7 +36,6 @@ __all__ = [
 Tree = Mapping[str, Any]
 
 _SOURCES: Final = {"Resource": "resource", "ContainerResource": "containerResource"}
-_UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
 
 def decode_autoscaler(obj: Object) -> Autoscaler:
@@ -113,23 +112,11 @@ def decode_usage(metrics: Iterable[Object]) -> dict[str, PodUsage]:
     return {
         each["metadata"]["name"]: PodUsage(
             parse_time(each["timestamp"]),
-            seconds(each["window"]),
+            parse_duration(each["window"]),
             {container["name"]: _amounts(container.get("usage")) for container in each.get("containers") or ()},
         )
         for each in metrics
     }
-
-
-def seconds(text: str) -> float:
-    """Return a duration as Go prints one, such as `1m30s` or `15.5s`. Raises ValueError."""
-    total, number = 0.0, ""
-    for character in text.replace("ms", "x"):
-        if character.isdigit() or character == ".":
-            number += character
-        else:
-            total += float(number) * (0.001 if character == "x" else _UNITS.get(character, 0.0))
-            number = ""
-    return total
 
 
 def encode_metrics(scaler: Autoscaler, measured: Sequence[Proposal | None]) -> list[dict[str, Any]] | None:
