@@ -1,6 +1,8 @@
-"""Run measurements by name, or all of them: `python -m bench [NAME…]`."""
+"""Run measurements by name, or all of them: `python -m bench [NAME…]`.
 
-import argparse
+Options go to every measurement named: `python -m bench dns --rounds 5`; `python -m bench dns --help` lists them.
+"""
+
 import importlib
 import sys
 
@@ -8,15 +10,18 @@ NAMES = ("store", "admit", "api", "dns", "balance", "runtime", "cluster", "pods"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
-    names = parser.parse_args().names or NAMES
+    given = sys.argv[1:]
+    first = next((at for at, word in enumerate(given) if word.startswith("-")), len(given))
+    names, options = given[:first], given[first:]
+    if not names and options and options[0] in ("-h", "--help"):
+        print(__doc__, f"NAME is one of {', '.join(NAMES)}.", sep="\n")
+        return
     unknown = sorted(set(names) - set(NAMES))
     if unknown:
-        parser.error(f"no such measurement: {', '.join(unknown)}; choose from {', '.join(NAMES)}")
-    for name in names:
+        raise SystemExit(f"no such measurement: {', '.join(unknown)}; choose from {', '.join(NAMES)}")
+    for name in names or NAMES:
         print(f"# {name}", file=sys.stderr, flush=True)
-        sys.argv = [f"bench.{name}"]
+        sys.argv = [f"bench.{name}", *options]
         importlib.import_module(f"bench.{name}").main()
 
 

@@ -1,4 +1,7 @@
-"""Figures as a picture: every number of a result as a bar, groups one below the other, each on its own scale. SVG."""
+"""Figures as a picture: every number of a result as a bar, groups one below the other, each on its own scale. SVG.
+
+Figures taken at several sizes are grouped by figure, a bar per size: what does not depend on it is flat.
+"""
 
 from collections.abc import Iterator, Mapping
 from html import escape
@@ -39,12 +42,26 @@ def svg(name: str, figures: Mapping[str, Any]) -> str:
 def _groups(tree: Mapping[str, Any], title: str) -> Iterator[tuple[str, list[tuple[str, float]]]]:
     """Yield (title, bars) for every mapping that holds numbers, outermost first."""
     plain = {key: value for key, value in tree.items() if key not in LEFT_OUT}
+    if len(plain) > 1 and all(key.isdigit() and isinstance(value, Mapping) for key, value in plain.items()):
+        plain = _by_figure(plain)
     bars = [(_words(key), float(value)) for key, value in plain.items() if isinstance(value, int | float)]
     if bars:
         yield title, bars
     for key, value in plain.items():
         if isinstance(value, Mapping):
             yield from _groups(value, f"{title}: {_words(key)}")
+
+
+def _by_figure(sizes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Turn figures by size into sizes by figure, at every depth."""
+    turned: dict[str, Any] = {}
+    for size, figures in sizes.items():
+        for name, value in figures.items():
+            turned.setdefault(name, {})[size] = value
+    return {
+        name: _by_figure(found) if all(isinstance(value, Mapping) for value in found.values()) else found
+        for name, found in turned.items()
+    }
 
 
 def _words(key: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from homeport.clock import WallClock
 from homeport.dns import objects
 from homeport.dns.server import DnsServer
-from homeport.dns.service import settle_heap
+from homeport.dns.service import answer_promptly, settle_heap
 from homeport.dns.settings import DnsSettings
 from homeport.dns.sockets import LOOPBACK, open_sockets
 
@@ -24,6 +24,19 @@ SLICE = 100
 """Endpoints of a slice, as the controller packs them."""
 
 TICK_SECONDS = 0.002
+
+TEN = 10
+"""Endpoints of a second Service, the one asked for by SRV."""
+
+
+def ten_tree() -> dict[str, Any]:
+    """Return the slice of the Service `ten`."""
+    return {
+        "metadata": {"namespace": "db", "name": "ten-1", "labels": {"kubernetes.io/service-name": "ten"}},
+        "addressType": "IPv4",
+        "ports": [{"name": "pg", "port": 5432}],
+        "endpoints": [{"addresses": [f"10.64.255.{n}"], "hostname": f"ten-{n}"} for n in range(TEN)],
+    }
 
 
 def slice_tree(number: int, size: int, version: int = 0) -> dict[str, Any]:
@@ -57,8 +70,10 @@ def filled(records: int) -> DnsServer:
 
     server = DnsServer(DnsSettings(), WallClock(), random.Random(1), nobody)
     server.index.put_namespace("db")
-    meta = {"namespace": "db", "name": "pg"}
-    server.index.put_service(objects.service({"metadata": meta, "spec": {"clusterIP": "None", "ports": []}}))
+    for name in ("pg", "ten"):
+        meta, spec = {"namespace": "db", "name": name}, {"clusterIP": "None", "ports": []}
+        server.index.put_service(objects.service({"metadata": meta, "spec": spec}))
+    put(server, ten_tree())
     for number in range((records + SLICE - 1) // SLICE):
         put(server, slice_tree(number, min(SLICE, records - number * SLICE)))
     server.synced()
@@ -98,6 +113,7 @@ async def churn(server: DnsServer, rate: int, made: list[int]) -> None:
 
 
 async def serve(records: int, changes: int, port: int) -> None:
+    answer_promptly()
     server = filled(records)
     cost = change_cost(server, records)
     sockets = open_sockets(LOOPBACK, port, shared=bool(port))

@@ -18,3 +18,10 @@ def test_every_number_is_shown_and_runs_are_not() -> None:
     assert "1.05" in texts
     assert "ours <fast>" in texts
     assert not any("rounds" in text for text in texts)
+
+
+def test_figures_by_size_are_grouped_by_figure() -> None:
+    figures = {"zones": {"10": {"rate": {"a": 5, "b": 6}, "cost": 1}, "1000": {"rate": {"a": 7, "b": 8}, "cost": 2}}}
+    root = ElementTree.fromstring(svg("dns", figures))
+    titles = [e.text for e in root.iter("{http://www.w3.org/2000/svg}text") if e.get("class") == "g"]
+    assert titles == ["dns: zones: rate: a", "dns: zones: rate: b", "dns: zones: cost"]

@@ -75,6 +75,23 @@ async def test_a_change_is_answered_at_once() -> None:
         await server.close()
 
 
+async def test_many_who_ask_the_same_at_once_have_one_reply_made() -> None:
+    server, port = await serving()
+    query = dns.message.make_query("pg-1.pg.db.svc.cluster.local.", "A").to_wire()
+    loop = asyncio.get_running_loop()
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+            asker.connect(("127.0.0.1", port))
+            for _ in range(100):
+                asker.send(query)
+            asker.setblocking(False)
+            async with asyncio.timeout(5):
+                assert len({await loop.sock_recv(asker, 512) for _ in range(100)}) == 1
+        assert (server.counts.made.total(), server.given()) == (1, 99)
+    finally:
+        await server.close()
+
+
 async def test_tcp_answers_several_messages_of_one_segment() -> None:
     server, port = await serving()
     try:

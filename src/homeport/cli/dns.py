@@ -88,6 +88,7 @@ def dns(
 
     from homeport.client.kubeconfig import KubeconfigError, load_kubeconfig
     from homeport.dns.name import from_text
+    from homeport.dns.service import answer_promptly
     from homeport.dns.sockets import open_sockets, open_status, tls_context
     from homeport.engine.node_process import run_until_told
 
@@ -119,6 +120,7 @@ def dns(
         raise fail(f"--status {options.status}: {error.strerror or error}") from error
     where = sockets.resolver
     click.echo(f"serving {domain} of {settings.server} on {where.host}:{where.port}", err=True)
+    answer_promptly()
     run_until_told(_serve(settings, domain, options, [sockets], tls, status))
 
 

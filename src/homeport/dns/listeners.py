@@ -35,10 +35,14 @@ RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 
 
 class UdpListener:
-    """Serves one bound UDP socket until closed. Owns the socket. `given` counts the replies that were kept."""
+    """Serves one bound UDP socket until closed. Owns the socket.
+
+    given   replies that were kept, given by the thread
+    shared  replies given by the loop that had been made for another asker meanwhile
+    """
 
     def __init__(self, sock: socket.socket, memo: Memo, respond: Respond, log: QueryLog | None = None) -> None:
-        self.given = 0
+        self.given = self.shared = 0
         self._sock, self._memo, self._respond, self._log = sock, memo, respond, log
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -80,7 +84,12 @@ class UdpListener:
 
     async def _answer(self, data: bytes, peer: Any) -> None:
         started = self._log.now() if self._log is not None else 0.0
-        reply = await self._respond(data, False)
+        known = self._memo.find(data)
+        if known is None:
+            reply = await self._respond(data, False)
+        else:
+            reply = data[:2] + known()
+            self.shared += 1
         if self._log is not None:
             self._log.answered(peer, "udp", data, reply, started)
         if reply is not None:

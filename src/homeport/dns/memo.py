@@ -35,6 +35,10 @@ class Memo:
         self.closed = False
         self._by_service: dict[ServiceKey, dict[str, set[bytes]]] = {}
 
+    def find(self, query: bytes) -> Callable[[], bytes] | None:
+        """Return what gives the reply to a query, without its id, or None when it is not kept."""
+        return self.table.get(query[2:]) or self.absent.get(query[2:])
+
     def keep(self, query: bytes, reply: Reply) -> None:
         """Remember a reply that depends on the index alone."""
         if self.closed or not reply.local or len(query) > MAX_QUERY_LENGTH:

@@ -107,7 +107,7 @@ class DnsServer:
 
     def given(self) -> int:
         """Return how many kept replies the UDP listeners gave."""
-        return sum(one.given for one in self._listeners if isinstance(one, UdpListener))
+        return sum(one.given + one.shared for one in self._listeners if isinstance(one, UdpListener))
 
     async def serve_udp(self, sock: socket.socket) -> None:
         self._listeners.append(UdpListener(sock, self.memo, self.respond, self._log))

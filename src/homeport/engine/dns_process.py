@@ -123,6 +123,7 @@ async def serve(
 def main() -> None:
     """Run the process: `python -m homeport.engine.dns_process --data DIRECTORY`."""
     from homeport.dns.options import parse_options
+    from homeport.dns.service import answer_promptly
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, required=True)
@@ -144,6 +145,7 @@ def main() -> None:
     if tls is not None:
         endpoint["tls_port"] = host.tls_port
     write_atomically(directory.run / "dns.json", json.dumps(endpoint) + "\n")
+    answer_promptly()
     run_until_told(serve(directory, settings, sockets, tls, status))
 
 
