@@ -64,12 +64,56 @@ SURGE = {"max_surge": 1, "max_unavailable": 0}
         pytest.param(
             SURGE, [pod("n1", "old"), pod("n1"), pod("n2", "old"), pod("n3", "old")], [], ["d-n1-old"], id="surged"
         ),
+        pytest.param(
+            {}, [pod("n1", "old", **BAD), pod("n2", "old"), pod("n3", "old")], [], ["d-n1-old"], id="broken count"
+        ),
+        pytest.param(
+            {"max_unavailable": 2},
+            [pod("n1", "old", **BAD), pod("n2", "old"), pod("n3", "old")],
+            [],
+            ["d-n1-old", "d-n2-old"],
+            id="broken and one more",
+        ),
+        pytest.param(
+            {},
+            [pod("n1"), pod("n2"), pod("n3", phase="Failed", terminating=True)],
+            ["n3"],
+            [],
+            id="held by a finalizer",
+        ),
+        pytest.param({}, [*map(pod, ("n1", "n2", "n3")), pod("", bound=False)], [], [], id="meant for no node"),
+        pytest.param(SURGE, [pod("n1"), pod("n2"), pod("n3", terminating=True)], ["n3"], [], id="surge beside the end"),
+        pytest.param(SURGE, [pod("n1", "old", **BAD), pod("n2"), pod("n3")], ["n1"], [], id="surge for a broken one"),
+        pytest.param(
+            SURGE,
+            [pod("n1", "old", **BAD), pod("n1", **BAD), pod("n2"), pod("n3")],
+            [],
+            ["d-n1-old"],
+            id="a broken one makes way",
+        ),
     ],
 )
 def test_passes(changes, pods, create, delete):
     made = plan(daemon_set(**changes), pods)
     assert list(made.create) == create
     assert [each.name for each in made.delete] == delete
+
+
+TAINTED = Node("n3", {"disk": "ssd"}, ({"key": "x", "effect": "NoSchedule"},))
+
+
+@pytest.mark.parametrize(
+    ("pods", "delete"),
+    [
+        ([pod("n1"), pod("n2"), pod("n3", "old")], ["d-n3-old"]),
+        ([pod("n1"), pod("n2", **BAD), pod("n3", "old")], []),
+        ([pod("n1"), pod("n2", **BAD), pod("n3", "old", **BAD)], ["d-n3-old"]),
+        ([pod("n1"), pod("n2"), pod("n3")], []),
+    ],
+)
+def test_a_surging_set_leaves_a_node_when_it_is_available_elsewhere(pods, delete):
+    made = plan(daemon_set(**SURGE), pods, [*NODES[:2], TAINTED])
+    assert (made.create, [each.name for each in made.delete]) == ((), delete)
 
 
 def test_a_failing_pod_is_not_replaced_over_and_over():

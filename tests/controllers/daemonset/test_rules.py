@@ -158,3 +158,50 @@ def test_old_revisions_go_beyond_the_limit_but_not_those_in_use(homeport: Simula
         homeport.settle()
     kept = sorted(one["revision"] for one in homeport.list("controllerrevision", selector="app=d"))
     assert kept == [4, 7]  # the one of the past that is kept is that of the pods that run
+
+
+def revisions(homeport: SimulatedCluster) -> list[dict[str, Any]]:
+    return list(homeport.list("controllerrevision"))
+
+
+def test_conditions_of_others_stay_in_the_status(homeport: SimulatedCluster) -> None:
+    daemon_set(homeport)
+    condition = {"type": "Mine", "status": "True", "reason": "Set", "message": "by hand", "lastTransitionTime": None}
+    assert status(homeport, "daemonset/d", {"conditions": [condition]})[0] == 200
+    homeport.patch("daemonset/d", image="d:2")
+    homeport.settle()
+    tree = homeport.get("daemonset/d")
+    assert tree["status"]["observedGeneration"] == 2
+    assert [each["type"] for each in tree["status"]["conditions"]] == ["Mine"]
+
+
+def test_a_revision_that_lost_its_label_gets_its_name(homeport: SimulatedCluster) -> None:
+    daemon_set(homeport)
+    (revision,) = revisions(homeport)
+    name = revision["metadata"]["name"]
+    homeport.patch(f"controllerrevision/{name}", {"metadata": {"labels": {"controller-revision-hash": None}}})
+    homeport.patch("daemonset/d", {"metadata": {"labels": {"wake": "up"}}})
+    homeport.settle()
+    (revision,) = revisions(homeport)
+    assert revision["metadata"]["labels"]["controller-revision-hash"] == name
+
+
+def test_a_revision_without_the_labels_is_let_go(homeport: SimulatedCluster) -> None:
+    daemon_set(homeport)
+    (revision,) = revisions(homeport)
+    homeport.patch(f"controllerrevision/{revision['metadata']['name']}", {"metadata": {"labels": {"app": "other"}}})
+    homeport.patch("daemonset/d", {"metadata": {"labels": {"wake": "up"}}})
+    homeport.settle()
+    assert "ownerReferences" not in homeport.get(f"controllerrevision/{revision['metadata']['name']}")["metadata"]
+
+
+def test_a_second_revision_of_the_same_template_goes(homeport: SimulatedCluster) -> None:
+    daemon_set(homeport)
+    (first,) = revisions(homeport)
+    labels = {**first["metadata"]["labels"], "controller-revision-hash": "other"}
+    double = {**first, "metadata": {"name": "d-other", "labels": labels}, "revision": 5}
+    assert create(homeport, double)[0] == 201
+    homeport.patch("daemonset/d", {"metadata": {"labels": {"wake": "up"}}})
+    homeport.settle()
+    assert [each["metadata"]["name"] for each in revisions(homeport)] == ["d-other"]
+    assert {pod["metadata"]["labels"]["controller-revision-hash"] for pod in pods(homeport)} == {"other"}

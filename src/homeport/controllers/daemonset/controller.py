@@ -1,6 +1,7 @@
 """The DaemonSet controller's shell: caches in, requests out. Source: `workloads` 10 and 19."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -18,7 +19,7 @@ from homeport.controllers.daemonset.codec import (
     new_pod,
     new_revision,
 )
-from homeport.controllers.daemonset.model import DaemonSet, Ended, Plan, Pod
+from homeport.controllers.daemonset.model import DaemonSet, Ended, Plan, Pod, Status
 from homeport.controllers.daemonset.placement import belongs, target_of
 from homeport.controllers.daemonset.reconcile import reconcile
 from homeport.controllers.decoded import Decoded
@@ -51,7 +52,8 @@ class DaemonSetController:
         self._nodes.add_handler(add=self._node_came, update=self._node_changed, delete=self._wake_all)
         self._control = PodControl(self._workload, self._pods)
         self._decoded = Decoded(self._pods, decode_pod)
-        self._patience: dict[tuple[str, str], tuple[float, float]] = {}  # (set, node): last failure, pause after it
+        self._patience: dict[tuple[str, int, str], tuple[float, float]] = {}
+        """Last failure and the pause after it, by set, observed generation and node."""
 
     async def run(self) -> None:
         """Work until cancelled; the informers are run by whoever owns the factory."""
@@ -77,7 +79,8 @@ class DaemonSetController:
         nodes = map(decode_node, self._nodes.list())
         plan = reconcile(desired, nodes, pods, digest, lambda pod: self._may_replace(key, desired, pod, now), now)
         failed = await self._carry_out(key, obj, desired, plan, digest)
-        await self._truncate(key, desired, former, pods)
+        if not failed:
+            await self._truncate(key, desired, former, pods)
         await self._write_status(key, obj, desired, plan)
         if plan.wake_at is not None:
             self._workload.queue.add_after(key, plan.wake_at - now)
@@ -88,8 +91,8 @@ class DaemonSetController:
         self, key: Key, obj: Object, desired: DaemonSet, selection: Selection
     ) -> tuple[str, DaemonSet, Sequence[Object]]:
         """Return the hash of the present template, the set as it is now, and the revisions of former templates."""
-        found = [each for each in children.candidates(self._revisions, obj) if selection.matches(each)]
-        owned = await self._workload.claim(key, obj, self._revisions, selection.matches, found=found)
+        claimed = await self._workload.claim(key, obj, self._revisions, selection.matches)
+        owned = [await self._labelled(key, each) for each in claimed]
         data = history.canonical(history.template_data(desired.template))
         present = [each for each in owned if history.decode(each).data == data]
         former = [each for each in owned if history.decode(each).data != data]
@@ -98,11 +101,35 @@ class DaemonSetController:
             digest, desired = await self._store(key, obj, desired, number, data)
             return digest, desired, former
         newest = max(present, key=lambda each: history.sort_key(history.decode(each)))
+        for each in present:
+            if each is not newest:
+                await self._drop_double(key, obj, each, newest["metadata"]["labels"][HASH_LABEL])
         if newest.get("revision", 0) < number:
             patch = {"metadata": {"uid": newest["metadata"]["uid"]}, "revision": number}
             written = await self._client.patch(REVISIONS, key[0], newest["metadata"]["name"], patch)
             self._workload.writes.wrote(key, self._revisions, written)
         return newest["metadata"]["labels"][HASH_LABEL], desired, former
+
+    async def _drop_double(self, key: Key, obj: Object, revision: Object, digest: str) -> None:
+        """Delete a second revision of the present template, its pods having been told the hash of the first."""
+        for pod in children.owned_by(self._pods, obj["metadata"]["uid"]):
+            if (pod["metadata"].get("labels") or {}).get(HASH_LABEL) != digest:
+                patch = {"metadata": {"labels": {HASH_LABEL: digest}}}
+                written = await self._client.patch(PODS, key[0], pod["metadata"]["name"], patch)
+                self._workload.writes.wrote(key, self._pods, written)
+        with suppress(NotFound):
+            await self._client.delete(REVISIONS, key[0], revision["metadata"]["name"])
+            self._workload.writes.deleted(key, self._revisions, revision)
+
+    async def _labelled(self, key: Key, revision: Object) -> Object:
+        """Return a revision with the label that ties pods to it: its name, for one that lost it."""
+        metadata = revision["metadata"]
+        if HASH_LABEL in (metadata.get("labels") or {}):
+            return revision
+        labels = {**(metadata.get("labels") or {}), HASH_LABEL: metadata["name"]}
+        written = await self._client.update(REVISIONS, {**revision, "metadata": {**metadata, "labels": labels}})
+        self._workload.writes.wrote(key, self._revisions, written)
+        return written
 
     async def _store(
         self, key: Key, obj: Object, desired: DaemonSet, number: int, data: bytes
@@ -117,7 +144,7 @@ class DaemonSetController:
             if history.decode(taken).data == data:
                 return digest, desired
             status = replace(desired.status, collision_count=(desired.status.collision_count or 0) + 1)
-            await self._workload.write_status(key, obj, encode_status(status))
+            await self._write(key, obj, status)
             raise
         self._workload.writes.wrote(key, self._revisions, written)
         return digest, desired
@@ -148,7 +175,7 @@ class DaemonSetController:
     def _may_replace(self, key: Key, desired: DaemonSet, pod: Pod, now: float) -> bool:
         """Whether a failed pod goes now; one that follows another on its node waits longer each time."""
         first, limit = PATIENCE_SECONDS
-        place = desired.uid, pod.target
+        place = desired.uid, desired.status.observed_generation, pod.target
         last, pause = self._patience.get(place, (0.0, 0.0))
         if last and now - last < pause:
             self._workload.queue.add_after(key, last + pause - now)
@@ -166,16 +193,20 @@ class DaemonSetController:
                 return
             if (each["metadata"].get("labels") or {}).get(HASH_LABEL) in live:
                 continue
-            try:
+            with suppress(NotFound):
                 await self._client.delete(REVISIONS, key[0], each["metadata"]["name"], uid=each["metadata"]["uid"])
-            except NotFound:
-                continue
-            self._workload.writes.deleted(key, self._revisions, each)
+                self._workload.writes.deleted(key, self._revisions, each)
             surplus -= 1
 
     async def _write_status(self, key: Key, obj: Object, desired: DaemonSet, plan: Plan) -> None:
         if plan.status != desired.status:
-            await self._workload.write_status(key, obj, encode_status(plan.status))
+            await self._write(key, obj, plan.status)
+
+    async def _write(self, key: Key, obj: Object, status: Status) -> None:
+        """Write the controller's part of the status; conditions are others'."""
+        conditions = (obj.get("status") or {}).get("conditions")
+        kept = {"conditions": conditions} if conditions else {}
+        await self._workload.write_status(key, obj, {**encode_status(status), **kept})
 
     def _wake_all(self, _: Object) -> None:
         for obj in self._workload.objects.list():

@@ -69,6 +69,10 @@ class Pod:
     terminating: bool = False
     created: str = ""
 
+    @property
+    def ended(self) -> bool:
+        return self.phase in ("Failed", "Succeeded")
+
     def available(self, now: float) -> bool:
         return self.available_after is not None and self.available_after <= now
 

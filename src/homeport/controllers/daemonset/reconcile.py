@@ -59,7 +59,8 @@ def reconcile(
     """
     by_node: dict[str, list[Pod]] = defaultdict(list)
     for pod in pods:
-        by_node[pod.target].append(pod)
+        if pod.target and not (pod.terminating and pod.ended):  # what only waits for a finalizer serves no node
+            by_node[pod.target].append(pod)
     for present in by_node.values():
         present.sort(key=_oldest_first)
     view = _View(desired, sorted(nodes, key=lambda node: node.name), by_node, digest, now)
@@ -89,6 +90,8 @@ def _keep_served(view: _View, may_replace: Callable[[Pod], bool]) -> _Changes:
         elif stay:
             alive = _drop_ended(node.name, present, changes, may_replace)
             changes.delete += _excess(view, alive)
+            if run and not alive and _limits(view)[0]:
+                changes.create.append(node.name)  # a set that surges need not wait for the end of a pod
         else:
             changes.delete += [pod for pod in present if not pod.terminating]
     for target, present in view.pods.items():
@@ -104,7 +107,7 @@ def _drop_ended(
     for pod in present:
         if pod.terminating:
             continue
-        if pod.phase not in ("Failed", "Succeeded"):
+        if not pod.ended:
             alive.append(pod)
         elif pod.phase == "Succeeded" or may_replace(pod):
             changes.delete.append(pod)
@@ -144,31 +147,44 @@ def _roll_by_deletion(view: _View, limit: int) -> _Changes:
         new, old = pair
         if new is not None:
             missing += not new.available(view.now)
+        elif old is not None and old.available(view.now):
+            healthy.append(old)
         elif old is not None:
-            (healthy if old.available(view.now) else broken).append(old)
+            broken.append(old)
+            missing += 1
     return _Changes(delete=[*broken, *healthy[: max(0, limit - missing)]])
 
 
 def _roll_by_surge(view: _View, limit: int) -> _Changes:
-    surging = 0
-    delete: list[Pod] = []
-    urgent: list[str] = []
-    willing: list[str] = []
+    """Make a second pod where the first is of a former template; take that away when the second is available.
+
+    Where the set should not run any more, an available pod stays until as many others are available as are wanted.
+    """
+    surging = available = 0
+    wanted = {node.name for node in view.nodes if view.should_run(node)}
+    changes, willing, misplaced = _Changes(), list[str](), list[Pod]()
     for target in sorted(view.pods):
         pair = _pair(view, view.pods[target])
         if pair is None:
             surging += 1
             continue
         new, old = pair
+        first = old or new
+        available += first is not None and first.available(view.now)
         if old is None:
             continue
-        if new is None:
-            (willing if old.available(view.now) else urgent).append(target)
-        elif not old.available(view.now) or new.available(view.now):
-            delete.append(old)
+        if new is not None:
+            if new.available(view.now):
+                changes.delete.append(old)
+            else:
+                surging += 1
+        elif target not in wanted:
+            (misplaced if old.available(view.now) else changes.delete).append(old)
         else:
-            surging += 1
-    return _Changes([*urgent, *willing[: max(0, limit - surging)]], delete)
+            (willing if old.available(view.now) else changes.create).append(target)
+    changes.create += willing[: max(0, limit - surging)]
+    changes.delete += misplaced[: max(0, available - len(wanted))]
+    return changes
 
 
 def _pair(view: _View, present: Sequence[Pod]) -> tuple[Pod | None, Pod | None] | None:
