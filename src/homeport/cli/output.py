@@ -1,12 +1,14 @@
 """What people see: plain tables, JSON where they script, colour and progress only on a terminal."""
 
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import click
 
-__all__ = ["output_option", "print_json", "print_table", "print_yaml", "table_text"]
+__all__ = ["fitting", "output_option", "print_json", "print_table", "print_yaml", "screen_columns", "table_text"]
 
 output_option = click.option("-o", "--output", type=click.Choice(["json"]), help="Print JSON for scripts.")
 
@@ -30,12 +32,28 @@ def _plain(tree: Any) -> Any:
     return tree
 
 
-def table_text(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return aligned columns, three spaces apart, as kubectl prints them."""
-    cells = [list(map(str, headers)), *(list(map(str, row)) for row in rows)]
+def table_text(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return aligned columns, three spaces apart, as kubectl prints them; a cell may have several lines."""
+    cells = [
+        line for row in (headers, *rows) for line in zip_longest(*(str(cell).split("\n") for cell in row), fillvalue="")
+    ]
     widths = [max(len(line[column]) for line in cells) for column in range(len(headers))]
     lines = ("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells)
     return "\n".join(lines)
+
+
+def screen_columns() -> int | None:
+    """Return how wide the output may be; None for what is piped, which is never shortened. `COLUMNS` decides."""
+    return shutil.get_terminal_size((0, 0)).columns or None
+
+
+def fitting(texts: Iterable[str], columns: int | None) -> str:
+    """Return the first of several texts that is no wider than the screen, else the last."""
+    text = ""
+    for text in texts:
+        if columns is None or all(len(line) <= columns for line in text.splitlines()):
+            break
+    return text
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

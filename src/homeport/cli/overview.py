@@ -1,14 +1,14 @@
 """What a cluster runs, for people: pods with address and name, claims, Services with what stands behind them."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import click
 
 from homeport.api.dns_names import pod_dns_name, service_dns_name
 from homeport.api.resources import find
 from homeport.api.tables.pods import POD
-from homeport.cli.output import print_table
+from homeport.cli.output import fitting, screen_columns, table_text
 
 __all__ = ["overview", "print_overview"]
 
@@ -39,6 +39,7 @@ def _pod(pod: Mapping[str, Any], headless: set[str], domain: str) -> dict[str, A
         "phase": status.get("phase", ""),
         "status": word,
         "address": status.get("podIP", ""),
+        "addresses": [one["ip"] for one in status.get("podIPs") or ()],
         "dnsName": named,
         "claims": [
             volume["persistentVolumeClaim"]["claimName"]
@@ -74,6 +75,7 @@ def _service(service: Mapping[str, Any], slices: Iterable[Mapping[str, Any]], do
         "name": metadata["name"],
         "type": kind,
         "address": spec.get("externalName") or spec.get("clusterIP", ""),
+        "addresses": [spec["externalName"]] if spec.get("externalName") else spec.get("clusterIPs") or [],
         "ports": [f"{port['port']}/{port.get('protocol', 'TCP')}" for port in spec.get("ports") or ()],
         "dnsName": service_dns_name(metadata["namespace"], metadata["name"], domain),
         "readyEndpoints": len(ready),
@@ -81,35 +83,79 @@ def _service(service: Mapping[str, Any], slices: Iterable[Mapping[str, Any]], do
 
 
 def print_overview(seen: Mapping[str, Any]) -> None:
-    """Print the tables, each with a heading row; empty ones are left out."""
-    tables = (
-        (
-            ("POD", "READY", "STATUS", "ADDRESS", "DNS NAME", "CLAIMS"),
-            [
-                (p["name"], p["ready"], p["status"], p["address"], p["dnsName"], ",".join(p["claims"]))
-                for p in seen["pods"]
-            ],
-        ),
-        (
-            ("CLAIM", "STATUS", "VOLUME", "CAPACITY"),
-            [(c["name"], c["phase"], c["volume"], c["capacity"]) for c in seen["claims"]],
-        ),
-        (
-            ("SERVICE", "TYPE", "ADDRESS", "PORTS", "DNS NAME", "READY ENDPOINTS"),
-            [
-                (s["name"], s["type"], s["address"], ",".join(s["ports"]), s["dnsName"], _count(s))
-                for s in seen["services"]
-            ],
-        ),
+    """Print the tables, each with a heading row; empty ones are left out, and on a narrow screen what can be spared."""
+    columns = screen_columns()
+    found = (_pods(seen["pods"]), _claims(seen["claims"]), _services(seen["services"]))
+    shown = [fitting(_texts(tables, rows), columns) for rows, tables in found if rows]
+    click.echo("\n\n".join(shown))
+
+
+_Table: TypeAlias = tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...]
+"""Headings, and what makes a cell of a row."""
+
+
+def _texts(tables: Sequence[_Table], rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a table in its forms, the widest first. The namespace is told where there are several."""
+    several = len({row["namespace"] for row in rows}) > 1
+    where: _Table = (("NAMESPACE", lambda row: row["namespace"]),) if several else ()
+    for table in tables:
+        headers, makers = zip(*where, *table, strict=True)
+        yield table_text(headers, [[maker(row) or "-" for maker in makers] for row in rows])
+
+
+def _pods(rows: Sequence[Mapping[str, Any]]) -> tuple[Sequence[Mapping[str, Any]], list[_Table]]:
+    first: _Table = (
+        ("POD", lambda p: p["name"]),
+        ("READY", lambda p: p["ready"]),
+        ("STATUS", lambda p: p["status"]),
     )
-    first = True
-    for headers, rows in tables:
-        if not rows:
-            continue
-        if not first:
-            click.echo()
-        first = False
-        print_table(headers, [[cell or "-" for cell in row] for row in rows])
+    claims: _Table = (("CLAIMS", lambda p: ",".join(p["claims"])),)
+    slim: _Table = (*first, ("ADDRESS", _lines), ("DNS NAME", _without_domain))
+    return rows, [
+        (*first, ("ADDRESS", _comma), ("DNS NAME", lambda p: p["dnsName"]), *claims),
+        (*slim, ("CLAIMS", lambda p: "\n".join(p["claims"]))),
+        slim,
+        (*first, ("ADDRESS", _lines)),
+    ]
+
+
+def _claims(rows: Sequence[Mapping[str, Any]]) -> tuple[Sequence[Mapping[str, Any]], list[_Table]]:
+    first: _Table = (("CLAIM", lambda c: c["name"]), ("STATUS", lambda c: c["phase"]))
+    last: _Table = (("CAPACITY", lambda c: c["capacity"]),)
+    return rows, [
+        (*first, ("VOLUME", lambda c: c["volume"]), *last),
+        (*first, ("VOLUME", lambda c: _short(c["volume"])), *last),
+    ]
+
+
+def _services(rows: Sequence[Mapping[str, Any]]) -> tuple[Sequence[Mapping[str, Any]], list[_Table]]:
+    first: _Table = (("SERVICE", lambda s: s["name"]), ("TYPE", lambda s: s["type"]))
+    wide: _Table = (("ADDRESS", _comma), ("PORTS", lambda s: ",".join(s["ports"])))
+    slim: _Table = (("ADDRESS", _lines), ("PORTS", lambda s: "\n".join(s["ports"])))
+    ready: _Table = (("READY", _count),)
+    return rows, [
+        (*first, *wide, ("DNS NAME", lambda s: s["dnsName"]), ("READY ENDPOINTS", _count)),
+        (*first, *slim, ("DNS NAME", _without_domain), *ready),
+        (*first, *slim, *ready),
+    ]
+
+
+def _comma(row: Mapping[str, Any]) -> str:
+    return ",".join(row["addresses"])
+
+
+def _lines(row: Mapping[str, Any]) -> str:
+    return "\n".join(row["addresses"])
+
+
+def _without_domain(row: Mapping[str, Any]) -> str:
+    """Return the name as far as every pod's resolver needs it."""
+    head, separator, _ = row["dnsName"].rpartition(".svc.")
+    return f"{head}.svc" if separator else ""
+
+
+def _short(volume: str) -> str:
+    return volume if len(volume) <= 16 else f"{volume[:15]}…"
 
 
 def _count(service: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""`status`: processes, addresses, node, counts."""
+"""`status`: processes, addresses, how it is set up, node, counts."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,7 @@ import click
 
 from homeport.cli.cluster import cluster_option, directory_of, run_async
 from homeport.cli.output import output_option, print_json, print_table
+from homeport.engine.settings import ClusterSettings
 
 
 @click.command()
@@ -54,8 +55,48 @@ async def _status(cluster: str) -> dict[str, Any]:
     seen["api"] = {"server": details["server"], "kubeconfig": str(directory.kubeconfig)}
     seen["dns"] = directory.dns_endpoint()
     seen["exposed"] = directory.exposed()
+    settings = directory.load()
+    if settings is not None:
+        seen |= set_up(settings)
+        seen["balancing"] = await _balancing(directory, settings)
     seen |= await _counts(cluster, details.get("node", ""))
     return seen
+
+
+def set_up(settings: ClusterSettings) -> dict[str, Any]:
+    """Return what a cluster was set up with: ranges by family, the default one first, node ports, gates, parts."""
+    ranges = settings.ranges
+    return {
+        "domain": settings.domain,
+        "families": [
+            {
+                "family": family,
+                "pods": str(one.pods),
+                "services": str(one.services),
+                "balancers": str(one.balancers),
+                "dns": str(one.dns),
+            }
+            for family, one in zip(settings.families, ranges, strict=True)
+        ],
+        "nodePorts": {
+            "inside": [str(one.gateway) for one in ranges],
+            "host": settings.api_host if settings.node_ports else "",
+        },
+        "featureGates": list(settings.feature_gates),
+        "without": list(settings.without),
+    }
+
+
+async def _balancing(directory: Any, settings: ClusterSettings) -> dict[str, Any] | None:
+    """Return what Services are balanced with, and how that goes; None where another program does, or nobody yet."""
+    from homeport.engine.proxy_client import ProxyAway, proxy_status
+
+    if not settings.runs("proxy"):
+        return None
+    try:
+        return await proxy_status(directory)
+    except ProxyAway:
+        return None
 
 
 def _resident(pid: int) -> int:
@@ -96,6 +137,33 @@ async def _counts(cluster: str, node_name: str) -> dict[str, Any]:
     return {"node": {"name": node_name, "ready": ready.get(node_name, False)}, "counts": counts}
 
 
+def _set_up_lines(seen: dict[str, Any]) -> list[tuple[str, str]]:
+    if "families" not in seen:
+        return []
+    families, ports = seen["families"], seen["nodePorts"]
+    host = f", {ports['host']} on the host" if ports["host"] else ""
+    return [
+        ("families", ", ".join(one["family"] for one in families)),
+        *(("pods", one["pods"]) for one in families),
+        *(("services", f"{one['services']} (name server {one['dns']})") for one in families),
+        *(("balancers", f"{one['balancers']} for Services of type LoadBalancer") for one in families),
+        ("node ports", f"{', '.join(ports['inside'])} inside{host}"),
+        ("balancing", _means(seen)),
+        *([("gates", ", ".join(seen["featureGates"]))] if seen["featureGates"] else []),
+        *([("without", ", ".join(seen["without"]))] if seen["without"] else []),
+    ]
+
+
+def _means(seen: dict[str, Any]) -> str:
+    told = seen["balancing"]
+    if "proxy" in seen["without"]:
+        return "left to another program"
+    if told is None:
+        return "not answering yet"
+    means = "nftables" if told["means"] == "nftables" else "in user space (no nftables here)"
+    return f"{means}, {told['services']} services" + (f"; {told['lastError']}" if told["lastError"] else "")
+
+
 def _print(seen: dict[str, Any]) -> None:
     if not seen["running"]:
         click.echo(f"cluster {seen['cluster']!r} is not running (data: {seen['data']})")
@@ -107,6 +175,7 @@ def _print(seen: dict[str, Any]) -> None:
         ("kubeconfig", seen["api"]["kubeconfig"]),
         ("dns", f"{dns['host']}:{dns['port']}" if dns else "not running"),
         ("node", f"{seen['node']['name']} ({'ready' if seen['node']['ready'] else 'not ready'})"),
+        *_set_up_lines(seen),
         ("objects", ", ".join(f"{count} {plural}" for plural, count in seen["counts"].items())),
         *(
             ("exposed", f"{one['local']} → {one['namespace']}/{one['service']}:{one['port']}")
