@@ -12,7 +12,7 @@ from homeport.api.resources import find
 from homeport.client.contract import PatchType
 from homeport.client.events import EventRecorder
 from homeport.client.informer import InformerFactory
-from homeport.client.inprocess import InProcessTransport
+from homeport.client.inprocess import InProcessSource, InProcessTransport
 from homeport.client.lease import LeaderElector
 from homeport.client.rest import RestClient
 from homeport.errors import Conflict, NotFound
@@ -28,10 +28,16 @@ CONFIG_MAPS, EVENTS, LEASES = find("ConfigMap"), find("Event"), find("Lease", "c
 
 @asynccontextmanager
 async def connected() -> AsyncIterator[RestClient]:
+    async with served() as (_, client):
+        yield client
+
+
+@asynccontextmanager
+async def served() -> AsyncIterator[tuple[Server, RestClient]]:
     store = MemoryStore()
     server = Server(store, VirtualClock(), random.Random(1))
     await server.start()
-    yield RestClient(InProcessTransport(server.handle, ADMIN), "tester/1")
+    yield server, RestClient(InProcessTransport(server.handle, ADMIN), "tester/1")
     await server.stop()
     await store.close()
 
@@ -62,11 +68,12 @@ async def test_an_object_lives_and_dies() -> None:
             await client.get(CONFIG_MAPS, "default", "a")
 
 
-@pytest.mark.parametrize("watch_list", [False, True])
-async def test_an_informer_follows_the_server_for_hours(watch_list: bool) -> None:
-    async with connected() as client:
+@pytest.mark.parametrize("way", ["list and watch", "watch list", "told"])
+async def test_an_informer_follows_the_server_for_hours(way: str) -> None:
+    async with served() as (server, client):
         await client.create(CONFIG_MAPS, config_map("before"))
-        factory = InformerFactory(client, random.Random(2), watch_list=watch_list)
+        source = InProcessSource(server.feeds.open) if way == "told" else None
+        factory = InformerFactory(client, random.Random(2), watch_list=way == "watch list", source=source)
         informer = factory.informer(CONFIG_MAPS, "default", label_selector="app=web")
         task = asyncio.create_task(factory.run())
         await factory.synced()

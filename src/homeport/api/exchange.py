@@ -2,13 +2,17 @@
 
 Both transports speak these: in process they are handed over as they are, over HTTPS they are written out and read
 back. So the server's handler is one function, `Handler`, and a test calls it like any client does.
+
+A client in the server's own process may follow a collection without requests: `OpenFeed` is the second function.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
-__all__ = ["Handler", "Request", "Response", "User"]
+from homeport.api.resources import Resource
+
+__all__ = ["Collection", "Feed", "Follower", "Handler", "OpenFeed", "Request", "Response", "User"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +67,46 @@ class Response:
 
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """What a list or a watch is about. Without a namespace: all of them."""
+
+    resource: Resource
+    namespace: str | None = None
+    label_selector: str = ""
+    field_selector: str = ""
+
+
+class Follower(Protocol):
+    """Is told a collection by a server in its own process. The objects are the server's: nobody changes them."""
+
+    def replaced(self, objects: Sequence[Any], resource_version: str) -> None:
+        """The collection is this, whatever it was before."""
+        ...
+
+    def changed(self, kind: str, obj: Any) -> None:
+        """What a watch would tell: `kind` is ADDED, MODIFIED, DELETED or BOOKMARK."""
+        ...
+
+
+class Feed(Protocol):
+    """What a follower is told, until somebody ends it."""
+
+    def end(self, error: Exception | None = None) -> None:
+        """Tell what is pending and nothing after it. Ending again changes nothing."""
+        ...
+
+    def close(self) -> None:
+        """Tell nothing more: the follower has gone."""
+        ...
+
+    async def ended(self) -> None:
+        """Return once it ended. Raises the error it ended with."""
+        ...
+
+
+OpenFeed: TypeAlias = Callable[[Collection, Follower, str], Feed]
+"""Tells the follower the whole collection at once, or, with a version it knows, what changed since; then every change,
+in the turn of the loop after the one it became durable in. Raises ApiError as a watch would, OSError."""

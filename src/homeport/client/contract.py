@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
-from homeport.api.exchange import Request, Response
+from homeport.api.exchange import Collection, Follower, Request, Response
 from homeport.api.resources import Resource
 
-__all__ = ["Client", "Listing", "Object", "PatchType", "Transport", "WatchEvent"]
+__all__ = ["Client", "Listing", "Object", "PatchType", "Source", "Transport", "WatchEvent"]
 
 Object: TypeAlias = Mapping[str, Any]
 """A decoded object. Never changed in place: build a new one, or send a patch."""
@@ -49,6 +49,17 @@ class Transport(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class Source(Protocol):
+    """Collections of a server in this process, followed without a request."""
+
+    async def follow(self, collection: Collection, follower: Follower, after: str = "") -> bool:
+        """Let the follower be told (`exchange.OpenFeed`) until that ends; False at once where it must list and watch.
+
+        Raises what a watch would: ApiError, OSError when the line breaks.
+        """
+        ...
 
 
 class Client(Protocol):

@@ -15,8 +15,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
+from homeport.api.exchange import Collection
 from homeport.api.resources import Resource
-from homeport.client.contract import Client, Indexer, Object, WatchEvent
+from homeport.client.contract import Client, Indexer, Object, Source, WatchEvent
 from homeport.errors import ApiError, BadRequest, Expired, Invalid
 
 __all__ = ["Informer", "InformerFactory", "Key", "key_of"]
@@ -73,6 +74,7 @@ class _Index:
 class Informer:
     """The copy of one collection.
 
+    source  a server in this process that may tell the collection, which saves list and watch
     synced  set once the first complete listing is in the copy; it stays set.
     """
 
@@ -87,13 +89,14 @@ class Informer:
         field_selector: str = "",
         indexers: Mapping[str, Indexer] | None = None,
         watch_list: bool = False,
+        source: Source | None = None,
     ) -> None:
         self.client, self.resource, self.namespace = client, resource, namespace
         self.label_selector, self.field_selector = label_selector, field_selector
         self.synced = asyncio.Event()
         self.resource_version = ""
         self._rng = rng
-        self._watch_list = watch_list
+        self._watch_list, self._source = watch_list, source
         self._objects: dict[Key, Object] = {}
         self._indices: dict[str, _Index] = {}
         self._handlers: list[_Handlers] = []
@@ -163,6 +166,10 @@ class Informer:
 
     async def _follow(self, backoff: "_Backoff") -> None:
         """List when nothing is known, then watch over and over; returns when a pause is due."""
+        if self._source is not None:
+            collection = Collection(self.resource, self.namespace, self.label_selector, self.field_selector)
+            if await self._source.follow(collection, self, self.resource_version):
+                return
         loop = asyncio.get_running_loop()
         if not self.resource_version and not self._watch_list:
             await self._list()
@@ -172,7 +179,7 @@ class Informer:
                 async for event in events:
                     delivered = True
                     backoff.failures = 0
-                    self._apply(event)
+                    self.changed(event.kind, event.object)
             if not delivered and loop.time() - started < SHORT_WATCH_SECONDS:
                 return  # a server that hangs up at once is not well: do not hammer it
 
@@ -192,7 +199,7 @@ class Informer:
             token, version = page.continue_token, ""
             if not token:
                 break
-        self._replace(items, page.resource_version)
+        self.replaced(items, page.resource_version)
 
     async def _watch(self) -> AsyncGenerator[WatchEvent, None]:
         initial = not self.resource_version
@@ -226,26 +233,26 @@ class Informer:
                 continue
             metadata = event.object["metadata"]
             if (metadata.get("annotations") or {}).get(INITIAL_EVENTS_END) == "true":
-                self._replace(items, metadata["resourceVersion"])
+                self.replaced(items, metadata["resourceVersion"])
                 return
         raise ConnectionResetError("the watch ended inside its initial events")
 
-    def _replace(self, items: Iterable[Object], version: str) -> None:
-        """Make the copy what a listing says, telling handlers only of differences."""
-        fresh = {key_of(obj): obj for obj in items}
-        self.resource_version = version
+    def replaced(self, objects: Iterable[Object], resource_version: str) -> None:
+        """Make the copy what a listing says, telling handlers only of differences (`exchange.Follower`)."""
+        fresh = {key_of(obj): obj for obj in objects}
+        self.resource_version = resource_version
         for key in [key for key in self._objects if key not in fresh]:
             self._remove(key, self._objects[key])
         for key, obj in fresh.items():
             self._store(key, obj)
         self.synced.set()
 
-    def _apply(self, event: WatchEvent) -> None:
-        obj = event.object
+    def changed(self, kind: str, obj: Object) -> None:
+        """Take one event of a watch into the copy (`exchange.Follower`)."""
         self.resource_version = obj["metadata"]["resourceVersion"]
-        if event.kind == "BOOKMARK":
+        if kind == "BOOKMARK":
             return
-        if event.kind == "DELETED":
+        if kind == "DELETED":
             self._remove(key_of(obj), obj)
         else:
             self._store(key_of(obj), obj)
@@ -302,10 +309,17 @@ class _Backoff:
 class InformerFactory:
     """One informer per collection and selector, shared by everybody who asks; `run` fills them all."""
 
-    def __init__(self, client: Client, rng: random.Random | None = None, *, watch_list: bool = False) -> None:
+    def __init__(
+        self,
+        client: Client,
+        rng: random.Random | None = None,
+        *,
+        watch_list: bool = False,
+        source: Source | None = None,
+    ) -> None:
         self.client = client
         self._rng = rng or random.Random()
-        self._watch_list = watch_list
+        self._watch_list, self._source = watch_list, source
         self._informers: dict[tuple[object, ...], Informer] = {}
         self._group: asyncio.TaskGroup | None = None
 
@@ -330,6 +344,7 @@ class InformerFactory:
                 label_selector=label_selector,
                 field_selector=field_selector,
                 watch_list=self._watch_list,
+                source=self._source,
             )
             if self._group is not None:
                 self._start(self._group, informer)

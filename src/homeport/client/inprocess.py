@@ -1,8 +1,8 @@
-"""The transport without a wire: a request is handed to the server's handler as it is."""
+"""The transport without a wire: a request is handed to the server's handler as it is, a collection is told."""
 
-from homeport.api.exchange import Handler, Request, Response, User
+from homeport.api.exchange import Collection, Follower, Handler, OpenFeed, Request, Response, User
 
-__all__ = ["InProcessTransport"]
+__all__ = ["InProcessSource", "InProcessTransport"]
 
 
 class InProcessTransport:
@@ -22,3 +22,18 @@ class InProcessTransport:
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+class InProcessSource:
+    """`contract.Source` for components that may read everything: nobody asks who follows."""
+
+    def __init__(self, open_feed: OpenFeed) -> None:
+        self._open = open_feed
+
+    async def follow(self, collection: Collection, follower: Follower, after: str = "") -> bool:
+        feed = self._open(collection, follower, after)
+        try:
+            await feed.ended()
+        finally:
+            feed.close()
+        return True

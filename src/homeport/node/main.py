@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final
 
 from homeport.api.resources import find
-from homeport.client.contract import Client
+from homeport.client.contract import Client, Source
 from homeport.client.events import EventRecorder
 from homeport.client.informer import InformerFactory
 from homeport.clock import Clock
@@ -60,6 +60,7 @@ class NodeParts:
     on_agent  is told the agent, for one who serves its pods in another way
     departed  returns once nothing leads new connections to a deleted pod (by uid); where nothing ever does, at once
     patience  seconds a report that a pod is merely being started may wait for a better one
+    source    a server in this process that may tell what informers would list and watch
     """
 
     settings: NodeSettings
@@ -77,6 +78,7 @@ class NodeParts:
     on_agent: Callable[[Agent], None] = unseen
     departed: Callable[[str], Awaitable[None]] = at_once
     patience: float = 0.0
+    source: Source | None = None
 
 
 async def run_node(
@@ -100,12 +102,12 @@ async def serve_node(parts: NodeParts) -> None:
     settings, client, clock = parts.settings, parts.client, parts.clock
     settings.pods.mkdir(0o711, parents=True, exist_ok=True)
     recorder = EventRecorder(client, clock, COMPONENT, settings.name)
-    informers = InformerFactory(client, parts.rng)
+    informers = InformerFactory(client, parts.rng, source=parts.source)
     pods = informers.informer(PODS, field_selector=f"spec.nodeName={settings.name}")
     services = informers.informer(SERVICES)
     nodes = informers.informer(NODES, field_selector=f"metadata.name={settings.name}")
     capacity = parts.capacity or machine_capacity(settings)
-    objects = ObjectCache(client, parts.rng)
+    objects = ObjectCache(client, parts.rng, parts.source)
     context = NodeContext(
         settings=settings,
         client=client,

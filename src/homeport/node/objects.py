@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from homeport.api.resources import Resource, find
-from homeport.client.contract import Client, Object
+from homeport.client.contract import Client, Object, Source
 from homeport.client.informer import Informer
 from homeport.node.pod import Pod
 
@@ -77,8 +77,8 @@ class _Watched:
 class ObjectCache:
     """What `environment.Objects` reads, filled by `hold`."""
 
-    def __init__(self, client: Client, rng: random.Random) -> None:
-        self._client, self._rng = client, rng
+    def __init__(self, client: Client, rng: random.Random, source: Source | None = None) -> None:
+        self._client, self._rng, self._source = client, rng, source
         self._watched: dict[Reference, _Watched] = {}
 
     async def hold(self, user: str, wanted: frozenset[Reference], wake: Callable[[], None]) -> None:
@@ -111,6 +111,7 @@ class ObjectCache:
             reference.namespace,
             rng=self._rng,
             field_selector=f"metadata.name={reference.name}",
+            source=self._source,
         )
         task = asyncio.create_task(informer.run(), name=f"watch-{reference.kind}-{reference.name}")
         watched = _Watched(informer, task)

@@ -34,6 +34,7 @@ from homeport.server.discovery import Discovery
 from homeport.server.escalation import Escalation
 from homeport.server.events import from_core, to_core
 from homeport.server.expiry import EventExpiry
+from homeport.server.feeds import Feeds
 from homeport.server.health import Health, page_not_found
 from homeport.server.history import History
 from homeport.server.hub import Hub
@@ -135,6 +136,7 @@ class Server:
         self._reviews = Reviews(services, self._authentication, self._authorizer)
         self._bootstrap = Bootstrap(services, writer)
         self._metrics = Metrics(hub, watches)
+        self.feeds = Feeds(hub, services.codec)
         self._compressor = Compressor()
         self.discovery = Discovery(settings.server_address)
         self._others = (
@@ -182,6 +184,7 @@ class Server:
         """End every watch, then stop following the store. The store stays open: it is the caller's."""
         self.ready = self._loaded = False
         self._services.watches.close()
+        self.feeds.close()
         tasks = [task for task in (self._following, self._expiring, self._keeping) if task is not None]
         for task in tasks:
             task.cancel()

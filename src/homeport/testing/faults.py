@@ -1,22 +1,23 @@
 """What goes wrong between a client and the server: refusals by rule, lost answers, partitions, broken watches.
 
-`FaultyTransport` stands between one party (the control plane, a node) and the server. `Faults` is the state all of
-them share; nothing in it is random unless a rule says so, and then from the generator it was given.
+`FaultyTransport` stands between one party (the control plane, a node) and the server, and `FaultySource` beside it:
+while nothing can happen to a watch, collections are told without one. `Faults` is the state all of them share; nothing
+in it is random unless a rule says so, and then from the generator it was given.
 """
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
-from homeport.api.exchange import Request, Response
+from homeport.api.exchange import Collection, Feed, Follower, OpenFeed, Request, Response
 from homeport.client.contract import Transport
 from homeport.errors import ApiError, Conflict, Details, Expired, InternalError, TooManyRequests
 
-__all__ = ["TROUBLES", "Faults", "FaultyTransport", "Rule", "SavedFaults", "refusal"]
+__all__ = ["TROUBLES", "Faults", "FaultySource", "FaultyTransport", "Rule", "SavedFaults", "refusal"]
 
 WRITES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _encode: Final = msgspec.json.Encoder().encode
@@ -64,22 +65,52 @@ class SavedFaults:
     cut: tuple[str, ...]
 
 
+class Line(Protocol):
+    """What a party hears of a collection's changes by, until it breaks."""
+
+    @property
+    def party(self) -> str: ...
+
+    @property
+    def component(self) -> str:
+        """The user agent of whoever listens."""
+        ...
+
+    def end(self, error: OSError | ApiError | None) -> None:
+        """Let what was sent before arrive, then the bad news."""
+        ...
+
+
 class Faults:
     """Rules, partitions and open watches of one simulated cluster.
 
-    latency_seconds  how long a request, an answer or an event is under way at most; how long is random
     on_request       called with what reaches the server, as it leaves
     on_answer        called with what the server answered, whether or not that arrives
     """
 
     def __init__(self, rng: random.Random) -> None:
         self.rules: list[Rule] = []
-        self.latency_seconds = 0.0
+        self._latency_seconds = 0.0
         self.on_request: Callable[[Request], None] | None = None
         self.on_answer: Callable[[Request, Response], None] | None = None
         self._rng = rng
         self._cut: dict[str, None] = {}
-        self._lines: dict[_Line, None] = {}  # in order: a history repeats itself
+        self._lines: dict[Line, None] = {}  # in order: a history repeats itself
+
+    @property
+    def latency_seconds(self) -> float:
+        """How long a request, an answer or an event is under way at most; how long is random."""
+        return self._latency_seconds
+
+    @latency_seconds.setter
+    def latency_seconds(self, seconds: float) -> None:
+        self._latency_seconds = seconds
+        if seconds:  # whoever is told at once shall watch
+            self._end([line for line in self._lines if isinstance(line, _Told)], None)
+
+    def touches(self, party: str) -> bool:
+        """Whether a list or a watch of a party would not simply succeed, and at once."""
+        return bool(self.rules or self._latency_seconds or party in self._cut)
 
     def add(self, rule: Rule) -> None:
         """Let requests fail by one more rule. Raises ValueError for a trouble that is not known."""
@@ -139,17 +170,17 @@ class Faults:
         if self.latency_seconds:
             await asyncio.sleep(self._rng.uniform(0.0, self.latency_seconds))
 
-    def opened(self, line: "_Line") -> None:
+    def opened(self, line: Line) -> None:
         self._lines[line] = None
 
-    def closed(self, line: "_Line") -> None:
+    def closed(self, line: Line) -> None:
         self._lines.pop(line, None)
 
-    def _of(self, component: str) -> "list[_Line]":
+    def _of(self, component: str) -> list[Line]:
         return [line for line in self._lines if line.component.startswith(component)]
 
     @staticmethod
-    def _end(lines: "list[_Line]", error: OSError | ApiError) -> None:
+    def _end(lines: Sequence[Line], error: OSError | ApiError | None) -> None:
         for line in lines:
             line.end(error)
 
@@ -162,7 +193,7 @@ class _Line:
         self._faults, self._source = faults, source
         self._error: OSError | ApiError | None = None
 
-    def end(self, error: OSError | ApiError) -> None:
+    def end(self, error: OSError | ApiError | None) -> None:
         if self._error is None:
             self._error = error
             self._faults.closed(self)
@@ -247,6 +278,38 @@ class FaultyTransport:
     def _check(self) -> None:
         if self._faults.is_cut(self._party):
             raise ConnectionResetError(f"{self._party} cannot reach the server")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Told:
+    """A feed that can break as a watch does."""
+
+    party: str
+    component: str
+    feed: Feed
+
+    def end(self, error: OSError | ApiError | None) -> None:
+        self.feed.end(error)
+
+
+class FaultySource:
+    """`contract.Source` of one party. Whatever can befall a watch befalls a feed, or makes the party watch instead."""
+
+    def __init__(self, open_feed: OpenFeed, faults: Faults, party: str, component: str) -> None:
+        self._open, self._faults, self._party, self._component = open_feed, faults, party, component
+
+    async def follow(self, collection: Collection, follower: Follower, after: str = "") -> bool:
+        faults = self._faults
+        if faults.touches(self._party):
+            return False
+        line = _Told(self._party, self._component, self._open(collection, follower, after))
+        faults.opened(line)
+        try:
+            await line.feed.ended()
+        finally:
+            faults.closed(line)
+            line.feed.close()
+        return True
 
 
 def refusal(error: ApiError) -> Response:

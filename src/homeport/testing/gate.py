@@ -2,7 +2,7 @@
 
 import asyncio
 
-from homeport.api.exchange import Handler, Request, Response, User
+from homeport.api.exchange import Collection, Feed, Follower, Handler, OpenFeed, Request, Response, User
 
 __all__ = ["Gate"]
 
@@ -16,16 +16,17 @@ class Gate:
     def __init__(self, user: User, *, shared: bool = False) -> None:
         self._user, self._shared = user, shared
         self._handler: Handler | None = None
+        self._open_feed: OpenFeed | None = None
         self._waiting: dict[asyncio.Task[object], None] = {}
         self._broken: set[asyncio.Task[object]] = set()
 
-    def open(self, handler: Handler) -> None:
-        """Let requests through to a server."""
-        self._handler = handler
+    def open(self, handler: Handler, open_feed: OpenFeed) -> None:
+        """Let requests through to a server, and followers."""
+        self._handler, self._open_feed = handler, open_feed
 
     def shut(self) -> None:
         """Refuse connections from now on, and break those whose request is being answered."""
-        self._handler = None
+        self._handler = self._open_feed = None
         for task in self._waiting:
             self._broken.add(task)
             task.cancel()
@@ -48,6 +49,12 @@ class Gate:
         finally:
             del self._waiting[task]
             self._broken.discard(task)
+
+    def feed(self, collection: Collection, follower: Follower, after: str) -> Feed:
+        """Open a feed of whoever serves now (`exchange.OpenFeed`)."""
+        if self._open_feed is None:
+            raise ConnectionRefusedError("nobody serves the API")
+        return self._open_feed(collection, follower, after)
 
     async def close(self) -> None:
         """Nothing is held."""

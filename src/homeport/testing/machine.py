@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from homeport.client.contract import Client
+from homeport.client.contract import Client, Source
 from homeport.clock import Clock
 from homeport.node.agent import Agent
 from homeport.node.context import Capacity
@@ -50,12 +50,13 @@ class Machine:
     """A node that can lose its agent, its power and its connection. `party` is its name on the way to the server."""
 
     def __init__(
-        self, number: int, data: Path, client: Client, clock: Clock, behaviours: Behaviours, rng: random.Random,
-        started: Callable[[str, ContainerSpec], None], ranges: Sequence[Family],
+        self, number: int, data: Path, client: Client, source: Source, clock: Clock, behaviours: Behaviours,
+        rng: random.Random, started: Callable[[str, ContainerSpec], None], ranges: Sequence[Family],
     ) -> None:  # fmt: skip
         self.name = f"node-{number}"
         self.settings = NodeSettings(self.name, data / self.name, max_pods=MOST_PODS)
-        self._client, self._clock, self._behaviours, self._rng = client, clock, behaviours, rng
+        self._client, self._source = client, source
+        self._clock, self._behaviours, self._rng = clock, behaviours, rng
         self._started = started
         self.images = SimulatedImages()
         self.network = SimulatedNetwork(*(str(one.gateway + (number - 1) * ADDRESSES) for one in ranges))
@@ -81,7 +82,7 @@ class Machine:
             parts = NodeParts(
                 self.settings, self._client, self._clock, self.runtime, self.images, self.network, SimulatedReach(),
                 PlainMounts(), self._rng, CAPACITY, self._behaviours.probe, listens=False,
-                on_agent=self._met, patience=PATIENCE_SECONDS,
+                on_agent=self._met, patience=PATIENCE_SECONDS, source=self._source,
             )  # fmt: skip
             self._serving = asyncio.create_task(serve_node(parts), name=self.name)
 

@@ -42,7 +42,7 @@ from homeport.server.app import Server
 from homeport.server.settings import Settings
 from homeport.store.contract import Event
 from homeport.testing.behaviour import Behaviours, Program
-from homeport.testing.faults import Faults, FaultyTransport
+from homeport.testing.faults import Faults, FaultySource, FaultyTransport
 from homeport.testing.gate import Gate
 from homeport.testing.loop import VirtualClock, VirtualLoop
 from homeport.testing.machine import Machine
@@ -148,8 +148,9 @@ class Simulation:
             machine.name: machine
             for machine in (
                 Machine(
-                    number, self.directory, self._party(f"node-{number}", "kubelet"), self.clock, self.behaviours,
-                    self.rng, self._on_start, self.ranges,
+                    number, self.directory, self._party(f"node-{number}", "kubelet"),
+                    self._source(f"node-{number}", "kubelet"), self.clock, self.behaviours, self.rng, self._on_start,
+                    self.ranges,
                 )
                 for number in range(1, nodes + 1)
             )
@@ -176,9 +177,15 @@ class Simulation:
     def _party(self, party: str, user_agent: str) -> RestClient:
         return RestClient(FaultyTransport(self._sharing, self.faults, party), user_agent)
 
+    def _informers(self, party: str, user_agent: str) -> InformerFactory:
+        return InformerFactory(self._party(party, user_agent), self.rng, source=self._source(party, user_agent))
+
+    def _source(self, party: str, user_agent: str) -> FaultySource:
+        return FaultySource(self._sharing.feed, self.faults, party, user_agent)
+
     def watching(self, party: str = "watching") -> InformerFactory:
         """Return informers of one's own, to `start`; faults of the party reach them."""
-        return InformerFactory(self._party(party, party), self.rng)
+        return self._informers(party, party)
 
     def start(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
         """Run something more until the simulation ends."""
@@ -235,8 +242,8 @@ class Simulation:
 
     async def _start_server(self) -> None:
         await self.server.start()
-        self._transport.open(self.server.handle)
-        self._sharing.open(self.server.handle)
+        for gate in (self._transport, self._sharing):
+            gate.open(self.server.handle, self.server.feeds.open)
 
     @property
     def serving(self) -> bool:
@@ -245,7 +252,7 @@ class Simulation:
 
     def start_control(self) -> None:
         """Start controllers and scheduler, with nothing but what the API knows."""
-        informers = InformerFactory(self._party(CONTROL, "kube-controller-manager"), self.rng)
+        informers = self._informers(CONTROL, "kube-controller-manager")
         settings = ControllerSettings(
             "ca\n",
             LocalDirectories(self.directory / "volumes"),
