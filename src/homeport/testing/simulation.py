@@ -43,13 +43,14 @@ from homeport.server.settings import Settings
 from homeport.store.contract import Event
 from homeport.testing.behaviour import Behaviours, Program
 from homeport.testing.faults import Faults, FaultySource, FaultyTransport
+from homeport.testing.files import read_tree, write_tree
 from homeport.testing.gate import Gate
 from homeport.testing.loop import VirtualClock, VirtualLoop
 from homeport.testing.machine import Machine
 from homeport.testing.names import Names
 from homeport.testing.reach import Reach
 from homeport.testing.recorded_store import RecordedStore, digest
-from homeport.testing.snapshot import Snapshot, read_tree, relocated, write_tree
+from homeport.testing.snapshot import Snapshot, relocated
 from homeport.testing.story import Moment, Story, is_heartbeat
 
 __all__ = [

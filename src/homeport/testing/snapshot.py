@@ -4,9 +4,7 @@ Objects, log paths and mounts name the directory the cluster's nodes keep their 
 moment in another directory; the bytes in claims are the user's own and stay as they are.
 """
 
-import os
 import pickle
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path, PurePath
@@ -14,11 +12,12 @@ from typing import Any, Final
 
 from homeport.testing.behaviour import Behaviour, Program
 from homeport.testing.faults import SavedFaults
+from homeport.testing.files import Tree
 from homeport.testing.machine import SavedMachine
 from homeport.testing.recorded_store import SavedStore
 from homeport.testing.story import Moment
 
-__all__ = ["Snapshot", "SnapshotError", "read_tree", "relocated", "write_tree"]
+__all__ = ["Snapshot", "SnapshotError", "relocated"]
 
 _MAGIC: Final = b"homeport snapshot 1\n"
 VOLUMES: Final = "volumes"
@@ -33,7 +32,7 @@ class Snapshot:
     """A simulated cluster at one moment. Components begin anew from it, as after a restart; pods run on.
 
     root   the directory its nodes kept their files in
-    files  what lay in there: path → content, None for a directory
+    files  what lay in there
     """
 
     store: SavedStore
@@ -46,7 +45,7 @@ class Snapshot:
     elapsed: float
     moments: tuple[Moment, ...]
     root: str
-    files: Mapping[str, bytes | None]
+    files: Tree
 
     def save(self, path: str | Path) -> None:
         """Write it to a file, for the same version of Homeport.
@@ -80,11 +79,8 @@ def relocated(snapshot: Snapshot, root: Path) -> Snapshot:
     old, new = snapshot.root, str(root)
     if old == new:
         return snapshot
-    files = {
-        name: content if content is None or _is_claims(name) else content.replace(old.encode(), new.encode())
-        for name, content in snapshot.files.items()
-    }
     move = _Move(old, new)
+    files = {path: entry if _is_claims(path) else move(entry) for path, entry in snapshot.files.items()}
     return replace(
         snapshot, store=move(snapshot.store), machines=move(snapshot.machines), moments=move(snapshot.moments),
         root=new, files=files,
@@ -131,30 +127,3 @@ class _Move:
             changes = {name: one for name, one in after.items() if one is not before[name]}
             known = self._moved[id(value)] = replace(value, **changes) if changes else value
         return known
-
-
-def read_tree(root: Path) -> dict[str, bytes | None]:
-    """Return what is below a directory: path → content, None for a directory. Links are left out."""
-    return {
-        str(path.relative_to(root)): None if path.is_dir() else path.read_bytes()
-        for path in sorted(root.rglob("*"))
-        if not path.is_symlink() and (path.is_dir() or path.is_file())
-    }
-
-
-def write_tree(root: Path, files: Mapping[str, bytes | None]) -> None:
-    """Make what is below a directory equal to what `read_tree` returned."""
-    present = read_tree(root)
-    for name, content in reversed(present.items()):
-        if name in files and (files[name] is None) == (content is None):
-            continue
-        path = root / name
-        if content is None:
-            shutil.rmtree(path)  # links and pipes inside are left out of `present`
-        else:
-            path.unlink(missing_ok=True)
-    for name, content in files.items():
-        if content is None:
-            os.makedirs(root / name, exist_ok=True)
-        elif present.get(name) != content:
-            (root / name).write_bytes(content)

@@ -1,0 +1,105 @@
+"""What lies below a directory, as a value: read whole, and put back by touching only what differs."""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from homeport.node.files import write_file
+
+__all__ = ["Directory", "Entry", "File", "Link", "Tree", "read_tree", "write_tree"]
+
+_PERMISSIONS = 0o7777
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """What it holds are entries of their own."""
+
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A regular file."""
+
+    mode: int
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A symbolic link and where it leads."""
+
+    target: str
+
+
+Entry: TypeAlias = Directory | File | Link
+Tree: TypeAlias = Mapping[str, Entry]
+"""Entries by their paths below the root, each directory before what is in it."""
+
+
+def read_tree(root: Path) -> Tree:
+    """Return what is below a directory. Sockets and pipes are left out. Raises OSError."""
+    return {path: entry for path, entry in _below(os.fspath(root), "") if entry is not None}
+
+
+def _below(root: str, prefix: str) -> Iterator[tuple[str, Entry | None]]:
+    """Yield every path and what it is, None for sockets and pipes."""
+    with os.scandir(f"{root}/{prefix}") as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        path = prefix + entry.name
+        if entry.is_symlink():
+            yield path, Link(os.readlink(entry.path))
+        elif entry.is_dir():
+            yield path, Directory(entry.stat(follow_symlinks=False).st_mode & _PERMISSIONS)
+            yield from _below(root, f"{path}/")
+        else:
+            yield path, _read(entry.path) if entry.is_file() else None
+
+
+def _read(path: str) -> File:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        mode, content = os.fstat(descriptor).st_mode & _PERMISSIONS, os.read(descriptor, _CHUNK)
+        while len(content) and len(content) % _CHUNK == 0 and (more := os.read(descriptor, _CHUNK)):
+            content += more
+    finally:
+        os.close(descriptor)
+    return File(mode, content)
+
+
+def write_tree(root: Path, tree: Tree) -> None:
+    """Make what is below a directory equal to a tree. Raises OSError."""
+    present = dict(_below(os.fspath(root), ""))
+    for path in reversed(present):
+        there, wanted = present[path], tree.get(path)
+        if type(wanted) is not type(there) or (isinstance(there, Link) and wanted != there):
+            _remove(f"{root}/{path}", there, wanted)
+    for path, entry in tree.items():
+        there = present.get(path)
+        if there != entry:
+            _write(f"{root}/{path}", entry, there)
+
+
+def _remove(path: str, there: Entry | None, wanted: Entry | None) -> None:
+    if isinstance(there, Directory):
+        shutil.rmtree(path)  # sockets and pipes may be left in it
+    elif there is not None or wanted is not None:
+        os.unlink(path)
+
+
+def _write(path: str, entry: Entry, there: Entry | None) -> None:
+    match entry:
+        case Directory(mode):
+            if not isinstance(there, Directory):
+                os.mkdir(path)
+            os.chmod(path, mode)
+        case File(mode, content):
+            write_file(path, content, mode)
+        case Link(target):
+            os.symlink(target, path)
