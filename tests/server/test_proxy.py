@@ -64,6 +64,15 @@ def ask(
     return int(top.split()[1]), top, rest
 
 
+def patch(address: Address, path: str, change: Any) -> int:
+    body = json.dumps(change).encode()
+    head = f"PATCH {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\nconnection: close\r\n"
+    with plain(address) as connection:
+        kind = b"content-type: application/merge-patch+json\r\n\r\n"
+        received = exchange(connection, head.encode() + kind + body, b"no such bytes")
+    return int(received.split()[1])
+
+
 def prepare(address: Address) -> None:
     def create(path: str, tree: Any) -> None:
         status, _, body = ask(address, "POST", path, json.dumps(tree).encode(), "application/json")
@@ -72,12 +81,23 @@ def prepare(address: Address) -> None:
     core = "/api/v1/namespaces/default"
     container = {"name": "c", "image": "i", "ports": [{"containerPort": 8080}]}
     create(f"{core}/pods", {"metadata": {"name": "p"}, "spec": {"nodeName": "n", "containers": [container]}})
-    ports = [{"name": "web", "port": 80}]
-    for name in ("s", "empty", "alone"):
-        create(f"{core}/services", {"metadata": {"name": name}, "spec": {"ports": ports}})
+    running = {"status": {"podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}]}}
+    assert patch(address, f"{core}/pods/p/status", running) == 200
+    for name, port in (("s", "web"), ("unnamed", ""), ("empty", "web"), ("alone", "web"), ("foreign", "web")):
+        create(f"{core}/services", {"metadata": {"name": name}, "spec": {"ports": [{"name": port, "port": 80}]}})
     reference = {"kind": "Pod", "name": "p", "namespace": "default"}
-    subset = {"addresses": [{"ip": "10.0.0.1", "targetRef": reference}], "ports": [{"name": "web", "port": 9090}]}
-    create(f"{core}/endpoints", {"metadata": {"name": "s"}, "subsets": [subset]})
+    place = {"ip": "10.0.0.1", "targetRef": reference}
+    for name, port in (("s", "web"), ("unnamed", "")):
+        subset = {"addresses": [place], "ports": [{"name": port, "port": 9090}]}
+        create(f"{core}/endpoints", {"metadata": {"name": name}, "subsets": [subset]})
+    strangers = [
+        {"ip": "10.0.0.1"},
+        {"ip": "10.0.0.2", "targetRef": reference},
+        {"ip": "10.0.0.1", "targetRef": {**reference, "namespace": "other"}},
+        {"ip": "10.0.0.1", "targetRef": {**reference, "name": "gone"}},
+    ]
+    subset = {"addresses": strangers, "notReadyAddresses": [place], "ports": [{"name": "web", "port": 9090}]}
+    create(f"{core}/endpoints", {"metadata": {"name": "foreign"}, "subsets": [subset]})
     create(f"{core}/endpoints", {"metadata": {"name": "empty"}})
 
 
@@ -87,7 +107,7 @@ def prepare(address: Address) -> None:
         ("pods/p", 8080),
         ("pods/p:7000", 7000),
         ("pods/http:p:7000", 7000),
-        ("services/s", 9090),
+        ("services/unnamed", 9090),
         ("services/s:web", 9090),
         ("services/http:s:80", 9090),
     ],
@@ -114,7 +134,12 @@ def test_a_request_reaches_the_port_its_name_means(
         ("pods/p:81/proxy/", 503, "error trying to reach service: error forwarding port 81: connection refused"),
         ("services/s:99/proxy/", 503, 'no service port 99 found for service "s"'),
         ("services/empty/proxy/", 503, 'no endpoints available for service "empty"'),
+        ("services/s/proxy/", 503, 'no endpoints available for service "s"'),  # of that name: none
+        ("services/s:other/proxy/", 503, 'no endpoints available for service "s:other"'),
+        ("services/foreign:80/proxy/", 503, 'no endpoints available for service "foreign:80"'),
         ("services/alone/proxy/", 404, 'services "alone" not found'),
+        ("services/alone:80/proxy/", 404, 'services "alone" not found'),
+        ("services/nope:80/proxy/", 404, 'services "nope" not found'),
         ("services/a:b:c:d/proxy/", 400, 'invalid service request "a:b:c:d"'),
     ],
 )
@@ -124,9 +149,9 @@ def test_what_cannot_be_reached_is_told(address: Address, name: str, status: int
 
 
 def test_a_missing_slash_is_put_in(address: Address) -> None:
-    status, head, _ = ask(address, "GET", "/api/v1/namespaces/default/services/s/proxy?x=1")
+    status, head, _ = ask(address, "GET", "/api/v1/namespaces/default/services/unnamed/proxy?x=1")
     assert status == 301
-    assert b"location: /api/v1/namespaces/default/services/s/proxy/?x=1" in head
+    assert b"location: /api/v1/namespaces/default/services/unnamed/proxy/?x=1" in head
 
 
 def test_a_head_request_gets_no_body(address: Address) -> None:

@@ -1,6 +1,5 @@
 """`proxy` of pods and Services: an HTTP request passed on to what listens there (api-machinery 17.15)."""
 
-import random
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -61,7 +60,10 @@ class Proxy:
         if kind == "pod":
             place = self._pod(namespace, name, port)
         else:
-            place = _chosen(self._places(namespace, name, port), name, self._services.rng)
+            places = self._places(namespace, name, port)
+            if not places:
+                raise _nobody(call.target.name or "")
+            place = self._services.rng.choice(places)
         base, path = _paths(call)
         if not path:
             return Response(301, [("location", f"{base}/{_query(call)}")])
@@ -84,24 +86,37 @@ class Proxy:
         return Place(namespace, name, _number(port, "pod", name))
 
     def _places(self, namespace: str, name: str, port: str) -> list[Place]:
-        """Return the ready pods behind a Service's port."""
-        service = self._services.storage.find(self._service_codec, namespace, name)
-        wanted = port
-        if port.isdigit() and service is not None:
+        """Return the ready pods behind a Service's port. Raises NotFound, ServiceUnavailable."""
+        storage, wanted = self._services.storage, port
+        if port.isdigit():
+            service = storage.get(self._service_codec, namespace, name)
             numbered = [each for each in service.tree["spec"].get("ports") or () if str(each["port"]) == port]
             if not numbered:
                 raise ServiceUnavailable(f'no service port {port} found for service "{name}"')
             wanted = numbered[0].get("name", "")
-        endpoints = self._services.storage.find(self._endpoints, namespace, name)
-        if service is None or endpoints is None:
+        endpoints = storage.find(self._endpoints, namespace, name)
+        if endpoints is None:
             raise failures.not_found(self._service_codec.resource, name)
+        subsets = endpoints.tree.get("subsets") or ()
+        if not subsets:
+            raise _nobody(name)
         return [
-            Place(namespace, address["targetRef"]["name"], number)
-            for subset in endpoints.tree.get("subsets") or ()
-            for number in _numbers(subset, wanted, any_port=not port)
+            Place(namespace, address["targetRef"]["name"], each["port"])
+            for subset in subsets
+            for each in subset.get("ports") or ()
+            if each.get("name", "") == wanted
             for address in subset.get("addresses") or ()
-            if (address.get("targetRef") or {}).get("kind") == "Pod"
+            if self._is_of_its_pod(namespace, address)
         ]
+
+    def _is_of_its_pod(self, namespace: str, address: Mapping[str, Any]) -> bool:
+        """Tell whether an address says which pod of the namespace has it, and that pod does."""
+        reference = address.get("targetRef") or {}
+        if reference.get("namespace") != namespace or not reference.get("name"):
+            return False
+        pod = self._services.storage.find(self._pods, namespace, reference["name"])
+        addresses = () if pod is None else pod.tree.get("status", {}).get("podIPs") or ()
+        return any(each.get("ip") == address.get("ip") for each in addresses)
 
 
 def _split(text: str, kind: str) -> tuple[str, str, str]:
@@ -122,16 +137,8 @@ def _number(port: str, kind: str, name: str) -> int:
     return int(port)
 
 
-def _numbers(subset: Mapping[str, Any], wanted: str, *, any_port: bool) -> list[int]:
-    ports = subset.get("ports") or ()
-    named = [each["port"] for each in ports if each.get("name", "") == wanted]
-    return named or ([ports[0]["port"]] if any_port and ports else [])
-
-
-def _chosen(places: list[Place], name: str, rng: random.Random) -> Place:
-    if not places:
-        raise ServiceUnavailable(f'no endpoints available for service "{name}"')
-    return rng.choice(places)
+def _nobody(what: str) -> ServiceUnavailable:
+    return ServiceUnavailable(f'no endpoints available for service "{what}"')
 
 
 def _paths(call: Call) -> tuple[str, str]:
