@@ -35,37 +35,53 @@ def test_only_endpoints_nobody_else_serves_are_mirrored() -> None:
     assert not is_mirrored(endpoints(annotations={"control-plane.alpha.kubernetes.io/leader": "{}"}), SERVICE)
 
 
-def test_a_slice_per_ports_and_family() -> None:
-    found, skipped, invalid = desired_mirrors(
-        endpoints(subset("10.0.0.1", "fd00::1", not_ready=("10.0.0.2",)), subset("10.0.0.1", port=81))
-    )
-    assert [(d.address_type, [p.number for p in d.ports], len(d.endpoints)) for d in found] == [
-        ("IPv4", [80], 2),
-        ("IPv6", [80], 1),
-        ("IPv4", [81], 1),
+def shown(*subsets: dict[str, Any]) -> list[Any]:
+    return [
+        (
+            d.address_type,
+            [p.number for p in d.ports],
+            [(*e["addresses"], e["conditions"]["ready"]) for e in d.endpoints],
+        )
+        for d in desired_mirrors(endpoints(*subsets)).slices
     ]
-    assert found[0].endpoints[1]["conditions"] == {"ready": False}
-    assert (skipped, invalid) == (0, [])
+
+
+def test_a_slice_per_ports_and_family() -> None:
+    several = subset("10.0.0.1", "FD00::1", not_ready=("10.0.0.2",)), subset("10.0.0.1", port=81)
+    assert shown(*several) == [
+        ("IPv4", [80], [("10.0.0.1", True), ("10.0.0.2", False)]),
+        ("IPv6", [80], [("fd00::1", True)]),
+        ("IPv4", [81], [("10.0.0.1", True)]),
+    ]
+
+
+def test_ports_of_the_same_addresses_share_a_slice() -> None:
+    """Upstream's test of a custom Endpoint with multiple subsets and same IP address."""
+    assert shown(subset("10.0.0.1"), subset("10.0.0.1", port=81)) == [("IPv4", [80, 81], [("10.0.0.1", True)])]
+    assert shown(subset("10.0.0.1"), subset(not_ready=("10.0.0.1",))) == [("IPv4", [80], [("10.0.0.1", False)])]
+    assert shown({"addresses": [{"ip": "10.0.0.1"}]}) == [("IPv4", [], [("10.0.0.1", True)])]
 
 
 def test_too_many_and_impossible_addresses_are_counted() -> None:
-    found, skipped, invalid = desired_mirrors(endpoints(subset("10.0.0.1", "10.0.0.2", "nonsense")), limit=1)
-    assert (len(found[0].endpoints), skipped, invalid) == (1, 1, ["nonsense"])
+    found = desired_mirrors(endpoints(subset("10.0.0.1", "10.0.0.2", not_ready=("10.0.0.3",))), limit=1)
+    assert ([e["addresses"] for e in found.slices[0].endpoints], found.skipped, found.invalid) == ([["10.0.0.1"]], 2, 0)
+    found = desired_mirrors(endpoints(subset("nonsense", "10.0.0.2")), limit=1)
+    assert (len(found.slices[0].endpoints), found.skipped, found.invalid) == (1, 1, 1)
 
 
 def test_labels_and_annotations_are_copied_but_two() -> None:
     annotations = {"a": "b", "kubectl.kubernetes.io/last-applied-configuration": "{}"}
-    (found,), _, _ = desired_mirrors(endpoints(subset("10.0.0.1"), labels={"team": "x"}, annotations=annotations))
+    (found,) = desired_mirrors(endpoints(subset("10.0.0.1"), labels={"team": "x"}, annotations=annotations)).slices
     assert found.labels["team"] == "x"
     assert found.annotations == {"a": "b"}
 
 
 def test_mirrors_are_updated_in_place_and_come_to_rest() -> None:
-    first, _, _ = desired_mirrors(endpoints(subset("10.0.0.1")))
+    first = desired_mirrors(endpoints(subset("10.0.0.1"))).slices
     (create,) = reconcile(first, [])
     assert isinstance(create, CreateMirror)
     mirror = Mirror("web-1", "u", create.content)
     assert reconcile(first, [mirror]) == []
-    moved, _, _ = desired_mirrors(endpoints(subset("10.0.0.1", port=81)))
+    moved = desired_mirrors(endpoints(subset("10.0.0.1", port=81))).slices
     assert reconcile(moved, [mirror]) == [UpdateMirror("web-1", moved[0])]
     assert reconcile([], [mirror]) == [DeleteMirror("web-1", "u")]

@@ -12,6 +12,7 @@ from homeport.controllers.backend_caches import ServicePods
 from homeport.controllers.backends import TriggerTimes, decode_service, observe_trigger
 from homeport.controllers.endpoints.codec import decode_content, encode
 from homeport.controllers.endpoints.reconcile import MANAGED_BY_LABEL, MANAGER, desired
+from homeport.controllers.mirroring.reconcile import LEADER_ANNOTATION
 from homeport.controllers.outcome import namespace_is_terminating
 from homeport.controllers.own_writes import OwnWrites
 from homeport.errors import ApiError, Conflict, NotFound
@@ -41,6 +42,7 @@ class EndpointsController:
         self._writes: OwnWrites[Key] = OwnWrites(self._queue)
         self._writes.watch(self._endpoints)
         self._triggers: dict[Key, TriggerTimes] = {}
+        self._leftovers: set[Key] = set()  # Endpoints found at the start that no Service is there for
         self._backends = ServicePods(self._services, self._pods, self._queue.add)
         self._services.on_change(lambda service: self._queue.add(key_of(service)))
         self._endpoints.on_change(lambda endpoints: self._queue.add(key_of(endpoints)))
@@ -51,6 +53,7 @@ class EndpointsController:
             group.create_task(self._events.run())
             for informer in (self._services, self._pods, self._endpoints):
                 await informer.synced.wait()
+            self._look_for_leftovers()
             await self._queue.process(self.sync, workers=5, rest=REST, rest_limit_seconds=REST_LIMIT_SECONDS)
 
     async def sync(self, key: Key) -> None:
@@ -58,9 +61,11 @@ class EndpointsController:
         raw, current = self._services.get(*key), self._endpoints.get(*key)
         if raw is None:
             self._triggers.pop(key, None)
-            if current is not None and _is_ours(current):
+            if current is not None and (_is_ours(current) or key in self._leftovers):
                 await self._delete(current)
+            self._leftovers.discard(key)
             return
+        self._leftovers.discard(key)
         service = decode_service(raw)
         if not service.managed or service.selector is None or self._writes.behind(key):
             return
@@ -79,11 +84,21 @@ class EndpointsController:
             if namespace_is_terminating(error):
                 return
             if not isinstance(error, Conflict):
-                reason = "FailedToCreateEndpoint" if current is None else "FailedToUpdateEndpoint"
-                verb = "create" if current is None else "update"
-                self._events.warning(raw, reason, f"Failed to {verb} endpoint {key[0]}/{key[1]}: {error}")
+                new = current is None
+                reason = "FailedToCreateEndpoint" if new else "FailedToUpdateEndpoint"
+                what = "create endpoint for service" if new else "update endpoint"
+                self._events.warning(body, reason, f"Failed to {what} {key[0]}/{key[1]}: {error}")
             raise
         self._writes.wrote(key, self._endpoints, written)
+
+    def _look_for_leftovers(self) -> None:
+        """Whatever Service the Endpoints of a start were for is gone; those of leader elections never had one."""
+        for endpoints in self._endpoints.list():
+            key = key_of(endpoints)
+            leads = LEADER_ANNOTATION in (endpoints["metadata"].get("annotations") or {})
+            if not leads and self._services.get(*key) is None:
+                self._leftovers.add(key)
+                self._queue.add(key)
 
     async def _delete(self, endpoints: Object) -> None:
         meta = endpoints["metadata"]
@@ -94,5 +109,5 @@ class EndpointsController:
 
 
 def _is_ours(endpoints: Object) -> bool:
-    """Whether this controller made it: objects others keep (leader election, by hand) stay."""
+    """Whether this controller made it: objects others keep (leader election, by hand) stay until the next start."""
     return bool((endpoints["metadata"].get("labels") or {}).get(MANAGED_BY_LABEL) == MANAGER)

@@ -117,20 +117,25 @@ def truncate(subsets: tuple[Subset, ...], capacity: int) -> tuple[tuple[Subset, 
     if sum(map(len, subsets)) <= capacity:
         return subsets, False
     ready_total = sum(len(subset.ready) for subset in subsets)
-    ready_left = min(capacity, ready_total)
-    not_ready_left = capacity - ready_left
-    ready_share = ready_left / ready_total if ready_total else 0.0
     not_ready_total = sum(len(subset.not_ready) for subset in subsets)
-    not_ready_share = not_ready_left / not_ready_total if not_ready_total else 0.0
+    most_ready = min(capacity, ready_total)
+    most_not_ready = capacity - most_ready
+    ready_left, not_ready_left = most_ready, most_not_ready
     kept = []
     for subset in subsets:
-        ready = subset.ready[: min(ready_left, ceil(len(subset.ready) * ready_share))]
-        not_ready = subset.not_ready[: min(not_ready_left, ceil(len(subset.not_ready) * not_ready_share))]
+        ready = subset.ready[: min(ready_left, _share(len(subset.ready), ready_total, most_ready))]
+        not_ready = subset.not_ready[
+            : min(not_ready_left, _share(len(subset.not_ready), not_ready_total, most_not_ready))
+        ]
         ready_left -= len(ready)
         not_ready_left -= len(not_ready)
         if ready or not_ready:
             kept.append(Subset(ready, not_ready, subset.ports))
     return tuple(kept), True
+
+
+def _share(count: int, total: int, most: int) -> int:
+    return ceil(count / total * most) if total else 0
 
 
 def _labels(service: Service) -> dict[str, str]:

@@ -47,7 +47,7 @@ def reconcile(
     """Return the writes that make `slices` show `pods`.
 
     pods    those the Service's selector takes
-    zones   zone of each known node, "" where it has none; a pod on an unknown node is left out for now
+    zones   zone of each known node, "" where it has none; a pod on none or an unknown one is left out for now
     slices  every slice of this Service's name that this controller manages
     """
     missing_nodes = set()
@@ -55,7 +55,7 @@ def reconcile(
     for pod in sorted(pods, key=lambda pod: pod.name):
         if not pod.counts:
             continue
-        if pod.node and pod.node not in zones and not service.publish_not_ready:
+        if pod.node not in zones and not service.publish_not_ready:
             missing_nodes.add(pod.node)
         else:
             candidates.append(pod)

@@ -1,7 +1,7 @@
 """The shell: caches in, requests out. No rule about mirroring lives here."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from homeport.api.owners import controller_reference
@@ -21,6 +21,7 @@ from homeport.controllers.mirroring.reconcile import (
     DeleteMirror,
     Desired,
     Mirror,
+    Mirroring,
     UpdateMirror,
     desired_mirrors,
     is_mirrored,
@@ -77,20 +78,26 @@ class EndpointSliceMirroring:
             return
         endpoints = self._endpoints.get(*key)
         existing = {s["metadata"]["name"]: s for s in self._slices.by_index(BY_ENDPOINTS, "/".join(key))}
-        wanted: list[Desired] = []
+        wanted: Sequence[Desired] = ()
         if endpoints is not None and is_mirrored(endpoints, self._services.get(*key)):
-            wanted, skipped, invalid = desired_mirrors(endpoints)
-            for text in invalid:
-                self._events.warning(endpoints, "InvalidIPAddress", f"Skipping address {text!r}: not an IP address")
-            if skipped:
-                message = f"A max of {LIMIT} addresses can be mirrored to EndpointSlices per Endpoints subset"
-                self._events.warning(endpoints, "TooManyAddressesToMirror", f"{message}, {skipped} were skipped")
+            mirroring = desired_mirrors(endpoints)
+            wanted = mirroring.slices
+            self._tell(endpoints, mirroring)
         for action in reconcile(wanted, [_decode(slice_) for slice_ in existing.values()]):
             try:
                 await self._perform(key, endpoints, action, existing)
             except ApiError as error:
                 if not namespace_is_terminating(error):
                     raise
+
+    def _tell(self, endpoints: Object, mirroring: Mirroring) -> None:
+        if mirroring.invalid:
+            message = f"Skipped {mirroring.invalid} invalid IP addresses when mirroring to EndpointSlices"
+            self._events.warning(endpoints, "InvalidIPAddress", message)
+        if mirroring.skipped > mirroring.invalid:
+            message = f"A max of {LIMIT} addresses can be mirrored to EndpointSlices per Endpoints subset. "
+            message += f"{mirroring.skipped} addresses were skipped"
+            self._events.warning(endpoints, "TooManyAddressesToMirror", message)
 
     async def _perform(
         self, key: Key, endpoints: Object | None, action: Action, existing: Mapping[str, Object]

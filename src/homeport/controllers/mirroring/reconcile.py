@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from homeport.api.validation.addresses import canonical_ip
 from homeport.controllers.backends import TRIGGER_TIME_ANNOTATION, Port, family_of
 from homeport.controllers.endpointslice.model import MANAGED_BY_LABEL, SERVICE_NAME_LABEL
 
 __all__ = [
+    "LEADER_ANNOTATION",
     "LIMIT",
     "MANAGER",
     "Action",
@@ -18,6 +20,7 @@ __all__ = [
     "DeleteMirror",
     "Desired",
     "Mirror",
+    "Mirroring",
     "UpdateMirror",
     "desired_mirrors",
     "is_mirrored",
@@ -81,8 +84,19 @@ def is_mirrored(endpoints: Mapping[str, Any], service: Mapping[str, Any] | None)
     )
 
 
-def desired_mirrors(endpoints: Mapping[str, Any], *, limit: int = LIMIT) -> tuple[list[Desired], int, list[str]]:
-    """Return the slices, how many addresses were too many, and the texts that are no addresses."""
+@dataclass(frozen=True, slots=True)
+class Mirroring:
+    """The slices an Endpoints object should have, and what was left out of them.
+
+    skipped  addresses too many or none at all;  invalid  those that are none
+    """
+
+    slices: tuple[Desired, ...]
+    skipped: int = 0
+    invalid: int = 0
+
+
+def desired_mirrors(endpoints: Mapping[str, Any], *, limit: int = LIMIT) -> Mirroring:
     meta = endpoints["metadata"]
     labels = {
         **(meta.get("labels") or {}),
@@ -90,33 +104,57 @@ def desired_mirrors(endpoints: Mapping[str, Any], *, limit: int = LIMIT) -> tupl
         MANAGED_BY_LABEL: MANAGER,
     }
     annotations = {k: v for k, v in (meta.get("annotations") or {}).items() if k not in NOT_COPIED}
-    groups: dict[tuple[str, tuple[Port, ...]], dict[str, Mapping[str, Any]]] = {}
-    skipped, invalid = 0, []
-    for subset in endpoints.get("subsets") or ():
-        ports = tuple(
-            Port(p.get("name") or "", p.get("protocol") or "TCP", p["port"], p.get("appProtocol") or "")
-            for p in subset.get("ports") or ()
-        )
+    groups: dict[tuple[str, tuple[Port, ...]], list[Mapping[str, Any]]] = {}
+    skipped = invalid = 0
+    for ports, members in _repacked(endpoints.get("subsets") or ()):
         taken = 0
-        for field_name, ready in (("addresses", True), ("notReadyAddresses", False)):
-            for address in subset.get(field_name) or ():
-                family = family_of(address["ip"])
-                if not family:
-                    invalid.append(address["ip"])
-                elif taken >= limit:
-                    skipped += 1
-                else:
-                    taken += 1
-                    groups.setdefault((family, ports), {})[address["ip"]] = _endpoint(address, ready)
-    found = [
-        Desired(family, ports, tuple(members.values()), labels, annotations)
-        for (family, ports), members in groups.items()
-    ]
-    return found, skipped, invalid
+        for address, ready in sorted(members, key=lambda member: not member[1]):
+            family = family_of(address["ip"])
+            if taken >= limit:
+                skipped += 1
+            elif not family:
+                skipped += 1
+                invalid += 1
+            else:
+                taken += 1
+                groups.setdefault((family, ports), []).append(_endpoint(address, ready))
+    found = (Desired(family, ports, tuple(members), labels, annotations) for (family, ports), members in groups.items())
+    return Mirroring(tuple(found), skipped, invalid)
+
+
+_Members = Sequence[tuple[Mapping[str, Any], bool]]
+
+
+def _repacked(subsets: Sequence[Mapping[str, Any]]) -> list[tuple[tuple[Port, ...], _Members]]:
+    """Join the ports that the same addresses serve, as the canonical form of Endpoints does (services-dns 10.6).
+
+    An address is the same where its target is; listed both ready and not, it is not.
+    """
+    addresses: dict[tuple[str, str], Mapping[str, Any]] = {}
+    serving: dict[Port | None, dict[tuple[str, str], bool]] = {}
+    for subset in subsets:
+        offered: Sequence[Port | None] = [_port(raw) for raw in subset.get("ports") or ()] or [None]
+        for port in offered:
+            ready_of = serving.setdefault(port, {})
+            for field_name, ready in (("addresses", True), ("notReadyAddresses", False)):
+                for address in subset.get(field_name) or ():
+                    key = address["ip"], (address.get("targetRef") or {}).get("uid", "")
+                    addresses.setdefault(key, address)
+                    ready_of[key] = ready_of.get(key, True) and ready
+    ports_of: dict[frozenset[tuple[tuple[str, str], bool]], tuple[list[Port], _Members]] = {}
+    for served, ready_of in serving.items():
+        members = [(addresses[key], ready) for key, ready in ready_of.items()]
+        ports, _ = ports_of.setdefault(frozenset(ready_of.items()), ([], members))
+        ports += [served] if served else []
+    return [(tuple(ports), members) for ports, members in ports_of.values()]
+
+
+def _port(raw: Mapping[str, Any]) -> Port:
+    return Port(raw.get("name") or "", raw.get("protocol") or "TCP", raw["port"], raw.get("appProtocol") or "")
 
 
 def _endpoint(address: Mapping[str, Any], ready: bool) -> Mapping[str, Any]:
-    endpoint: dict[str, Any] = {"addresses": [address["ip"]], "conditions": {"ready": ready}}
+    endpoint: dict[str, Any] = {"addresses": [canonical_ip(address["ip"])], "conditions": {"ready": ready}}
     for field_name in ("hostname", "nodeName", "targetRef"):
         if address.get(field_name):
             endpoint[field_name] = address[field_name]
