@@ -161,6 +161,8 @@ def prepare_for_create(gvk: Gvk, tree: Tree, *, now: float, gates: frozenset[str
             _number_template(tree, 1)
         case ("batch", "Job"):
             _select_own_pods(tree)
+        case ("discovery.k8s.io", "EndpointSlice"):
+            _drop_topology(tree)
         case ("autoscaling", "HorizontalPodAutoscaler") if autoscaling.is_v1(tree):
             tree["status"] = decode.empty("autoscaling.v1.HorizontalPodAutoscalerStatus")
             _carry(tree, {}, autoscaling.STATUS_ANNOTATIONS)
@@ -243,6 +245,8 @@ def _prepare_main(key: Key, new: Tree, old: Tree, gates: frozenset[str]) -> None
             _settle_data_source(new["spec"], old["spec"])
         case ("", "Service"):
             services.forget_balancer(new, old)
+        case ("discovery.k8s.io", "EndpointSlice"):
+            _drop_topology(new)
         case ("apps", "StatefulSet"):
             _settle_max_unavailable(new, old, gates)
         case ("apps", "DaemonSet"):
@@ -250,6 +254,12 @@ def _prepare_main(key: Key, new: Tree, old: Tree, gates: frozenset[str]) -> None
             _number_template(new, number + (new["spec"].get("template") != old["spec"].get("template")))
         case ("autoscaling", "HorizontalPodAutoscaler") if autoscaling.is_v1(new):
             _carry(new, old, autoscaling.STATUS_ANNOTATIONS)
+
+
+def _drop_topology(tree: Tree) -> None:
+    """Drop what an older version of the API said of places; `zone` and `nodeName` say it now (services-dns 9)."""
+    for endpoint in tree.get("endpoints") or ():
+        endpoint.pop("deprecatedTopology", None)
 
 
 def _carry(new: Tree, old: Tree, names: Iterable[str]) -> None:

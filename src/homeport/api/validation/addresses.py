@@ -5,7 +5,17 @@ import re
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["canonical_cidr", "canonical_ip", "cidr", "endpoint_ip", "family", "ip", "ip_name", "port_number"]
+__all__ = [
+    "canonical_cidr",
+    "canonical_ip",
+    "cidr",
+    "endpoint_ip",
+    "family",
+    "ip",
+    "ip_name",
+    "port_number",
+    "special_ip",
+]
 
 Problems = tuple[str, ...]
 
@@ -76,9 +86,16 @@ def ip_name(text: str) -> Problems:
 @lru_cache(maxsize=4096)
 def endpoint_ip(text: str) -> Problems:
     """An address other machines can reach: none that is unspecified, loopback or link-local."""
-    if problems := ip(text):
-        return problems
-    address = ipaddress.ip_address(text)
+    return ip(text) or special_ip(text)
+
+
+@lru_cache(maxsize=4096)
+def special_ip(text: str) -> Problems:
+    """The same, of text that `ip` may have found something wrong with already."""
+    try:
+        address = ipaddress.ip_address(_without_zeros(text))
+    except ValueError:
+        return ("must be a valid IP address",)
     if address.is_unspecified:
         return (f"may not be unspecified ({text})",)
     if address.is_loopback:

@@ -47,12 +47,12 @@ def _subsets(tree: Tree) -> list[FieldError]:
 
 def _address(address: Tree, path: str) -> list[FieldError]:
     ip = address.get("ip", "")
-    errors = [refused(f"{path}.ip", ip, problem) for problem in addresses.endpoint_ip(ip)]
+    errors = [refused(f"{path}.ip", ip, problem) for problem in addresses.ip(ip)]
     if host := address.get("hostname"):
         errors += [refused(f"{path}.hostname", host, problem) for problem in names.dns1123_label(host)]
     if (node := address.get("nodeName")) is not None:
         errors += [refused(f"{path}.nodeName", node, problem) for problem in names.dns1123_subdomain(node)]
-    return errors
+    return errors + [refused(f"{path}.ip", ip, problem) for problem in addresses.special_ip(ip)]
 
 
 def _endpoint_port(port: Tree, name_needed: bool, path: str) -> list[FieldError]:
@@ -147,8 +147,7 @@ def _hints(hints: Tree, path: str) -> list[FieldError]:
     for field in ("forZones", "forNodes"):
         listed = hints.get(field, ())
         if len(listed) > HINTS_LIMIT:
-            errors.append(too_many(f"{path}.{field}", len(listed), HINTS_LIMIT))
-            continue
+            return [*errors, too_many(f"{path}.{field}", len(listed), HINTS_LIMIT)]
         seen: set[str] = set()
         for position, hint in enumerate(listed):
             name = hint.get("name", "")
