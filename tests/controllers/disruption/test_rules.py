@@ -56,6 +56,10 @@ def test_two_budgets_over_a_pod_are_one_too_many(homeport: SimulatedCluster) -> 
     code, refusal = evict(homeport, "a")
     message = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
     assert (code, refusal["message"]) == (500, message)
+    status(homeport, "pod/a", {"reason": "changed"})
+    homeport.settle()
+    (told,) = {event.message for event in homeport.events("pod/a") if event.reason == "MultiplePodDisruptionBudgets"}
+    assert told.startswith('Pod "default"/"a" matches multiple PodDisruptionBudgets.  Chose "b')
 
 
 def test_a_budget_not_looked_at_yet_asks_for_patience(homeport: SimulatedCluster) -> None:

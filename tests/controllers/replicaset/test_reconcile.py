@@ -42,6 +42,7 @@ def test_the_number_of_active_pods_is_what_counts():
         pytest.param({"ready": False}, {"deletion_cost": -5}, id="not ready"),
         pytest.param({"deletion_cost": -1}, {}, id="cheaper"),
         pytest.param({"ready_since": NOW - 10}, {"restarts": 9}, id="ready for a shorter time"),
+        pytest.param({"ready_since": None}, {"ready_since": NOW - 1}, id="ready since nobody knows when"),
         pytest.param({"restarts": 2}, {"restarts": 1, "sidecar_restarts": 9}, id="restarted more often"),
         pytest.param({"sidecar_restarts": 1}, {"created": NOW - 10}, id="its sidecars did"),
         pytest.param({"created": NOW - 10}, {}, id="younger"),

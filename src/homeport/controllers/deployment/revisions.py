@@ -100,7 +100,7 @@ def new_annotations(desired: Deployment, current: Mapping[str, str], revision: i
     written = current.get(REVISION, "")
     old = _number(written) if written else 0
     if old is None:
-        return out  # somebody wrote a revision that is no number: leave it alone
+        return dict(current)  # somebody wrote a revision that is no number: leave it all alone
     if old < revision:
         out[REVISION] = str(revision)
         if REVISION in current:

@@ -52,7 +52,7 @@ class DisruptionController:
         }
         index_by_namespace(self._pods)
         self._budgets.add_handler(add=self._budget_changed, update=lambda _, new: self._budget_changed(new))
-        self._pods.add_handler(add=self._pod_changed, update=self._pod_moved, delete=self._pod_changed)
+        self._pods.on_change(self._pod_changed)
 
     async def run(self) -> None:
         """Work until cancelled; the informers are run by whoever owns the factory."""
@@ -106,9 +106,8 @@ class DisruptionController:
         """Note how many pods the controller of a pod asks for, and return its uid: a Deployment's for its sets."""
         namespace = pod["metadata"]["namespace"]
         found = self._resolve(pod, namespace, owner)
-        above = controller_of(found)
-        if found["kind"] == REPLICA_SETS.kind and above is not None and above.kind == DEPLOYMENTS.kind:
-            found = self._resolve(pod, namespace, above)
+        if found["kind"] == REPLICA_SETS.kind:  # its Deployment's number counts, if it has one that is there
+            found = children.resolve(self._scaled["apps", DEPLOYMENTS.kind], namespace, controller_of(found)) or found
         uid: str = found["metadata"]["uid"]
         scales[uid] = found["spec"].get("replicas", 1)
         return uid
@@ -133,14 +132,16 @@ class DisruptionController:
     def _budget_changed(self, budget: Object) -> None:
         self._queue.add(key_of(budget))
 
-    def _pod_moved(self, old: Object, new: Object) -> None:
-        self._pod_changed(new)
-        if old["metadata"].get("labels") != new["metadata"].get("labels"):
-            self._pod_changed(old)
-
     def _pod_changed(self, pod: Object) -> None:
-        for budget in budgets.matching(self._budgets.list(pod["metadata"]["namespace"]), pod):
+        """Look at the budgets that select a pod; one that does no longer is not told, as upstream."""
+        namespace, name = key_of(pod)
+        found = budgets.matching(self._budgets.list(namespace), pod)
+        for budget in found:
             self._queue.add(key_of(budget))
+        if len(found) > 1:
+            chosen = found[0]["metadata"]["name"]
+            text = f'Pod "{namespace}"/"{name}" matches multiple PodDisruptionBudgets.  Chose "{chosen}" arbitrarily.'
+            self._events.warning(pod, "MultiplePodDisruptionBudgets", text)
 
 
 def _no_scale(owner: Owner) -> str:

@@ -64,15 +64,20 @@ def deletion_order(pods: Iterable[Pod], related: Iterable[Pod], now: float) -> S
 
 
 def _younger_first(one: Pod, since: float | None, other: Pod, other_since: float | None, now: float) -> int:
-    """Compare ages on a log2 scale; inside one bucket the smaller uid goes. 0 when the times are the same."""
+    """Compare ages on a log2 scale; inside one bucket the smaller uid goes. 0 when the times are the same.
+
+    A time that is not known counts as the latest.
+    """
     if since == other_since:
         return 0
+    if since is None or other_since is None:
+        return -1 if since is None else 1
     difference = _magnitude(since, now) - _magnitude(other_since, now)
     if difference == 0:
         return -1 if one.uid < other.uid else 1
     return difference
 
 
-def _magnitude(since: float | None, now: float) -> int:
-    age = (now - (since or 0.0)) * 1e9
+def _magnitude(since: float, now: float) -> int:
+    age = (now - since) * 1e9
     return int(math.log2(age)) if age > 0 else -1
