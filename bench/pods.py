@@ -37,6 +37,7 @@ from homeport.client.http import HttpTransport
 from homeport.client.rest import RestClient
 from homeport.client.settings import unix_settings
 from homeport.node.namespaces import enter, find_holder
+from homeport.node.runtime.state import Directories
 
 PODS, SERVICES, SETS = find("Pod"), find("Service"), find("StatefulSet", "apps")
 SINGLE = 10
@@ -141,7 +142,8 @@ class Bare:
 
     def __init__(self, data: Path, folder: Path) -> None:
         self.folder = folder
-        bundle = next(path for path in (data / "run" / "containers").iterdir() if _pod_of(path) == "model")
+        places = Directories(data / "run")
+        bundle = next(places.bundle(one.id) for one in places.container_records() if one.labels["pod-name"] == "model")
         config = json.loads((bundle / "config.json").read_text())
         for namespace in config["linux"]["namespaces"]:
             namespace.pop("path", None)
@@ -171,10 +173,6 @@ class Bare:
         for name in names:
             subprocess.run(self.command("delete", "--force", name), check=True)
         return took
-
-
-def _pod_of(bundle: Path) -> str:
-    return str(json.loads((bundle / "container.json").read_text())["labels"]["pod-name"])
 
 
 def bare_same(data: Path, counts: Sequence[tuple[int, int]]) -> list[float]:

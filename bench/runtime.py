@@ -41,9 +41,7 @@ async def measure(data: Path, count: int) -> dict[str, float]:
     times["sandbox"].append(time.perf_counter() - began)
     await runtime.start_container(spec(data, "idle", "sleep", "infinity"))
     bundle = data / "bundle"
-    shutil.copytree(
-        data / "run/containers/idle", bundle, ignore=lambda *_: ["rootfs", "upper", "work", "stdout", "stderr"]
-    )
+    shutil.copytree(data / "run/live/containers/idle", bundle, ignore=lambda *_: ["rootfs", "stdout", "stderr"])
     config = json.loads((bundle / "config.json").read_text())
     config["process"]["args"] = ["/bin/true"]
     (bundle / "config.json").write_text(json.dumps(config))

@@ -84,7 +84,7 @@ def network_namespaces(cluster: Cluster) -> set[str]:
     """Return the network namespaces of the cluster and its pods, seen through the host's process table."""
     here = os.readlink("/proc/self/ns/net")
     found = set()
-    for record in (cluster.data / "run" / "sandboxes").glob("*/sandbox.json"):
+    for record in (cluster.data / "run" / "sandboxes").glob("*.json"):
         found.add(_namespace(json.loads(record.read_text())["process"]["pid"]))
     found.add(_namespace(pids(cluster)["holder"]))
     assert here not in found

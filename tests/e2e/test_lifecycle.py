@@ -127,8 +127,7 @@ def test_down_after_every_process_was_killed_leaves_nothing(running: Cluster) ->
 
 def test_a_pod_that_died_while_nobody_watched_is_started_again(running: Cluster) -> None:
     before = identity(running)
-    sandboxes = running.data / "run"
-    containers = [json.loads(path.read_text()) for path in sandboxes.glob("containers/*/container.json")]
+    containers = [json.loads(path.read_text()) for path in running.data.glob("run/containers/*.json")]
     (victim,) = [one for one in containers if before["echo-1"][1][0][0].endswith(one["id"])]
     kill([*pids(running).values(), victim["process"]["pid"]])
     running.homeport("up", "-f", str(ECHO))

@@ -11,6 +11,7 @@ import pytest
 
 from homeport.clock import WallClock
 from homeport.node.runtime.contract import ContainerSpec, ExecSpec
+from homeport.node.runtime.logs import LogFile
 from homeport.node.runtime.simulated import Script, SimulatedExec
 from tests.node.streams.peers import get, spdy, web_socket
 from tests.node.world import World, phase, ready, waiting_reason
@@ -194,6 +195,30 @@ async def test_logs_of_a_finished_pod_stay_and_are_selected(tmp_path: Path) -> N
         stamped = (await get(socket, f"{base}?timestamps=true&tailLines=1"))[1]
         assert stamped.endswith(b"Z three\n")
         assert len(stamped.split(b" ")[0]) == len("2026-01-01T00:00:00.000000000Z")
+
+
+async def test_a_log_is_followed_from_before_its_first_line(tmp_path: Path) -> None:
+    async with node(tmp_path) as w:
+        specs: list[ContainerSpec] = []
+
+        def silent(spec: ContainerSpec) -> Script:
+            specs.append(spec)
+            return Script()
+
+        w.runtime.script = silent
+        await w.pod("web")
+        await w.until("web", ready)
+        log = specs[0].log_path
+        assert await get(w.settings.socket, "/containerLogs/default/web/main") == (200, b"")
+        assert not log.exists()
+        reader, writer = await asyncio.open_unix_connection(str(w.settings.socket))
+        writer.write(b"GET /containerLogs/default/web/main?follow=true HTTP/1.1\r\nHost: node\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        file = LogFile(log, w.clock, lambda job: job())
+        file.write("stdout", b"at last\n")
+        await asyncio.wait_for(reader.readuntil(b"at last\n"), 5)
+        file.close()
+        writer.close()
 
 
 async def test_a_reader_of_logs_that_leaves_is_forgotten(tmp_path: Path) -> None:

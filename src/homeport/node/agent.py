@@ -131,11 +131,15 @@ class Agent:
 
     def _sweep(self, pods: dict[str, Pod]) -> None:
         """Remove the directories and logs of pods that are gone, once nothing is mounted there."""
-        root = self.context.settings.pods
-        for entry in os.scandir(root) if root.is_dir() else ():
-            if entry.name not in pods and entry.is_dir(follow_symlinks=False):
+        settings = self.context.settings
+        for root in (settings.pod_directory("any").parent, settings.pods):
+            for entry in os.scandir(root) if root.is_dir() else ():
                 try:
-                    remove_pod_directory(root / entry.name, self.context.mounts)
+                    if not entry.is_dir(follow_symlinks=False):
+                        if entry.name.partition(".")[0] not in pods:
+                            os.unlink(entry.path)
+                    elif entry.name not in pods:
+                        remove_pod_directory(root / entry.name, self.context.mounts)
                 except OSError as error:
                     _log.warning("directory of pod %s stays: %s", entry.name, error)
         logs = self.context.settings.logs
@@ -156,7 +160,7 @@ class Agent:
             except NetworkFailure as failure:
                 _log.warning("sandbox %s of pod %s has lost its place in the network: %s", newest.id, pod, failure)
                 await self._discard(newest)
-        saved = load_checkpoint(self.context.settings.pod_directory(pod.uid))
+        saved = load_checkpoint(self.context.settings.checkpoint(pod.uid))
         return adopt(pod, containers, sandbox, attempts, saved, self.context.clock.now())
 
     async def _adopted_sandbox(self, pod: Pod, sandbox: Sandbox, attempt: int) -> PodSandbox:
@@ -238,8 +242,8 @@ class Agent:
         """Return a new worker that adopts what a failed one left, after a pause."""
         await asyncio.sleep(RESTART_SECONDS)
         pod = failed.pod
-        containers = [one for one in await self.context.runtime.containers() if one.labels.get("pod-uid") == pod.uid]
-        adopted = await self._adopted(pod, containers, await self.context.runtime.sandboxes())
+        runtime, label = self.context.runtime, ("pod-uid", pod.uid)
+        adopted = await self._adopted(pod, await runtime.containers(label), await runtime.sandboxes(label))
         worker = self.workers[pod.uid] = PodWorker(self.context, failed.pod.tree, adopted)
         if failed.gone.is_set():
             worker.removed()

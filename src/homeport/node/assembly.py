@@ -63,8 +63,6 @@ def assemble(
         *_volume_mounts(container, volumes, environment, directory, context.mounts),
         *_own_files(container, place, directory),
     ]
-    log_path = context.settings.log_path(pod, container.name, place.attempt)
-    log_path.parent.mkdir(parents=True, exist_ok=True)
     return ContainerSpec(
         id=place.container_id,
         sandbox_id=place.sandbox_id,
@@ -72,7 +70,7 @@ def assemble(
         argv=words,
         environment=environment.over(image.environment),
         working_directory=tree.get("workingDir") or image.working_directory or "/",
-        log_path=log_path,
+        log_path=context.settings.log_path(pod, container.name, place.attempt),
         mounts=tuple(sorted(mounts, key=lambda mount: os.path.normpath(mount.target).count("/"))),
         security=security_of(pod, container, image),
         limits=container_limits(pod, container, context.capacity.memory_bytes),

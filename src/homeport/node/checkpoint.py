@@ -21,7 +21,6 @@ from homeport.node.sandboxes import PodSandbox
 
 __all__ = ["Adopted", "adopt", "load_checkpoint", "save_checkpoint"]
 
-FILE: Final = "checkpoint.json"
 _NOTHING: Final = "{}"
 
 Saved = Mapping[str, ContainerState]
@@ -64,22 +63,21 @@ def _plain(value: Running | Ended) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__slots__}
 
 
-def save_checkpoint(directory: Path, states: Saved, last: str) -> str:
+def save_checkpoint(path: Path, states: Saved, last: str) -> str:
     """Write what differs from `last`, the text written before; returns the text now on disk ("": nothing is)."""
     text = _encode(states)
     if text == (last or _NOTHING):
         return last
-    directory.mkdir(0o750, parents=True, exist_ok=True)
-    path = f"{directory}/{FILE}"
-    write_file(f"{path}.tmp", text.encode(), 0o600)
-    os.replace(f"{path}.tmp", path)
+    draft = f"{path}.tmp"
+    write_file(draft, text.encode(), 0o600)
+    os.replace(draft, path)
     return text
 
 
-def load_checkpoint(directory: Path) -> dict[str, ContainerState]:
+def load_checkpoint(path: Path) -> dict[str, ContainerState]:
     """Return the states written last; none when there is no such file, or not a whole one."""
     try:
-        tree = json.loads((directory / FILE).read_text())
+        tree = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):
         return {}
     return {name: _state(entry) for name, entry in tree.items()}

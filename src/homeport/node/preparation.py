@@ -50,6 +50,7 @@ class Preparation:
         uid = pod().uid
         self.volumes = PodVolumes(
             context.settings.pod_directory(uid),
+            context.settings.pod_storage(uid),
             context.client,
             context.objects,
             context.mounts,

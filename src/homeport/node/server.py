@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -19,6 +20,7 @@ from homeport.node.http import HttpRequest, read_request, send_response, send_st
 from homeport.node.log_choice import LogUnavailable, choose_log
 from homeport.node.logs import LogOptions, read_log
 from homeport.node.runtime.contract import ExecSession, ExecSpec, RuntimeFailure
+from homeport.node.runtime.logs import open_log
 from homeport.node.stats import Stats, no_stats
 from homeport.node.streams.multiplex import SpdySession
 from homeport.node.streams.pipe import StreamPipe
@@ -161,9 +163,11 @@ class NodeServer:
             chosen = choose_log(worker, container, previous=request.flag("previous"))
         except LogUnavailable as error:
             raise BadRequest(str(error)) from error
-        if not chosen.path.exists():
-            await send_response(writer, 200, "text/plain", b"")
-            return
+        if not chosen.path.exists():  # nothing was printed yet
+            if chosen.ended is None or not options.follow:
+                await send_response(writer, 200, "text/plain", b"")
+                return
+            os.close(open_log(chosen.path))
         sending = send_stream(writer, "text/plain", read_log(chosen.path, options, chosen.ended))
         await _until(sending, reader.read(1))  # nothing more is asked: what comes is the end
 

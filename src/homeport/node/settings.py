@@ -14,6 +14,9 @@ class NodeSettings:
     """Places and names of one node.
 
     data           the cluster's data directory; pods, logs and sockets live below it
+
+    What a pod has lies in two places: on disk what outlives its processes and may be large (`checkpoint`,
+    `pod_storage`), in memory what is made anew with them (`pod_directory`, below the runtime's `live`).
     pod_cidrs      where its pods' addresses come from, one range per family; empty where nobody has to know
     host_resolver  the resolv.conf of the host, for `dnsPolicy: Default`
     """
@@ -47,7 +50,15 @@ class NodeSettings:
         return ".".join(self.version.removeprefix("v").split(".")[:2])
 
     def pod_directory(self, uid: str) -> Path:
+        """Where a pod's identity files, projected volumes and last words are."""
+        return Path(self.data, "run", "live", "pods", uid)
+
+    def pod_storage(self, uid: str) -> Path:
+        """Where a pod's empty directories are; there only when it has some."""
         return Path(self.data, "pods", uid)
+
+    def checkpoint(self, uid: str) -> Path:
+        return Path(self.data, "pods", f"{uid}.json")
 
     def log_directory(self, pod: Pod) -> Path:
         """Where a pod's container logs are (`node` 13.1)."""

@@ -256,7 +256,8 @@ class PodWorker:
         sandbox = self.preparation.sandbox
         if sandbox is None:
             return False
-        alive = any(one.id == sandbox.id and one.running for one in await self.context.runtime.sandboxes())
+        own = await self.context.runtime.sandboxes(("pod-uid", self.pod.uid))
+        alive = any(one.id == sandbox.id and one.running for one in own)
         if alive or not self._begin_anew():
             return False
         self.preparation.sandbox_lost()
@@ -325,15 +326,14 @@ class PodWorker:
     async def _release(self) -> None:
         """Ask the runtime what it has of the pod, not our records: nothing may be left of any attempt."""
         runtime, uid = self.context.runtime, self.pod.uid
-        for sandbox in await runtime.sandboxes():
-            if sandbox.labels.get("pod-uid") == uid:
-                await runtime.remove_sandbox(sandbox.id)
-                await self.context.network.detach(sandbox.id)
+        for sandbox in await runtime.sandboxes(("pod-uid", uid)):
+            await runtime.remove_sandbox(sandbox.id)
+            await self.context.network.detach(sandbox.id)
         self.preparation.sandbox = None
-        for container in await runtime.containers():
-            if container.labels.get("pod-uid") == uid:
-                await runtime.remove_container(container.id)
+        for container in await runtime.containers(("pod-uid", uid)):
+            await runtime.remove_container(container.id)
         await self.preparation.volumes.tear_down()
+        self.context.settings.checkpoint(uid).unlink(missing_ok=True)
 
     async def _leave(self) -> None:
         """Wait until the object's end is wanted, remove it, and wait until it is gone."""
@@ -422,8 +422,7 @@ class PodWorker:
         states = self.records.states
         if (self.preparation.ready or self._terminated) and states != self._saved_states:
             self._saved_states = dict(states)
-            directory = self.context.settings.pod_directory(self.pod.uid)
-            self._saved = save_checkpoint(directory, states, self._saved)
+            self._saved = save_checkpoint(self.context.settings.checkpoint(self.pod.uid), states, self._saved)
 
 
 def _facts(tree: Object) -> Mapping[str, Any]:

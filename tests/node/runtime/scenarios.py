@@ -27,6 +27,8 @@ from homeport.node.runtime.contract import (
     Security,
 )
 from homeport.node.runtime.oci import OciRuntime
+from homeport.node.runtime.state import Directories
+from homeport.node.volumes.mounts import mounted_below
 
 SANDBOX = SandboxSpec("sandbox-1", "web-0", {"pod": "web-0"})
 
@@ -72,7 +74,8 @@ class Node:
         return self.data / "logs" / f"{name}.log"
 
     def printed(self, name: str, stream: str = "stdout") -> str:
-        rows = [line.split(" ", 3) for line in self.log(name).read_bytes().decode().split("\n")[:-1]]
+        text = self.log(name).read_bytes().decode() if self.log(name).exists() else ""
+        rows = [line.split(" ", 3) for line in text.split("\n")[:-1]]
         return "".join(row[3] + ("\n" if row[2] == "F" else "") for row in rows if row[1] == stream)
 
 
@@ -110,8 +113,9 @@ async def sandboxed(data: Path) -> AsyncIterator[Node]:
         await it.runtime.remove_sandbox(SANDBOX.id)
         assert await it.runtime.sandboxes() == []
         assert await it.runtime.containers() == []
-        assert os.listdir(data / "run" / "containers") == os.listdir(data / "run" / "sandboxes") == []
-        assert str(data) not in Path("/proc/self/mountinfo").read_text()
+        places = Directories(data / "run")
+        assert places.container_ids() == places.sandbox_ids() == set()
+        assert mounted_below(data, Path("/proc/self/mountinfo").read_text()) == [places.live]
         assert syscalls.start_ticks(sandbox.pid) is None
 
 
@@ -147,7 +151,7 @@ async def failures_say_why(data: Path) -> None:
         assert failure.reason == "CreateContainerError"
         assert "/does/not/exist" in failure.message
         assert await it.runtime.containers() == []
-        assert os.listdir(data / "run" / "containers") == []
+        assert Directories(data / "run").container_ids() == set()
 
 
 async def commands_beside(data: Path) -> None:

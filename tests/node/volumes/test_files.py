@@ -192,6 +192,9 @@ def test_a_group_gets_what_its_members_need(tmp_path: Path) -> None:
 def test_mounts_below_a_folder_are_found_deepest_first() -> None:
     text = "1 0 0:1 / /a rw - tmpfs x rw\n2 1 0:2 / /a/b\\040c rw - tmpfs x rw\n3 1 0:3 / /ab rw - tmpfs x rw\n"
     assert mounted_below(Path("/a"), text) == [Path("/a/b c"), Path("/a")]
+    assert mounted_below(Path("/a/b c"), text) == [Path("/a/b c")]
+    assert mounted_below(Path("/a/b"), text) == mounted_below(Path("/c"), text) == []
+    assert mounted_below(Path("/"), text) == [Path("/a/b c"), Path("/a"), Path("/ab")]
 
 
 def test_ids_are_mapped_or_not() -> None:

@@ -229,9 +229,12 @@ class Runtime(Protocol):
     @property
     def version(self) -> str: ...
 
-    async def sandboxes(self) -> Sequence[Sandbox]: ...
-    async def containers(self) -> Sequence[Container]:
-        """Every container not yet removed, ended ones with their exits."""
+    async def sandboxes(self, label: tuple[str, str] | None = None) -> Sequence[Sandbox]:
+        """Every sandbox not yet removed, or those alone that have this label."""
+        ...
+
+    async def containers(self, label: tuple[str, str] | None = None) -> Sequence[Container]:
+        """Every container not yet removed, ended ones with their exits; or those alone that have this label."""
         ...
 
     async def usage(self) -> Mapping[str, Usage]:

@@ -109,14 +109,14 @@ async def _trial(run: Path, roots: RootFilesystems, tool: Tool) -> str:
     bundle.mkdir(mode=0o700)
     try:
         try:
-            root = roots.mount(bundle, f"{HOST_REFERENCE}@trial")
+            root = roots.mount(bundle, bundle / "own", f"{HOST_REFERENCE}@trial")
         except OSError as error:
             return f"the root file system cannot be mounted: {error}"
         (bundle / "config.json").write_text(json.dumps(_trial_config(root)), encoding="utf-8")
         command = tool.command(bundle / "state", None, "run", "--bundle", str(bundle), f"trial-{os.getpid()}")
         return await _run(command)
     finally:
-        roots.unmount(bundle)
+        roots.unmount(bundle, bundle / "own")
         shutil.rmtree(bundle)
 
 

@@ -1,7 +1,7 @@
 """From a container's request to a running process: files, root directory, cgroup, then the runtime, by the keeper.
 
-Everything made here is beneath the container's own directory, so a start that fails, or is cut short by the end of the
-engine, is undone by removing that directory (`discard`).
+Everything made here is in the container's bundle, in memory, but for its own layer and the records; a start that fails,
+or is cut short by the end of the engine, is undone by `discard`.
 """
 
 import json
@@ -22,7 +22,7 @@ from homeport.node.runtime.detect import Tool
 from homeport.node.runtime.rootfs import FRESH_ON_HOST, RootFilesystems
 from homeport.node.runtime.seccomp import LOCALHOST, local_profile
 from homeport.node.runtime.spec import Place, build
-from homeport.node.runtime.state import SandboxRecord
+from homeport.node.runtime.state import Directories, SandboxRecord
 from homeport.node.runtime.users import IdMap, User, accounts_beneath, resolve
 from homeport.node.sealing import SealedPrograms
 
@@ -41,6 +41,7 @@ def container_name(container_id: str) -> str:
 class Launcher:
     """What every start on this node has in common.
 
+    places    where everything is
     hidden    host paths no container may see
     profiles  where `Localhost` seccomp profiles are
     programs  sealed copies of the runtime, for what this process starts itself
@@ -51,7 +52,7 @@ class Launcher:
     cgroups: Cgroups
     cgroup: str
     ids: IdMap
-    state: Path
+    places: Directories
     rootless: bool
     hidden: tuple[str, ...]
     profiles: Path
@@ -62,11 +63,17 @@ class Launcher:
         """Whether the runtime makes the groups; otherwise they are made here and the runtime is started in them."""
         return self.tool.wants_cgroup and not self.rootless
 
-    def prepare(self, spec: ContainerSpec, sandbox: SandboxRecord, directory: Path, shared_memory: Path) -> None:
+    @property
+    def state(self) -> Path:
+        """Where the runtime keeps what it must know itself."""
+        return self.places.live / "oci"
+
+    def prepare(self, spec: ContainerSpec, sandbox: SandboxRecord) -> None:
         """Mount the root, write `config.json`, make the FIFOs. Raises RuntimeFailure."""
+        directory = self.places.bundle(spec.id)
         try:
             targets = [mount.target for mount in spec.mounts]
-            root = self.roots.mount(directory, spec.image.id, targets)
+            root = self.roots.mount(directory, self.places.layer(spec.id), spec.image.id, targets)
         except (OSError, BadImage) as error:
             raise RuntimeFailure("CreateContainerError", f"root file system: {error}") from error
         top = os.open(root, os.O_PATH | os.O_DIRECTORY)
@@ -81,7 +88,7 @@ class Launcher:
             profile=self._profile(spec.security.seccomp),
             rootfs=root,
             sandbox_pid=sandbox.process.pid,
-            shared_memory=shared_memory,
+            shared_memory=self.places.shared_memory(sandbox.id),
             share_pids=sandbox.share_pids,
             rootless=self.rootless,
             hidden=self.hidden,
@@ -98,8 +105,9 @@ class Launcher:
     def _profile(self, seccomp: str) -> Mapping[str, Any] | None:
         return local_profile(self.profiles, seccomp.removeprefix(LOCALHOST)) if seccomp.startswith(LOCALHOST) else None
 
-    async def start(self, spec: ContainerSpec, directory: Path, holder: HolderClient) -> int:
+    async def start(self, spec: ContainerSpec, holder: HolderClient) -> int:
         """Start what `prepare` laid out; return the main process's pid. Raises RuntimeFailure."""
+        directory = self.places.bundle(spec.id)
         log = directory / "log"
         words = ["run", "--detach", "--bundle", str(directory), "--pid-file", str(directory / "pid")]
         console = str(directory / "console.sock") if spec.tty else ""
@@ -110,7 +118,7 @@ class Launcher:
             argv=self.tool.command(self.state, log, *words, spec.id),
             env=ENVIRONMENT,
             stdio=[str(directory / name) if (directory / name).exists() else None for name in STREAMS],
-            exit=str(directory / "exit"),
+            exit=str(self.places.exit_file(spec.id)),
             pid_file=str(directory / "pid"),
             console=console,
             cgroups=[] if self.makes_cgroups else self.cgroups.create(spec.id, spec.limits),
@@ -163,13 +171,15 @@ class Launcher:
         enter = 'while [ "$1" != -- ]; do echo 0 > "$1"; shift; done; shift; exec "$@"'
         return ["/bin/sh", "-c", enter, "enter", *groups, "--", *command], passed
 
-    def discard(self, container_id: str, directory: Path) -> None:
-        """Undo everything: mounts, the runtime's own record, the cgroup, the directory. Absent is fine."""
-        self.roots.unmount(directory)
-        shutil.rmtree(self.state / container_id, ignore_errors=True)
+    def discard(self, container_id: str) -> None:
+        """Undo everything: mounts, the runtime's own record, the cgroup, all files. Absent is fine."""
+        bundle = self.places.bundle(container_id)
+        self.roots.unmount(bundle, self.places.layer(container_id))
         self.cgroups.remove(container_id)
-        if directory.exists():
-            shutil.rmtree(directory)
+        self.places.forget_container(container_id)
+        for directory in (self.state / container_id, bundle):
+            if directory.exists():
+                shutil.rmtree(directory)
 
 
 def start_failure(message: str) -> RuntimeFailure:

@@ -18,7 +18,7 @@ from typing import Final
 
 from homeport.clock import Clock, nano_time
 
-__all__ = ["MAX_LINE_BYTES", "LogFile", "Pump"]
+__all__ = ["MAX_LINE_BYTES", "LogFile", "Pump", "open_log"]
 
 MAX_LINE_BYTES: Final = 16 * 1024
 MAX_FILE_BYTES: Final = 10 * 1024 * 1024
@@ -26,8 +26,18 @@ MAX_FILES: Final = 5
 _CHUNK: Final = 64 * 1024
 
 
+def open_log(path: Path) -> int:
+    """Open a log to append to it, made when it is not there. Raises OSError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o640)
+    except FileNotFoundError:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        return os.open(path, flags, 0o640)
+
+
 class LogFile:
-    """Writes one container's log, split into lines per stream, and rotates it.
+    """Writes one container's log, split into lines per stream, and rotates it. There is no file before there is output.
 
     Rotation renames to `<name>.<YYYYMMDD-HHMMSS>`; all but the newest rotated file are compressed.
 
@@ -37,12 +47,10 @@ class LogFile:
     def __init__(self, path: Path, clock: Clock, later: Callable[[Callable[[], None]], None]) -> None:
         self.path, self._clock, self._later = path, clock, later
         self._pending: dict[str, bytes] = {}
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        self._open()
+        self._fd, self._size = -1, 0
 
     def _open(self) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._fd = os.open(self.path, flags, 0o640)
+        self._fd = open_log(self.path)
         self._size = os.fstat(self._fd).st_size
 
     def write(self, stream: str, data: bytes) -> None:
@@ -68,11 +76,14 @@ class LogFile:
         rest = [b"%s %s F %s\n" % (stamp, stream.encode(), data) for stream, data in self._pending.items() if data]
         self._pending.clear()
         self._append(b"".join(rest))
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
 
     def _append(self, data: bytes) -> None:
         if not data:
             return
+        if self._fd < 0:
+            self._open()
         if self._size and self._size + len(data) > MAX_FILE_BYTES:
             self._rotate()
         view = memoryview(data)

@@ -9,9 +9,8 @@ import asyncio
 import itertools
 import json
 import os
-import shutil
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -102,7 +101,7 @@ class OciRuntime:
             cgroups=cgroups,
             cgroup=group,
             ids=IdMap.of_this_process(),
-            state=run / "oci",
+            places=directories,
             rootless=rootless,
             profiles=data / "seccomp",
             programs=SealedPrograms(),
@@ -125,11 +124,13 @@ class OciRuntime:
         """Whether this machine lets us limit memory and processor time."""
         return bool(self._launcher.cgroups.hierarchies)
 
-    async def sandboxes(self) -> Sequence[Sandbox]:
-        return [self._sandbox(record) for record in self._sandboxes.values()]
+    async def sandboxes(self, label: tuple[str, str] | None = None) -> Sequence[Sandbox]:
+        records = self._sandboxes.values()
+        return [self._sandbox(record) for record in records if label is None or label in record.labels.items()]
 
-    async def containers(self) -> Sequence[Container]:
-        return [self._container(record) for record in self._containers.values()]
+    async def containers(self, label: tuple[str, str] | None = None) -> Sequence[Container]:
+        records = self._containers.values()
+        return [self._container(record) for record in records if label is None or label in record.labels.items()]
 
     async def usage(self) -> Mapping[str, Usage]:
         running = {
@@ -146,11 +147,11 @@ class OciRuntime:
         known = self._sandboxes.get(spec.id)
         if known is not None:
             return self._sandbox(known)
-        directory = self._directories.sandbox(spec.id)
-        (directory / "shm").mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not os.path.ismount(directory / "shm"):
+        memory = self._directories.shared_memory(spec.id)
+        memory.mkdir(mode=0o700, exist_ok=True)
+        if not os.path.ismount(memory):
             flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
-            syscalls.mount("shm", str(directory / "shm"), "tmpfs", flags, SHARED_MEMORY_OPTIONS)
+            syscalls.mount("shm", str(memory), "tmpfs", flags, SHARED_MEMORY_OPTIONS)
         unshare = ["ipc"] if spec.host_network else ["net", "ipc", "uts"]
         if spec.share_process_namespace:
             unshare.append("pid")
@@ -166,7 +167,7 @@ class OciRuntime:
         try:
             pid = await self._holder.launch(launch)
         except (LaunchFailed, HolderGone) as error:
-            self._drop_sandbox(directory)
+            self._drop_sandbox(spec.id)
             raise RuntimeFailure("CreatePodSandboxError", str(error)) from error
         record = SandboxRecord(
             spec.id,
@@ -187,7 +188,7 @@ class OciRuntime:
         if sandbox is not None and sandbox.process.alive(self._boot):
             os.kill(sandbox.process.pid, signal.SIGKILL)
             await gone(sandbox.process.pid)
-        self._drop_sandbox(self._directories.sandbox(sandbox_id))
+        self._drop_sandbox(sandbox_id)
         self._sandboxes.pop(sandbox_id, None)
 
     async def start_container(self, spec: ContainerSpec) -> Container:
@@ -200,8 +201,8 @@ class OciRuntime:
         sandbox = self._sandboxes.get(spec.sandbox_id)
         if sandbox is None or not sandbox.process.alive(self._boot):
             raise RuntimeFailure("CreateContainerError", f"sandbox {spec.sandbox_id} is not running")
-        directory = self._directories.container(spec.id)
-        directory.mkdir(mode=0o700)
+        bundle = self._directories.bundle(spec.id)
+        bundle.mkdir(mode=0o700)
         record = ContainerRecord(
             id=spec.id,
             sandbox_id=spec.sandbox_id,
@@ -214,12 +215,11 @@ class OciRuntime:
         )
         try:
             self._directories.save_container(record)
-            shared_memory = self._directories.sandbox(sandbox.id) / "shm"
-            await asyncio.to_thread(self._launcher.prepare, spec, sandbox, directory, shared_memory)
+            await asyncio.to_thread(self._launcher.prepare, spec, sandbox)
             if not spec.tty:
-                self._pumps[spec.id] = self._pump(record, self._fifos(directory))
+                self._pumps[spec.id] = self._pump(record, self._fifos(bundle))
             self._ended[spec.id] = asyncio.Event()
-            pid = await self._launcher.start(spec, directory, self._holder)
+            pid = await self._launcher.start(spec, self._holder)
         except (RuntimeFailure, HolderGone, OSError) as error:
             await self._discard(spec.id)
             if isinstance(error, HolderGone | OSError):
@@ -272,7 +272,7 @@ class OciRuntime:
         record = self._containers.get(container_id)
         if record is None or container_id in self._exits:
             raise RuntimeFailure("ExecError", f'container not found ("{container_id}")')
-        directory = self._directories.container(container_id)
+        directory = self._directories.bundle(container_id)
         stem = directory / f"exec-{os.getpid()}-{next(self._numbers)}"
         stem.with_suffix(".json").write_text(json.dumps(_exec_process(directory, spec)), encoding="utf-8")
         try:
@@ -324,7 +324,7 @@ class OciRuntime:
         if record.tty:
             stdin = pump.terminal()
         elif record.stdin:
-            path = self._directories.container(container_id) / "stdin"
+            path = self._directories.bundle(container_id) / "stdin"
             stdin = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         session = AttachedSession(pump, stdin, terminal=record.tty, end_input=end_input, exit_code=exit_code)
         try:
@@ -354,44 +354,44 @@ class OciRuntime:
         self._holder.close()
 
     async def _adopt(self) -> None:
-        """Read what is on disk, follow what lives, finish what ended meanwhile, drop what never began."""
-        self._holder.connect(self._directories.run)
+        """Read what is written down, follow what lives, finish what ended meanwhile, drop what never began."""
+        places = self._directories
+        self._holder.connect(places.run)
         self._keeping = asyncio.create_task(self._keep_holder())
-        children = {child["name"] for child in (await self._holder.status())["children"]}
-        for sandbox in self._directories.sandbox_records():
-            self._sandboxes[sandbox.id] = sandbox
-        for record in list(self._directories.container_records()):
-            if record.process is None:
-                record = await self._recover(record, children)
-            if record.process is None:
-                await self._discard(record.id)
-                continue
+        children = {child["name"]: int(child["pid"]) for child in (await self._holder.status())["children"]}
+        self._sandboxes.update((record.id, record) for record in places.sandbox_records())
+        records = {record.id: record for record in places.container_records()}
+        for record in places.prepared_records():
+            if record.id not in records and (recovered := self._recover(record, children)) is not None:
+                records[record.id] = recovered
+        for record in records.values():
             self._ended[record.id] = asyncio.Event()
             await self._follow(record, children)
-        for orphan in set(os.listdir(self._directories.containers)) - set(self._containers):
+        for orphan in places.container_ids() - set(self._containers):
             await self._discard(orphan)
-        for orphan in set(os.listdir(self._directories.sandboxes)) - set(self._sandboxes):
-            self._drop_sandbox(self._directories.sandboxes / orphan)
+        for orphan in places.sandbox_ids() - set(self._sandboxes):
+            self._drop_sandbox(orphan)
+        for name, pid in children.items():
+            kind, _, identifier = name.partition("/")
+            if kind == "sandbox" and identifier not in self._sandboxes:
+                os.kill(pid, signal.SIGKILL)  # the last agent died before it had written it down
 
-    async def _recover(self, record: ContainerRecord, children: set[str]) -> ContainerRecord:
+    def _recover(self, record: ContainerRecord, children: Mapping[str, int]) -> ContainerRecord | None:
         """A start the last agent did not see the end of: it happened if the keeper has the process, or its exit."""
-        ended = self._directories.exit(record.id) is not None
-        if not ended and container_name(record.id) not in children:
-            return record
-        status = await self._holder.status()
-        pids = {child["name"]: child["pid"] for child in status["children"]}
-        pid = pids.get(container_name(record.id), 0)
+        if container_name(record.id) not in children and self._directories.exit(record.id) is None:
+            return None
+        pid = children.get(container_name(record.id), 0)
         record = record.started(Process.of(pid, self._boot), record.started_at)
         self._directories.save_container(record)
         return record
 
-    async def _follow(self, record: ContainerRecord, children: set[str]) -> None:
+    async def _follow(self, record: ContainerRecord, children: Collection[str]) -> None:
         assert record.process is not None
-        directory = self._directories.container(record.id)
+        bundle = self._directories.bundle(record.id)
         if record.tty:
             await self._pump_terminal(record)
-        elif (directory / "stdout").exists():
-            self._pumps[record.id] = self._pump(record, self._fifos(directory))
+        elif (bundle / "stdout").exists():
+            self._pumps[record.id] = self._pump(record, self._fifos(bundle))
         self._containers[record.id] = record  # from here on its end is heard of; one before this is on disk
         if self._directories.exit(record.id) is not None:
             self._end(record.id)
@@ -476,9 +476,9 @@ class OciRuntime:
     def _pack(self, job: Callable[[], None]) -> None:
         asyncio.get_running_loop().run_in_executor(None, job)
 
-    def _fifos(self, directory: Path) -> dict[int, str]:
+    def _fifos(self, bundle: Path) -> dict[int, str]:
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-        return {os.open(directory / name, flags): name for name in ("stdout", "stderr")}
+        return {os.open(bundle / name, flags): name for name in ("stdout", "stderr")}
 
     async def _pump_terminal(self, record: ContainerRecord) -> None:
         master = await self._holder.console(container_name(record.id))
@@ -492,14 +492,15 @@ class OciRuntime:
         self._ended.pop(container_id, None)
         with suppress(HolderGone, LaunchFailed):
             await self._holder.forget(container_name(container_id))
-        directory = self._directories.container(container_id)
-        await asyncio.to_thread(self._launcher.discard, container_id, directory)
+        await asyncio.to_thread(self._launcher.discard, container_id)
 
-    def _drop_sandbox(self, directory: Path) -> None:
-        if os.path.ismount(directory / "shm"):
-            syscalls.umount(str(directory / "shm"))
-        if directory.exists():
-            shutil.rmtree(directory)
+    def _drop_sandbox(self, sandbox_id: str) -> None:
+        memory = self._directories.shared_memory(sandbox_id)
+        if os.path.ismount(memory):
+            syscalls.umount(str(memory))
+        if memory.exists():
+            memory.rmdir()
+        self._directories.forget_sandbox(sandbox_id)
 
     def _sandbox(self, record: SandboxRecord) -> Sandbox:
         alive = record.process.alive(self._boot)

@@ -1,8 +1,8 @@
 """A container's root directory: an overlay of its image's layers, or of the host, with a layer of its own on top.
 
-    <container>/rootfs   where it is mounted, in the namespace keeper's mount namespace
-    <container>/upper    what the container changed
-    <container>/work     overlayfs' own
+    <bundle>/rootfs   where it is mounted, in the namespace keeper's mount namespace
+    <layer>.upper     what the container changed
+    <layer>.work      overlayfs' own
 
 An ordinary user cannot overlay `/` as a whole (its mounts are locked to it): there the root is a small tmpfs with one
 overlay per top-level directory, and directories programs write in are made ours in advance (`hostlayer`). All paths
@@ -42,41 +42,41 @@ class RootFilesystems:
         self._layers, self._rootless = layers, rootless
         self._host = HostLayer(shared, rootless=rootless)
 
-    def mount(self, container: Path, image_id: str, targets: Sequence[str] = ()) -> Path:
-        """Make and mount `container/rootfs`. Raises OSError, or what `layers` raises.
+    def mount(self, bundle: Path, layer: Path, image_id: str, targets: Sequence[str] = ()) -> Path:
+        """Make and mount `bundle/rootfs`, with a layer of its own. Raises OSError, or what `layers` raises.
 
         targets  where volumes will be mounted: on the host image their places must be ours to make
         """
-        root = container / "rootfs"
-        for name in ("rootfs", "upper", "work"):
-            (container / name).mkdir(exist_ok=True)
-            (container / name).chmod(0o755)
+        root, (upper, work) = bundle / "rootfs", _own_layer(layer)
+        for path in (root, upper, work):
+            path.mkdir(exist_ok=True)
+            path.chmod(0o755)
         if is_host(image_id):
             self._host.prepare()
-            self._host.lay_out(container / "upper", program_of(image_id), targets)
+            self._host.lay_out(upper, program_of(image_id), targets)
             if self._rootless:
-                self._mount_host_folders(container)
+                self._mount_host_folders(root, upper, work)
             else:
-                self._overlay([Path("/")], container / "upper", container / "work", root)
+                self._overlay([Path("/")], upper, work, root)
             return root
         layers = list(reversed(self._layers(image_id)))
         if not layers:
-            layers = [container / "empty"]
+            layers = [bundle / "empty"]
             layers[0].mkdir(exist_ok=True)
-        self._overlay(layers, container / "upper", container / "work", root)
+        self._overlay(layers, upper, work, root)
         return root
 
     def separate_folders(self, image_id: str) -> Sequence[str]:
         """Return the top-level directories that are mounts of their own, so a read-only root does not cover them."""
         return [f"/{entry.name}" for entry in _host_folders()] if self._rootless and is_host(image_id) else []
 
-    def unmount(self, container: Path) -> None:
+    def unmount(self, bundle: Path, layer: Path) -> None:
         """Undo `mount` and drop the container's own layer. Absent is fine."""
-        root = container / "rootfs"
+        root = bundle / "rootfs"
         while os.path.ismount(root):
             syscalls.umount(str(root))
-        for name in ("upper", "work", "empty", "rootfs"):
-            _remove_tree(container / name)
+        for path in (*_own_layer(layer), bundle / "empty", root):
+            _remove_tree(path)
 
     def _overlay(self, lower: Sequence[Path], upper: Path, work: Path, target: Path) -> None:
         with _paths([*lower, upper, work]) as names:
@@ -88,25 +88,24 @@ class RootFilesystems:
                 raise OSError(f"an image of {len(lower)} layers is more than overlayfs can take in one mount")
             syscalls.mount("overlay", str(target), "overlay", 0, options)
 
-    def _mount_host_folders(self, container: Path) -> None:
-        root = container / "rootfs"
+    def _mount_host_folders(self, root: Path, upper: Path, work: Path) -> None:
         syscalls.mount("tmpfs", str(root), "tmpfs", syscalls.MS_NODEV, "mode=755")
         for entry in os.scandir("/"):
             if entry.is_symlink():
                 (root / entry.name).symlink_to(os.readlink(entry.path))
         for entry in _host_folders():
-            self._mount_folder(container, entry.name, _MAX_DEPTH)
+            self._mount_folder(root, upper, work, entry.name, _MAX_DEPTH)
         for name in ("proc", "sys", "dev", "run", "tmp", "mnt"):
             (root / name).mkdir(mode=0o755, exist_ok=True)
 
-    def _mount_folder(self, container: Path, name: str, depth: int) -> None:
+    def _mount_folder(self, root: Path, layer: Path, scratch: Path, name: str, depth: int) -> None:
         """Overlay one of the host's directories, or put it together when something is mounted inside it.
 
         Such mounts are locked to the host's view, which the kernel does not let an ordinary user overlay: a container's
         `/etc` with its `resolv.conf`, for instance. What then cannot be had either stays empty.
         """
-        host, target, upper = f"/{name}", container / "rootfs" / name, container / "upper" / name
-        work = container / "work" / name.replace("/", "%")
+        host, target, upper = f"/{name}", root / name, layer / name
+        work = scratch / name.replace("/", "%")
         for path in (target, upper, work):
             path.mkdir(parents=True, exist_ok=True)
         upper.chmod(os.stat(host).st_mode & 0o7777 | 0o700)
@@ -120,7 +119,7 @@ class RootFilesystems:
             if entry.is_symlink():
                 (target / entry.name).symlink_to(os.readlink(entry.path))
             elif entry.is_dir():
-                self._mount_folder(container, f"{name}/{entry.name}", depth - 1)
+                self._mount_folder(root, layer, scratch, f"{name}/{entry.name}", depth - 1)
             elif entry.is_file():
                 _copy_file(entry.path, target / entry.name)
         for own in os.scandir(upper):  # the container's own files, for which there is no overlay here
@@ -129,6 +128,11 @@ class RootFilesystems:
                 shutil.copy(own.path, target / own.name, follow_symlinks=False)
             elif not (target / own.name).exists():
                 shutil.copytree(own.path, target / own.name, symlinks=True)
+
+
+def _own_layer(layer: Path) -> tuple[Path, Path]:
+    """Return where overlayfs has a container's own files, and its scratch directory on the same file system."""
+    return layer.with_name(f"{layer.name}.upper"), layer.with_name(f"{layer.name}.work")
 
 
 def _copy_file(source: str, target: Path) -> None:

@@ -205,11 +205,12 @@ class SimulatedRuntime:
         live = self._live.get(container_id)
         return live is not None and live.container.exit is None
 
-    async def sandboxes(self) -> Sequence[Sandbox]:
-        return list(self._sandboxes.values())
+    async def sandboxes(self, label: tuple[str, str] | None = None) -> Sequence[Sandbox]:
+        return [one for one in self._sandboxes.values() if label is None or label in one.labels.items()]
 
-    async def containers(self) -> Sequence[Container]:
-        return [live.container for live in self._live.values()]
+    async def containers(self, label: tuple[str, str] | None = None) -> Sequence[Container]:
+        known = (live.container for live in self._live.values())
+        return [one for one in known if label is None or label in one.labels.items()]
 
     async def usage(self) -> Mapping[str, Usage]:
         now = self.clock.now()

@@ -1,6 +1,7 @@
 """The few mounts volumes need: a seam with a real side (mount(2)) and one that only makes directories."""
 
 import os
+import re
 from pathlib import Path
 from typing import Protocol
 
@@ -28,7 +29,10 @@ class Mounts(Protocol):
 def mounted_below(root: Path, mountinfo: str) -> list[Path]:
     """Return the mount points at or below `root` in the text of /proc/self/mountinfo, deepest first."""
     found = []
+    plain = max(re.split(r"[^0-9A-Za-z-]+", root.name), key=len)  # never written in another way there
     for line in mountinfo.splitlines():
+        if plain not in line:  # nearly all are of other pods
+            continue
         fields = line.split(" ")
         point = fields[4].encode("latin-1", "backslashreplace").decode("unicode_escape")
         if Path(point).is_relative_to(root):

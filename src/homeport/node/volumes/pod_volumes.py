@@ -40,8 +40,6 @@ ATOMIC: Final = {
     "downwardAPI": "kubernetes.io~downward-api",
     "projected": "kubernetes.io~projected",
 }
-IN_MEMORY: Final = ("secret", "downwardAPI", "projected")
-ATOMIC_BYTES: Final = 16 << 20
 TOKEN_REFRESH_SHARE: Final = 0.8
 TOKEN_MAX_AGE_SECONDS: Final = 24 * 3600.0
 TOKEN_JITTER_SECONDS: Final = 10.0
@@ -73,12 +71,19 @@ class _Token:
 
 
 class PodVolumes:
-    """The volumes below `root`, the pod's directory."""
+    """The volumes of one pod: below `root`, in memory, those made of objects; below `storage`, on disk, empty ones."""
 
     def __init__(
-        self, root: Path, client: Client, objects: Objects, mounts: Mounts, clock: Clock, rng: random.Random
+        self,
+        root: Path,
+        storage: Path,
+        client: Client,
+        objects: Objects,
+        mounts: Mounts,
+        clock: Clock,
+        rng: random.Random,
     ) -> None:
-        self.root = root
+        self.root, self.storage = root, storage
         self._client, self._objects, self._mounts = client, objects, mounts
         self._clock, self._rng = clock, rng
         self._ids = this_process()
@@ -128,7 +133,8 @@ class PodVolumes:
         self.volumes.clear()
 
     def _remove(self) -> None:
-        remove_pod_directory(self.root, self._mounts)
+        for directory in (self.root, self.storage):
+            remove_pod_directory(directory, self._mounts)
 
     async def _set_up(self, pod: Pod, volume: Tree, facts: Facts) -> Volume:
         name = volume["name"]
@@ -136,8 +142,9 @@ class PodVolumes:
         if (empty := volume.get("emptyDir")) is not None:
             if str(empty.get("medium") or "").startswith("HugePages"):
                 raise VolumeFailure("huge pages are not supported by this node")
-            path = self._directory("kubernetes.io~empty-dir", name)
-            if empty.get("medium") == "Memory":
+            in_memory = empty.get("medium") == "Memory"
+            path = _directory(self.root if in_memory else self.storage, "kubernetes.io~empty-dir", name)
+            if in_memory:
                 self._mounts.tmpfs(path, _bytes(empty.get("sizeLimit")), 0o777)
             path.chmod(0o777)
             if group is not None:
@@ -152,9 +159,7 @@ class PodVolumes:
         kind = next((kind for kind in ATOMIC if volume.get(kind) is not None), None)
         if kind is None:
             raise VolumeFailure(f"no volume plugin matched {', '.join(key for key in volume if key != 'name')}")
-        path = self._directory(ATOMIC[kind], name)
-        if kind in IN_MEMORY:
-            self._mounts.tmpfs(path, ATOMIC_BYTES, 0o755)
+        path = _directory(self.root, ATOMIC[kind], name)
         path.chmod(0o755)
         await self._write(pod, volume, path, facts)
         return Volume(name, path, read_only=True)
@@ -169,11 +174,6 @@ class PodVolumes:
 
     def _fs_group(self, pod: Pod) -> int | None:
         return self._ids.group((pod.spec.get("securityContext") or {}).get("fsGroup"))
-
-    def _directory(self, plugin: str, name: str) -> Path:
-        path = self.root / "volumes" / plugin / name
-        path.mkdir(0o750, parents=True, exist_ok=True)
-        return path
 
     async def _write(self, pod: Pod, volume: Tree, path: Path, facts: Facts) -> None:
         tokens = {request: await self._token(pod, request) for request in token_requests(volume)}
@@ -203,6 +203,12 @@ class PodVolumes:
         refresh_at = now + age - self._rng.uniform(0, min(TOKEN_JITTER_SECONDS, age / 10))
         self._tokens[request] = _Token(status["token"], refresh_at)
         return str(status["token"])
+
+
+def _directory(root: Path, plugin: str, name: str) -> Path:
+    path = root / "volumes" / plugin / name
+    path.mkdir(0o750, parents=True, exist_ok=True)
+    return path
 
 
 def remove_pod_directory(root: Path, mounts: Mounts) -> None:
