@@ -73,6 +73,16 @@ def test_why(echo: Cluster, words: tuple[str, ...], code: int, sentence: str) ->
     assert sentence in echo.homeport("why", *words, code=code)
 
 
+def test_dig_tells_who_stands_behind_each_record(echo: Cluster) -> None:
+    assert "; Pod echo-0, ready, an endpoint of Service echo-peers" in echo.homeport("dig", "echo-0.echo-peers")
+    seen = json.loads(echo.homeport("dig", "echo", "-o", "json"))
+    assert seen["answer"][0]["behind"]["says"] == "a virtual address before echo-0, echo-1"
+    (address,) = echo.homeport("dig", "+short", "echo-1.echo-peers").split()
+    assert "Pod echo-1" in echo.homeport("dig", "-x", address)
+    assert ";; WHY: " in echo.homeport("dig", "ecko", code=1)
+    assert "homeport run -- dig" in echo.complaint("dig", "@10.96.0.10", "echo", code=2)
+
+
 def test_why_tells_how_it_was(echo: Cluster) -> None:
     before = json.loads(echo.homeport("why", "sts/echo", "--since", "1h", "-o", "json"))
     assert any(one["says"] == "became ready" for one in before["history"])

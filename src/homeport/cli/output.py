@@ -51,7 +51,7 @@ def fitting(texts: Iterable[str], columns: int | None) -> str:
     """Return the first of several texts that is no wider than the screen, else the last."""
     text = ""
     for text in texts:
-        if columns is None or all(len(line) <= columns for line in text.splitlines()):
+        if columns is None or all(len(line.expandtabs()) <= columns for line in text.splitlines()):
             break
     return text
 
