@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from homeport.proxy.codec import eligible
 from homeport.proxy.health import HealthServer, proxy_answer, service_answer
 from homeport.proxy.model import ServiceRules
 from homeport.testing.loop import VirtualClock
@@ -37,6 +38,29 @@ def test_the_proxy_answers_for_itself() -> None:
     assert proxy_answer("/healthz", True, 0, 60).status == 200
     assert proxy_answer("/livez", False, 0, 60).status == 503
     assert proxy_answer("/other", True, 0, 60).status == 404
+
+
+def test_a_node_on_its_way_out_is_not_recommended_and_yet_lives() -> None:
+    """Services-dns 17.3."""
+    told = proxy_answer("/healthz", True, 0, 60, eligible=False)
+    assert (told.status, json.loads(told.body)["nodeEligible"]) == (503, False)
+    assert proxy_answer("/livez", True, 0, 60, eligible=False).status == 200
+    assert eligible(None)
+    assert eligible({"metadata": {"name": "n"}, "spec": {"taints": [{"key": "other"}]}})
+    assert not eligible({"metadata": {"name": "n"}, "spec": {"taints": [{"key": "ToBeDeletedByClusterAutoscaler"}]}})
+    assert not eligible({"metadata": {"name": "n", "deletionTimestamp": "2026-01-01T00:00:00Z"}})
+
+
+def test_every_answer_says_what_it_is() -> None:
+    head, _, body = service_answer(rules(2), True).encode().decode().partition("\r\n\r\n")
+    assert head.split("\r\n") == [
+        "HTTP/1.1 200 OK",
+        "Content-Type: application/json",
+        "X-Content-Type-Options: nosniff",
+        "X-Load-Balancing-Endpoint-Weight: 2",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+    ]
 
 
 def free_port() -> int:

@@ -30,7 +30,7 @@ class Api:
 
     def __init__(self) -> None:
         self.version = 1
-        self.objects: dict[str, dict[tuple[str, str], Object]] = {"services": {}, "endpointslices": {}}
+        self.objects: dict[str, dict[tuple[str, str], Object]] = {"services": {}, "endpointslices": {}, "nodes": {}}
         self.watches: dict[str, asyncio.Queue[WatchEvent]] = {plural: asyncio.Queue() for plural in self.objects}
 
     async def list(self, resource: Resource, *_: Any, **__: Any) -> Listing:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from homeport.proxy.balance import ANNOTATION, Balance, balance_of
 from homeport.proxy.model import Address, Endpoint, Key, Network, Service, ServicePort, Target
 
-__all__ = ["SERVICE_NAME_LABEL", "endpoints", "leaves", "pods", "service", "slice_service"]
+__all__ = ["SERVICE_NAME_LABEL", "eligible", "endpoints", "leaves", "pods", "service", "slice_service"]
 
 Object = Mapping[str, Any]
 
@@ -18,6 +18,7 @@ SERVICE_NAME_LABEL: Final = "kubernetes.io/service-name"
 _IGNORED_BY_LABEL: Final = ("service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless")
 _SOURCE_RANGES_ANNOTATION: Final = "service.beta.kubernetes.io/load-balancer-source-ranges"
 _DEFAULT_AFFINITY_SECONDS: Final = 10800
+_TO_BE_DELETED: Final = "ToBeDeletedByClusterAutoscaler"
 
 
 def service(obj: Object, version: int = 4) -> Service | None:
@@ -121,9 +122,12 @@ def endpoints(slices: Iterable[Object], port: ServicePort, version: int = 4) -> 
     return sorted(merged.values(), key=lambda endpoint: endpoint.target.order)
 
 
-def _rank(endpoint: Endpoint) -> tuple[bool, bool]:
-    """While an endpoint moves between slices it is in two of them: the better word counts."""
-    return endpoint.ready, endpoint.serving
+def _rank(endpoint: Endpoint) -> tuple[bool, bool, bool]:
+    """While an endpoint moves between slices it is in two of them: the better word counts.
+
+    So does the word of a pod that stays over that of one on its way out, which has had the address before.
+    """
+    return endpoint.ready, not endpoint.terminating, endpoint.serving
 
 
 def _slice_endpoints(obj: Object, port: ServicePort, version: int) -> Iterator[Endpoint]:
@@ -155,6 +159,14 @@ def _slice_endpoints(obj: Object, port: ServicePort, version: int) -> Iterator[E
 def _condition(conditions: Object, name: str, default: bool) -> bool:
     value = conditions.get(name)
     return default if value is None else bool(value)
+
+
+def eligible(node: Object | None) -> bool:
+    """Tell whether balancers may lead to a node: not to one that is on its way out (services-dns 17.3)."""
+    if node is None:
+        return True
+    taints = (node.get("spec") or {}).get("taints") or ()
+    return "deletionTimestamp" not in node["metadata"] and all(taint["key"] != _TO_BE_DELETED for taint in taints)
 
 
 def pods(obj: Object) -> list[str]:

@@ -39,12 +39,18 @@ def service_answer(rules: ServiceRules, proxy_healthy: bool) -> Answer:
     )
 
 
-def proxy_answer(path: str, healthy: bool, updated: float, now: float) -> Answer:
-    """Answer `/healthz` and `/livez` of the proxy itself; times are epoch seconds."""
+def proxy_answer(path: str, healthy: bool, updated: float, now: float, *, eligible: bool = True) -> Answer:
+    """Answer `/healthz` and `/livez` of the proxy itself; times are epoch seconds.
+
+    eligible  balancers may lead to this node; where not, `/healthz` sends them away and `/livez` minds nothing.
+    """
     if path not in ("/healthz", "/livez"):
         return Answer(404)
-    tree = {"lastUpdated": rfc3339(updated), "currentTime": rfc3339(now), "nodeEligible": True}
-    return Answer(200 if healthy else 503, json.dumps(tree))
+    tree: dict[str, object] = {"lastUpdated": rfc3339(updated), "currentTime": rfc3339(now)}
+    if path == "/healthz":
+        tree["nodeEligible"] = eligible
+    well = healthy and (eligible or path == "/livez")
+    return Answer(200 if well else 503, json.dumps(tree))
 
 
 def metrics_answer(metrics: Callable[[], str], path: str) -> Answer:
@@ -58,6 +64,7 @@ class HealthServer:
     proxy_health  returns whether the proxy keeps up, and when it last did (epoch seconds)
     port          where the proxy answers for itself
     metrics       returns what the proxy counts, in Prometheus' text form; none are served without
+    eligible      returns whether balancers may lead to this node
     """
 
     def __init__(
@@ -69,10 +76,12 @@ class HealthServer:
         port: int = PROXY_HEALTH_PORT,
         metrics: Callable[[], str] | None = None,
         metrics_port: int = METRICS_PORT,
+        eligible: Callable[[], bool] = lambda: True,
     ) -> None:
         self._addresses = [str(address) for address in addresses]
         self._clock, self._proxy_health, self._port = clock, proxy_health, port
         self._metrics, self._metrics_port = metrics, metrics_port
+        self._eligible = eligible
         self._checks: dict[int, ServiceRules] = {}
         self._servers: dict[int, asyncio.Server] = {}
 
@@ -100,7 +109,7 @@ class HealthServer:
 
     def _answer_for_proxy(self, path: str) -> Answer:
         healthy, updated = self._proxy_health()
-        return proxy_answer(path, healthy, updated, self._clock.now())
+        return proxy_answer(path, healthy, updated, self._clock.now(), eligible=self._eligible())
 
     def _answer_for_service(self, port: int, _: str) -> Answer:
         return service_answer(self._checks[port], self._proxy_health()[0])
