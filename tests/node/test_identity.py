@@ -108,3 +108,43 @@ def test_what_exceeds_the_limits_is_cut_and_told() -> None:
         "the applied nameserver line is: 192.0.2.0 192.0.2.1 192.0.2.2"
     )
     assert found.cut[1].startswith("Search Line limits were exceeded, some search paths have been omitted")
+
+
+def test_long_search_paths_go_after_those_too_many() -> None:
+    """Services-dns 16.1: the first 32 count, and of these what the C library can bear."""
+    searches = ["x" * 254, *(f"s{n}.example" for n in range(40))]
+    found = resolver(
+        pod(dnsPolicy="None", dnsConfig={"nameservers": ["192.0.2.1"], "searches": searches}), (), "c", HOST
+    )
+    assert found.searches == tuple(f"s{n}.example" for n in range(31))
+    wide = [f"{'y' * 100}{n}" for n in range(30)]
+    found = resolver(pod(dnsPolicy="None", dnsConfig={"nameservers": ["192.0.2.1"], "searches": wide}), (), "c", HOST)
+    assert len(found.searches) == 19
+    assert len(" ".join(found.searches)) <= 2048
+
+
+def test_without_cluster_dns_a_pod_has_the_hosts_and_is_told() -> None:
+    found = resolver(pod(), (), "cluster.local", HOST)
+    assert found.nameservers == HOST.nameservers
+    assert found.missing.endswith(
+        'kubelet does not have ClusterDNS IP configured and cannot create Pod using "ClusterFirst" policy. '
+        'Falling back to "Default" policy.'
+    )
+    assert resolver(pod(dnsPolicy="Default"), (), "cluster.local", HOST).missing == ""
+    assert resolver(pod(dnsPolicy="Default"), (), "c", parse_resolver("")).text() == "search .\nnameserver 127.0.0.1\n"
+
+
+def test_the_hosts_resolver_is_read_as_the_c_library_does() -> None:
+    servers = "nameserver 192.0.2.1\n# no\nnameserver 192.0.2.2\n"
+    read = parse_resolver(f"{servers}search a\nsearch b. . c\noptions ndots:3 rotate\noptions ndots:4\n")
+    assert (read.nameservers, read.searches, read.options) == (
+        ("192.0.2.1", "192.0.2.2"),
+        ("b", "c"),
+        ("ndots:4", "rotate"),
+    )
+
+
+def test_an_option_without_a_value_stands_alone() -> None:
+    options = [{"name": "rotate"}, {"name": "edns0", "value": ""}, {"name": "ndots", "value": "1"}]
+    found = resolver(pod(dnsConfig={"options": options}), ("10.96.0.10",), "c", HOST)
+    assert found.options == ("ndots:1", "rotate", "edns0")

@@ -4,7 +4,7 @@ Pure. Source: `node` sections 7.5 to 7.7, services-dns 16.1 and 16.2.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from homeport.node.pod import Pod
@@ -93,12 +93,17 @@ def hosts_file(pod: Pod, pod_names: Names, pod_ips: Sequence[str], node_file: st
 
 @dataclass(frozen=True, slots=True)
 class ResolverConfig:
-    """A resolv.conf as a value. `cut` holds the warnings of `DNSConfigForming`."""
+    """A resolv.conf as a value.
+
+    cut      the warnings of `DNSConfigForming`
+    missing  that of `MissingClusterDNS`
+    """
 
     nameservers: tuple[str, ...] = ()
     searches: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     cut: tuple[str, ...] = ()
+    missing: str = ""
 
     def text(self) -> str:
         out = f"search {' '.join(self.searches)}\n" if self.searches else ""
@@ -119,7 +124,7 @@ def parse_resolver(text: str) -> ResolverConfig:
             case "nameserver" if len(words) > 1:
                 nameservers.append(words[1])
             case "search":
-                searches = [word if word == "." else word.rstrip(".") for word in words[1:]]
+                searches = [word if word == "." else word.removesuffix(".") for word in words[1:]]
             case "options":
                 options += words[1:]
     return ResolverConfig(tuple(nameservers), tuple(word for word in searches if word != "."), _merge((), options))
@@ -137,6 +142,10 @@ def _unique(items: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(items))
 
 
+NO_RESOLVER: Final = ResolverConfig(("127.0.0.1",), (".",))
+"""What a pod gets that asks for the host's, where the host has none."""
+
+
 def resolver(pod: Pod, cluster_dns: Sequence[str], cluster_domain: str, host: ResolverConfig) -> ResolverConfig:
     """Return what the pod's /etc/resolv.conf says, within the limits of the C library."""
     policy = pod.spec.get("dnsPolicy") or "ClusterFirst"
@@ -147,16 +156,26 @@ def resolver(pod: Pod, cluster_dns: Sequence[str], cluster_domain: str, host: Re
         suffixes = (f"{pod.namespace}.svc.{cluster_domain}", f"svc.{cluster_domain}", cluster_domain)
         base = ResolverConfig(tuple(cluster_dns), _unique((*suffixes, *host.searches)), ("ndots:5",))
     else:
-        base = host
+        base = host if host != ResolverConfig() else NO_RESOLVER
     own = pod.spec.get("dnsConfig") or {}
     options = [
-        f"{option['name']}:{option['value']}" if option.get("value") is not None else option["name"]
+        f"{option['name']}:{option['value']}" if option.get("value") else option["name"]
         for option in own.get("options") or ()
     ]
-    return _limited(
+    found = _limited(
         _unique((*base.nameservers, *(own.get("nameservers") or ()))),
         _unique((*base.searches, *(own.get("searches") or ()))),
         _merge(base.options, options),
+    )
+    if clustered and not cluster_dns:
+        return replace(found, missing=_without_cluster_dns(pod))
+    return found
+
+
+def _without_cluster_dns(pod: Pod) -> str:
+    return (
+        f'pod: "{pod.name}_{pod.namespace}({pod.uid})". kubelet does not have ClusterDNS IP configured and cannot '
+        'create Pod using "ClusterFirst" policy. Falling back to "Default" policy.'
     )
 
 
@@ -168,7 +187,7 @@ def _limited(nameservers: tuple[str, ...], searches: tuple[str, ...], options: t
             "Nameserver limits were exceeded, some nameservers have been omitted, "
             f"the applied nameserver line is: {' '.join(nameservers)}"
         )
-    fitting = tuple(entry for entry in searches if len(entry) <= SEARCH_ENTRY_CHARACTERS)[:SEARCH_LIMIT]
+    fitting = tuple(entry for entry in searches[:SEARCH_LIMIT] if len(entry) <= SEARCH_ENTRY_CHARACTERS)
     while len(" ".join(fitting)) > SEARCH_CHARACTERS:
         fitting = fitting[:-1]
     if fitting != searches:

@@ -74,7 +74,10 @@ def write_identity(context: NodeContext, pod: Pod, addresses: tuple[str, ...], e
     """Write /etc/hosts, /etc/hostname and /etc/resolv.conf; returns target → file. Raises OSError."""
     settings = context.settings
     pod_names = names(pod, settings.cluster_domain, settings.name)
-    config = resolver(pod, settings.cluster_dns, settings.cluster_domain, parse_resolver(_read(settings.host_resolver)))
+    host = parse_resolver(_read(settings.host_resolver))
+    config = resolver(pod, settings.cluster_dns, settings.cluster_domain, host)
+    if config.missing:
+        events.warning("MissingClusterDNS", config.missing)
     for warning in config.cut:
         events.warning("DNSConfigForming", warning)
     directory = settings.pod_directory(pod.uid)
