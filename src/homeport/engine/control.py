@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import homeport
-from homeport.client.informer import InformerFactory
 from homeport.clock import Clock, WallClock
 from homeport.engine.directory import DataDirectory, DirectoryError
 from homeport.engine.ports import PortTaken
@@ -87,7 +86,7 @@ class Control:
         from homeport.controllers.roster import Settings, controllers
         from homeport.controllers.volumes.directories import LocalDirectories
 
-        informers = InformerFactory(api.client("kube-controller-manager"), self.rng)
+        informers = api.informers("kube-controller-manager", self.rng)
         gates = frozenset(self.settings.feature_gates)
         settings = Settings(
             api.ca,
@@ -104,9 +103,9 @@ class Control:
     async def _scheduler(self, api: ServedApi) -> None:
         from homeport.scheduler.controller import Scheduler
 
-        client = api.client("default-scheduler")
-        informers = InformerFactory(client, self.rng)
-        scheduler = Scheduler(client, self.clock, informers, self.rng)
+        name = "default-scheduler"
+        informers = api.informers(name, self.rng)
+        scheduler = Scheduler(api.client(name), self.clock, informers, self.rng)
         async with asyncio.TaskGroup() as group:
             group.create_task(informers.run())
             group.create_task(scheduler.run())

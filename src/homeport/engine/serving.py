@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from homeport.api.exchange import User
-from homeport.client.inprocess import InProcessTransport
+from homeport.client.informer import InformerFactory
+from homeport.client.inprocess import InProcessSource, InProcessTransport
 from homeport.client.rest import RestClient
 from homeport.clock import Clock
 from homeport.engine.directory import DataDirectory
@@ -47,6 +48,10 @@ class ServedApi:
         """Return a client inside this process, acting as the component of that name."""
         user = User(f"system:{component}", groups=MASTERS)
         return RestClient(InProcessTransport(self.server.handle, user, shared=True), component)
+
+    def informers(self, component: str, rng: random.Random) -> InformerFactory:
+        """Return informers inside this process: the server tells them what they would list and watch."""
+        return InformerFactory(self.client(component), rng, source=InProcessSource(self.server.feeds.open))
 
 
 @asynccontextmanager
