@@ -1,6 +1,8 @@
 """The conditions of a terminating namespace."""
 
-from homeport.controllers.namespace.reconcile import Failure, Remains, conditions, merge_conditions
+import pytest
+
+from homeport.controllers.namespace.reconcile import Failure, Remains, conditions, merge_conditions, pods_patience
 
 
 def test_nothing_left_is_said_five_times() -> None:
@@ -20,8 +22,25 @@ def test_what_remains_and_what_holds_it_is_counted() -> None:
 
 
 def test_a_failure_is_told() -> None:
-    said = {c.type: c for c in conditions(Remains({}, {}, [Failure("pods", "no")]))}
-    assert said["NamespaceDeletionContentFailure"].reason == "ContentDeletionFailed"
+    said = {c.type: c for c in conditions(Remains({}, {}, [Failure("pods", "no"), Failure("jobs", "never")]))}
+    failure = said["NamespaceDeletionContentFailure"]
+    assert failure.reason == "ContentDeletionFailed"
+    assert failure.message == "Failed to delete all resource types, 2 remaining: never, no"
+
+
+@pytest.mark.parametrize(
+    ("pods", "now", "patience"),
+    [
+        ([], 0, 0),
+        ([(30, "Running"), (5, "Pending")], 29, 30),
+        ([(30, "Running"), (5, "Pending")], 30, 0),
+        ([(30, "Succeeded"), (5, "Running")], 4, 5),
+        ([(30, "Failed")], 0, 0),
+    ],
+)
+def test_pods_may_take_the_longest_of_their_graces(pods: list[tuple[int, str]], now: float, patience: int) -> None:
+    trees = [{"spec": {"terminationGracePeriodSeconds": grace}, "status": {"phase": phase}} for grace, phase in pods]
+    assert pods_patience(trees, 0.0, now) == patience
 
 
 def test_times_move_only_with_the_status_and_equal_conditions_are_not_written() -> None:

@@ -112,3 +112,25 @@ def test_a_pod_of_an_account_that_is_not_there_is_refused(homeport: SimulatedClu
     assert refusal["message"].endswith(
         'error looking up service account default/ghost: serviceaccount "ghost" not found'
     )
+
+
+def test_pods_that_outlast_their_grace_are_a_failure(homeport: SimulatedCluster) -> None:
+    namespace(homeport)
+    containers = [{"name": "c", "image": "a"}]
+    create(homeport, pod("a", containers=containers, terminationGracePeriodSeconds=10), "n")
+    homeport.wait("pod/n/a")
+    homeport.nodes[homeport.get("pod/n/a")["spec"]["nodeName"]].lose()
+    delete(homeport, "namespace/n")
+    homeport.advance(seconds=8)
+    tree = homeport.get("namespace/n")
+    assert {one["status"] for one in tree["status"]["conditions"]} == {"False"}
+    homeport.advance(seconds=12)
+    failure = condition(homeport.get("namespace/n"), "NamespaceDeletionContentFailure")
+    assert (failure["status"], failure["reason"], failure["message"]) == (
+        "True",
+        "ContentDeletionFailed",
+        "Failed to delete all resource types, 1 remaining: "
+        "unexpected items still remain in namespace: n for gvr: /v1, Resource=pods",
+    )
+    delete(homeport, "pod/n/a", gracePeriodSeconds=0)
+    homeport.wait("namespace/n", gone=True)

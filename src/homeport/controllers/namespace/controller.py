@@ -10,10 +10,17 @@ from homeport.api.resources import RESOURCES, Resource, find
 from homeport.client.contract import Client, Object
 from homeport.client.informer import Informer, InformerFactory
 from homeport.client.queue import WorkQueue
-from homeport.clock import Clock, rfc3339
+from homeport.clock import Clock, parse_time, rfc3339
 from homeport.controllers.garbagecollector import collectable
 from homeport.controllers.indices import in_namespace, index_by_namespace
-from homeport.controllers.namespace.reconcile import Condition, Failure, Remains, conditions, merge_conditions
+from homeport.controllers.namespace.reconcile import (
+    Condition,
+    Failure,
+    Remains,
+    conditions,
+    merge_conditions,
+    pods_patience,
+)
 from homeport.errors import ApiError, Conflict, NotFound
 
 __all__ = ["NamespaceController"]
@@ -21,8 +28,8 @@ __all__ = ["NamespaceController"]
 NAMESPACES = find("Namespace")
 PODS = find("Pod")
 FINALIZER: Final = "kubernetes"
-LATEST_LOOK_SECONDS: Final = 15.0
-"""Content that goes away calls for the next look; this is for what was created while the namespace was being marked."""
+FINALIZERS_PATIENCE: Final = 15
+"""Seconds that finalizers of its content may take before the next look."""
 
 
 class NamespaceController:
@@ -53,10 +60,10 @@ class NamespaceController:
             return
         if FINALIZER not in ((namespace.get("spec") or {}).get("finalizers") or ()):
             return  # ours is done: what else holds it is somebody else's
-        remains = await self._empty(name, [PODS])
+        remains = await self._empty(namespace, [PODS])
         pods_are_gone = not remains.instances and not remains.failures
         if pods_are_gone:
-            remains = await self._empty(name, [r for r in self._resources if r is not PODS])
+            remains = await self._empty(namespace, [r for r in self._resources if r is not PODS])
         empty = pods_are_gone and not remains.instances
         await self._report(namespace, remains if pods_are_gone else Remains({}, {}, remains.failures))
         if remains.failures:
@@ -64,16 +71,21 @@ class NamespaceController:
         if empty:
             await self._finalize(name)
         else:
-            self._queue.add_after(name, LATEST_LOOK_SECONDS)
+            self._queue.add_after(name, remains.patience // 2 + 1)  # what goes away calls for a look earlier
 
-    async def _empty(self, namespace: str, resources: Sequence[Resource]) -> Remains:
-        """Ask for the deletion of everything and return what is still there afterwards."""
+    async def _empty(self, namespace: Object, resources: Sequence[Resource]) -> Remains:
+        """Ask for the deletion of everything and return what is still there afterwards.
+
+        Pods may take their grace, what has finalizers may take a while; for anything else to be left is a failure.
+        """
+        name = namespace["metadata"]["name"]
+        longest = 0
         instances: dict[str, int] = {}
         finalizers: dict[str, int] = {}
         failures: list[Failure] = []
         for resource in resources:
             try:
-                left = await self._delete_all(resource, namespace)
+                before, left = await self._delete_all(resource, name)
             except ApiError as error:
                 failures.append(Failure(resource.group_resource, str(error)))
                 continue
@@ -82,9 +94,23 @@ class NamespaceController:
             for obj in left:
                 for finalizer in obj["metadata"].get("finalizers") or ():
                     finalizers[finalizer] = finalizers.get(finalizer, 0) + 1
-        return Remains(instances, finalizers, failures)
+            if left:
+                patience = self._patience(namespace, resource, before, left)
+                longest = max(longest, patience)
+                if not patience:
+                    where = f"{resource.group}/{resource.version}, Resource={resource.plural}"
+                    text = f"unexpected items still remain in namespace: {name} for gvr: {where}"
+                    failures.append(Failure(resource.group_resource, text))
+        return Remains(instances, finalizers, failures, longest)
 
-    async def _delete_all(self, resource: Resource, namespace: str) -> Sequence[Object]:
+    def _patience(self, namespace: Object, resource: Resource, before: Sequence[Object], left: Sequence[Object]) -> int:
+        """Return the seconds what is left of a resource may still take; 0 when nothing explains that it is there."""
+        since = parse_time(namespace["metadata"]["deletionTimestamp"])
+        grace = pods_patience(before, since, self._clock.now()) if resource is PODS else 0
+        return grace or FINALIZERS_PATIENCE * any(obj["metadata"].get("finalizers") for obj in left)
+
+    async def _delete_all(self, resource: Resource, namespace: str) -> tuple[Sequence[Object], Sequence[Object]]:
+        """Ask for the deletion of all objects of a resource; return those that were there, and those that are."""
         listing = await self._client.list(resource, namespace)
         waiting = [obj for obj in listing.items if not _is_terminating(obj)]
         for obj in waiting:
@@ -94,8 +120,8 @@ class NamespaceController:
             except (NotFound, Conflict):
                 continue  # gone, or replaced: the next listing tells
         if not waiting:
-            return listing.items
-        return (await self._client.list(resource, namespace)).items
+            return listing.items, listing.items
+        return listing.items, (await self._client.list(resource, namespace)).items
 
     async def _report(self, namespace: Object, remains: Remains) -> None:
         status = namespace.get("status") or {}

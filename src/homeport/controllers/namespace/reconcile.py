@@ -3,11 +3,13 @@
 Source: workloads 16 of the specification; the reasons and messages are upstream's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-__all__ = ["Condition", "Failure", "Remains", "conditions", "merge_conditions"]
+from homeport.api.pods import is_terminal
+
+__all__ = ["Condition", "Failure", "Remains", "conditions", "merge_conditions", "pods_patience"]
 
 _DISCOVERED: Final = ("ResourcesDiscovered", "All resources successfully discovered")
 _PARSED: Final = ("ParsedGroupVersions", "All legacy kube types successfully parsed")
@@ -30,11 +32,13 @@ class Remains:
 
     instances   how many objects remain, by `<plural>.<group>`; the core group leaves a trailing dot
     finalizers  how many of them each finalizer holds
+    patience    seconds that what is left may still take before anything is wrong
     """
 
     instances: Mapping[str, int]
     finalizers: Mapping[str, int]
     failures: Sequence[Failure] = ()
+    patience: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +52,24 @@ class Condition:
     since: str = ""
 
 
+def pods_patience(pods: Iterable[Mapping[str, Any]], since: float, now: float) -> int:
+    """Return the seconds pods may take to end: their longest grace, since the namespace was deleted."""
+    graces = (pod["spec"].get("terminationGracePeriodSeconds") or 0 for pod in pods if not is_terminal(pod))
+    longest: int = max(graces, default=0)
+    return longest if now - since < longest else 0
+
+
 def conditions(remains: Remains) -> tuple[Condition, ...]:
     """Return the five conditions of a terminating namespace, True where something stands in the way."""
-    failed = "; ".join(f.message for f in remains.failures)
+    failures = sorted(failure.message for failure in remains.failures)
+    failed = f"Failed to delete all resource types, {len(failures)} remaining: {', '.join(failures)}"
     left = ", ".join(f"{name} has {count} resource instances" for name, count in sorted(remains.instances.items()))
     held = ", ".join(f"{name} in {count} resource instances" for name, count in sorted(remains.finalizers.items()))
     return (
         Condition("NamespaceDeletionDiscoveryFailure", False, *_DISCOVERED),
         Condition("NamespaceDeletionGroupVersionParsingFailure", False, *_PARSED),
         Condition("NamespaceDeletionContentFailure", True, "ContentDeletionFailed", failed)
-        if failed
+        if failures
         else Condition("NamespaceDeletionContentFailure", False, *_DELETED),
         Condition("NamespaceContentRemaining", True, "SomeResourcesRemain", f"Some resources are remaining: {left}")
         if left
