@@ -24,6 +24,7 @@ from homeport.controllers.volumes.reconcile import (
     AssignClass,
     BindClaim,
     BindVolume,
+    DeleteVolume,
     Notice,
     ReleaseVolume,
     SetClaimPhase,
@@ -66,6 +67,7 @@ VOLUME = Volume(
 )
 IMMEDIATE = StorageClass("local", "example.com/p", False, "Delete", True, False, "")
 WAITING = replace(IMMEDIATE, waits_for_consumer=True)
+NOTHING_THERE = "no persistent volumes available for this claim and no storage class is set"
 BOUND_CLAIM = replace(CLAIM, volume_name="v", phase="Bound", annotations={BIND_COMPLETED: "yes"}, capacity=ONE)
 BOUND_VOLUME = replace(VOLUME, claim=ClaimRef("ns", "data", "claim-uid"), phase="Bound")
 
@@ -109,11 +111,87 @@ def test_the_smallest_that_fits_is_taken_but_a_reserved_one_first() -> None:
         ({"class_name": "other"}, "storageClassName does not match"),
         ({"volume_mode": "Block"}, "incompatible volumeMode"),
         ({"access_modes": frozenset({"ReadWriteMany"})}, "incompatible accessMode"),
+        ({"terminating": True, "capacity": parse_quantity("1Mi")}, 'the volume is marked for deletion "v"'),
         ({}, ""),
     ],
 )
 def test_a_mismatch_is_named(change: dict[str, object], reason: str) -> None:
     assert mismatch(CLAIM, replace(VOLUME, **change)) == reason  # type: ignore[arg-type]
+
+
+def volume(name: str, size: str, *modes: str, reserved: bool = False, class_name: str = "local") -> Volume:
+    claim = ClaimRef("ns", "data") if reserved else None
+    named = {"access_modes": frozenset(modes), "claim": claim, "class_name": class_name}
+    return replace(VOLUME, name=name, capacity=parse_quantity(size), **named)  # type: ignore[arg-type]
+
+
+RWO, ROX, RWX = "ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany"
+
+
+@pytest.mark.parametrize(
+    ("volumes", "chosen"),
+    [
+        pytest.param([volume("a", "2Gi", RWO, RWX), volume("b", "9Gi", RWO)], "b", id="fewer modes before less space"),
+        pytest.param([volume("a", "2Gi", RWO, RWX), volume("b", "1Gi", RWO, ROX, RWX)], "a", id="of more modes"),
+        pytest.param([volume("a", "9Gi", RWO), volume("b", "2Gi", RWO)], "b", id="the smallest"),
+        pytest.param([volume("a", "1Gi", RWO), volume("b", "9Gi", RWO, reserved=True)], "b", id="a reserved one"),
+        pytest.param(
+            [volume("a", "1Gi", RWO), volume("b", "9Gi", RWO, RWX, reserved=True)], "a", id="not one of more modes"
+        ),
+        pytest.param([volume("a", "1Gi", RWO, reserved=True, class_name="x")], "a", id="reserved in any class"),
+        pytest.param([volume("a", "1Mi", RWO, reserved=True)], None, id="reserved and too small"),
+        pytest.param([volume("a", "1Gi", RWX)], None, id="modes that are not there"),
+    ],
+)
+def test_which_volume_a_claim_gets(volumes: list[Volume], chosen: str | None) -> None:
+    found = best_match(CLAIM, volumes)
+    assert (found.name if found else None) == chosen
+
+
+def test_a_volume_asked_for_by_name_need_not_be_selected() -> None:
+    selective = label_selector_from_object({"matchLabels": {"tier": "y"}})
+    claim = replace(CLAIM, selector=selective, volume_name="v")
+    assert reconcile_claim(claim, {"v": VOLUME}, {})[0] == BindVolume(VOLUME, claim, by_controller=True)
+
+
+def test_a_static_volume_goes_before_a_default_class() -> None:
+    claim, bare = replace(CLAIM, class_name=None), replace(VOLUME, class_name="")
+    default = StorageClass("d", "p", False, "Delete", True, True, "")
+    assert reconcile_claim(claim, {"v": bare}, {"d": default})[0] == BindVolume(bare, claim, by_controller=True)
+
+
+def test_a_claim_whose_node_is_chosen_takes_no_volume_by_itself() -> None:
+    chosen = replace(CLAIM, annotations={SELECTED_NODE: "node-1"})
+    actions = reconcile_claim(chosen, {"v": VOLUME}, {"local": WAITING})
+    assert AnnounceProvisioner(chosen, "example.com/p") in actions
+
+
+def test_a_bound_claim_whose_volume_forgot_it_is_lost() -> None:
+    forgetful = replace(BOUND_VOLUME, claim=ClaimRef("ns", "data"))
+    notice, phase = reconcile_claim(BOUND_CLAIM, {"v": forgetful}, {})
+    assert isinstance(notice, Notice)
+    assert (notice.reason, phase) == ("ClaimMisbound", SetClaimPhase(BOUND_CLAIM, "Lost"))
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("/x", "host_path deleter only supports /tmp/.+ but received provided /x"),
+        ("/tmp/", "host_path deleter only supports /tmp/.+ but received provided /tmp/"),
+        ("/tmp/x", None),
+        ("", 'error getting deleter volume plugin for volume "v": no deletable volume plugin matched'),
+    ],
+)
+def test_only_a_temporary_directory_is_deleted_with_its_claim(path: str, message: str | None) -> None:
+    released = replace(BOUND_VOLUME, phase="Released", reclaim="Delete", host_path=path)
+    actions = reconcile_volume(released, None)
+    if message is None:
+        assert actions == [DeleteVolume(released)]
+    else:
+        assert actions == [
+            SetVolumePhase(released, "Failed", message),
+            Notice("VolumeFailedDelete", message, warning=True),
+        ]
 
 
 def test_a_selector_chooses() -> None:
@@ -122,22 +200,35 @@ def test_a_selector_chooses() -> None:
 
 
 @pytest.mark.parametrize(
-    ("claim", "classes", "consumer", "reason"),
+    ("claim", "classes", "consumers", "reason", "message"),
     [
-        (CLAIM, {"local": WAITING}, "", "WaitForFirstConsumer"),
-        (CLAIM, {"local": WAITING}, "x", "WaitForPodScheduled"),
-        (CLAIM, {}, "", "ProvisioningFailed"),
-        (CLAIM, {"local": replace(IMMEDIATE, provisioner="kubernetes.io/no-provisioner")}, "", "ProvisioningFailed"),
-        (replace(CLAIM, class_name=""), {"local": IMMEDIATE}, "", "FailedBinding"),
-        (replace(CLAIM, class_name=None), {}, "", "FailedBinding"),
+        (
+            CLAIM,
+            {"local": WAITING},
+            [],
+            "WaitForFirstConsumer",
+            "waiting for first consumer to be created before binding",
+        ),
+        (CLAIM, {"local": WAITING}, ["x"], "WaitForPodScheduled", "waiting for pod x to be scheduled"),
+        (CLAIM, {"local": WAITING}, ["x", "y"], "WaitForPodScheduled", "waiting for pods x,y to be scheduled"),
+        (CLAIM, {}, [], "ProvisioningFailed", 'storageclass.storage.k8s.io "local" not found'),
+        (
+            CLAIM,
+            {"local": replace(IMMEDIATE, provisioner="kubernetes.io/no-provisioner")},
+            [],
+            "ProvisioningFailed",
+            "no volume plugin matched name: kubernetes.io/no-provisioner",
+        ),
+        (replace(CLAIM, class_name=""), {"local": IMMEDIATE}, [], "FailedBinding", NOTHING_THERE),
+        (replace(CLAIM, class_name=None), {}, [], "FailedBinding", NOTHING_THERE),
     ],
 )
 def test_a_claim_without_volume_is_told_why(
-    claim: Claim, classes: dict[str, StorageClass], consumer: str, reason: str
+    claim: Claim, classes: dict[str, StorageClass], consumers: list[str], reason: str, message: str
 ) -> None:
-    (notice,) = reconcile_claim(claim, {}, classes, consumer)
+    (notice,) = reconcile_claim(claim, {}, classes, consumers)
     assert isinstance(notice, Notice)
-    assert notice.reason == reason
+    assert (notice.reason, notice.message) == (reason, message)
 
 
 def test_a_provisioner_is_asked_at_once_or_when_a_node_is_chosen() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 from homeport.api import pods as pod_rules
@@ -29,6 +30,7 @@ from homeport.controllers.volumes.reconcile import (
     AssignClass,
     BindClaim,
     BindVolume,
+    DeleteVolume,
     Notice,
     ReleaseVolume,
     SetClaimPhase,
@@ -107,7 +109,7 @@ class VolumeBinder:
         claim = decode_claim(raw)
         volumes = {v.name: v for v in map(decode_volume, self._volumes.list())}
         classes = {c.name: c for c in map(decode_class, self._classes.list())}
-        actions = reconcile_claim(claim, volumes, classes, self._consumer(claim))
+        actions = reconcile_claim(claim, volumes, classes, self._consumers(claim))
         for action in actions:
             await self._perform(key, raw, action)
         if any(isinstance(action, Notice) for action in actions) and not claim.bind_completed:
@@ -131,12 +133,11 @@ class VolumeBinder:
                 return None
         return decode_claim(raw)
 
-    def _consumer(self, claim: Claim) -> str:
+    def _consumers(self, claim: Claim) -> Sequence[str]:
         pods = self._pods.by_index(PODS_BY_CLAIM, f"{claim.namespace}/{claim.name}")
-        waiting = (
+        return sorted(
             pod["metadata"]["name"] for pod in pods if not pod["spec"].get("nodeName") and pod_rules.is_active(pod)
         )
-        return min(waiting, default="")
 
     async def _perform(self, key: WorkKey, about: Object, action: Action) -> None:
         match action:
@@ -156,6 +157,9 @@ class VolumeBinder:
                     await self._patch_volume(key, volume, {"spec": {"claimRef": None}}, unmark)
                 else:
                     await self._patch_volume(key, volume, {"spec": {"claimRef": {"uid": None}}}, {})
+            case DeleteVolume(volume):
+                with suppress(NotFound):
+                    await self._client.delete(VOLUMES, None, volume.name, uid=volume.uid)
             case SetVolumePhase(volume, phase, message):
                 changed = rfc3339(self._clock.now())
                 status = {"phase": phase, "message": message or None, "lastPhaseTransitionTime": changed}

@@ -14,7 +14,6 @@ __all__ = [
     "BIND_COMPLETED",
     "BOUND_BY_CONTROLLER",
     "DEFAULT_CLASS",
-    "NO_PROVISIONER",
     "PROVISIONED_BY",
     "SELECTED_NODE",
     "STORAGE_PROVISIONERS",
@@ -37,7 +36,6 @@ STORAGE_PROVISIONERS: Final = (
 )
 DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
 LEGACY_CLASS: Final = "volume.beta.kubernetes.io/storage-class"
-NO_PROVISIONER: Final = "kubernetes.io/no-provisioner"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +88,7 @@ class Volume:
     claim: ClaimRef | None
     phase: str
     reclaim: str
+    host_path: str = ""
     terminating: bool = False
 
     @property
@@ -160,6 +159,7 @@ def decode_volume(raw: Mapping[str, Any]) -> Volume:
         claim=ClaimRef(ref.get("namespace", ""), ref.get("name", ""), ref.get("uid") or "") if ref else None,
         phase=status.get("phase") or "",
         reclaim=spec.get("persistentVolumeReclaimPolicy") or "Retain",
+        host_path=(spec.get("hostPath") or {}).get("path", ""),
         terminating="deletionTimestamp" in meta,
     )
 

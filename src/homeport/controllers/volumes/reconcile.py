@@ -5,10 +5,11 @@ wins; then the volume's phase; then the claim. A crash between two of them leave
 on. Source: workloads 17.1, 17.2 and 17.4 of the specification.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from homeport.controllers.volumes.model import NO_PROVISIONER, Claim, StorageClass, Volume
+from homeport.controllers.volumes.model import Claim, StorageClass, Volume
 
 __all__ = [
     "Action",
@@ -16,6 +17,7 @@ __all__ = [
     "AssignClass",
     "BindClaim",
     "BindVolume",
+    "DeleteVolume",
     "Notice",
     "ReleaseVolume",
     "SetClaimPhase",
@@ -26,6 +28,10 @@ __all__ = [
     "reconcile_claim",
     "reconcile_volume",
 ]
+
+IN_TREE: Final = "kubernetes.io/"
+"""What names of provisioners begin with that the controller would have to be itself."""
+_TEMPORARY: Final = "/tmp/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,13 @@ class SetVolumePhase:
     volume: Volume
     phase: str
     message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteVolume:
+    """The volume's claim is gone, and its policy says that nobody needs it."""
+
+    volume: Volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +108,15 @@ class Notice:
 
 
 Action = (
-    BindVolume | ReleaseVolume | SetVolumePhase | BindClaim | SetClaimPhase | AssignClass | AnnounceProvisioner | Notice
+    BindVolume
+    | ReleaseVolume
+    | DeleteVolume
+    | SetVolumePhase
+    | BindClaim
+    | SetClaimPhase
+    | AssignClass
+    | AnnounceProvisioner
+    | Notice
 )
 
 
@@ -103,31 +124,33 @@ def reconcile_claim(
     claim: Claim,
     volumes: Mapping[str, Volume],
     classes: Mapping[str, StorageClass],
-    consumer: str = "",
+    consumers: Sequence[str] = (),
 ) -> list[Action]:
     """Return what moves a claim on.
 
-    volumes   all of the cluster's, by name
-    consumer  name of an unscheduled pod that uses the claim, "" when there is none
+    volumes    all of the cluster's, by name
+    consumers  names of unscheduled pods that use the claim
     """
     if claim.bind_completed:
         return _bound_claim(claim, volumes)
     if claim.volume_name:
         return _requested_volume(claim, volumes.get(claim.volume_name))
-    chosen = default_class(classes.values()) if claim.class_name is None else None
-    if chosen is not None:
-        return [AssignClass(claim, chosen.name)]
     storage_class = classes.get(claim.class_name or "")
-    waits = storage_class is not None and storage_class.waits_for_consumer and not claim.selected_node
+    waits = storage_class is not None and storage_class.waits_for_consumer
     volume = best_match(claim, volumes.values(), reserved_only=waits)
     if volume is not None:
         return _bind(claim, volume)
-    return [*_phase(claim, "Pending"), *_unmatched(claim, storage_class, waits, consumer)]
+    chosen = default_class(classes.values()) if claim.class_name is None else None
+    if chosen is not None:
+        return [AssignClass(claim, chosen.name)]
+    waits = waits and not claim.selected_node
+    return [*_phase(claim, "Pending"), *_unmatched(claim, storage_class, waits, consumers)]
 
 
-def _unmatched(claim: Claim, storage_class: StorageClass | None, waits: bool, consumer: str) -> list[Action]:
-    if waits and consumer:
-        return [Notice("WaitForPodScheduled", f"waiting for pod {consumer} to be scheduled")]
+def _unmatched(claim: Claim, storage_class: StorageClass | None, waits: bool, consumers: Sequence[str]) -> list[Action]:
+    if waits and consumers:
+        who = f"pod{'s' if len(consumers) > 1 else ''} {','.join(consumers)}"
+        return [Notice("WaitForPodScheduled", f"waiting for {who} to be scheduled")]
     if waits:
         return [Notice("WaitForFirstConsumer", "waiting for first consumer to be created before binding")]
     if not claim.class_name:
@@ -137,7 +160,7 @@ def _unmatched(claim: Claim, storage_class: StorageClass | None, waits: bool, co
         message = f'storageclass.storage.k8s.io "{claim.class_name}" not found'
         return [Notice("ProvisioningFailed", message, warning=True)]
     provisioner = storage_class.provisioner
-    if provisioner == NO_PROVISIONER:
+    if provisioner.startswith(IN_TREE):
         message = f"no volume plugin matched name: {provisioner}"
         return [Notice("ProvisioningFailed", message, warning=True)]
     waiting = Notice(
@@ -174,7 +197,7 @@ def _bound_claim(claim: Claim, volumes: Mapping[str, Volume]) -> list[Action]:
         if not claim.volume_name:
             message = "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!"
         return [Notice("ClaimLost", message, warning=True), SetClaimPhase(claim, "Lost")]
-    if volume.claim is None or volume.is_for(claim):
+    if volume.claim is None or volume.claim.uid == claim.uid:
         return _bind(claim, volume)
     if claim.phase == "Lost":
         return []
@@ -203,36 +226,50 @@ def _phase(claim: Claim, phase: str) -> list[Action]:
 
 
 def best_match(claim: Claim, volumes: Iterable[Volume], *, reserved_only: bool = False) -> Volume | None:
-    """Return the volume reserved for the claim, else the smallest available one that satisfies it, else None."""
-    fitting = []
-    for volume in volumes:
-        if volume.terminating:
+    """Return the volume for a claim, None when there is none.
+
+    Volumes with fewer access modes come first; among those with the same ones a volume that is reserved for the claim,
+    of whatever class, and then the smallest of the class that is available.
+    """
+    large_enough = [volume for volume in volumes if not _unfit(claim, volume)]
+    for modes in sorted({tuple(sorted(volume.access_modes)) for volume in large_enough}, key=lambda m: (len(m), m)):
+        alike = [volume for volume in large_enough if volume.access_modes == set(modes)]
+        reserved = sorted(volume.name for volume in alike if volume.is_for(claim))
+        if reserved:
+            return next(volume for volume in alike if volume.name == reserved[0])
+        if reserved_only:
             continue
-        if volume.is_for(claim):
-            if volume.claim is not None and volume.claim.uid:
-                return volume  # the binding had begun
-            if not mismatch(claim, volume):
-                return volume
-        elif volume.claim is None and volume.phase == "Available" and not mismatch(claim, volume):
-            fitting.append(volume)
-    if reserved_only:
-        return None
-    return min(fitting, key=lambda volume: (volume.capacity, volume.name), default=None)
+        free = [
+            volume
+            for volume in alike
+            if volume.claim is None
+            and volume.phase == "Available"
+            and volume.class_name == (claim.class_name or "")
+            and (claim.selector is None or claim.selector.matches(volume.labels))
+        ]
+        if free:
+            return min(free, key=lambda volume: (volume.capacity, volume.name))
+    return None
 
 
 def mismatch(claim: Claim, volume: Volume) -> str:
-    """Return why a volume cannot serve a claim, "" when it can."""
+    """Return why a volume a claim asks for by name cannot serve it, "" when it can. Its selector does not matter."""
+    if volume.terminating:
+        return f'the volume is marked for deletion "{volume.name}"'
     if volume.capacity < claim.requested:
         return "requested PV is too small"
     if volume.class_name != (claim.class_name or ""):
         return "storageClassName does not match"
+    return _unfit(claim, volume)
+
+
+def _unfit(claim: Claim, volume: Volume) -> str:
+    """Return what keeps a volume from serving a claim whatever their classes are, "" when nothing does."""
+    if volume.terminating or volume.capacity < claim.requested:
+        return "too small"
     if volume.volume_mode != claim.volume_mode:
         return "incompatible volumeMode"
-    if not claim.access_modes <= volume.access_modes:
-        return "incompatible accessMode"
-    if claim.selector is not None and not claim.selector.matches(volume.labels):
-        return "selector does not match"
-    return ""
+    return "" if claim.access_modes <= volume.access_modes else "incompatible accessMode"
 
 
 def default_class(classes: Iterable[StorageClass]) -> StorageClass | None:
@@ -258,12 +295,17 @@ def reconcile_volume(volume: Volume, claim: Claim | None) -> list[Action]:
 
 
 def _released(volume: Volume) -> list[Action]:
-    """The claim is gone. What a provisioner made it deletes itself; nobody can delete what an administrator made."""
-    if volume.phase == "Failed":
-        return []
-    if volume.phase != "Released":
+    """The claim is gone. What a provisioner made it deletes itself; of the rest nothing but a directory can be."""
+    if volume.phase not in ("Failed", "Released"):
         return [SetVolumePhase(volume, "Released")]
     if volume.reclaim != "Delete" or volume.provisioned_by or volume.terminating:
         return []
-    message = f'error getting deleter volume plugin for volume "{volume.name}": no deletable volume plugin matched'
+    if _TEMPORARY in volume.host_path and volume.host_path.partition(_TEMPORARY)[2]:
+        return [DeleteVolume(volume)]
+    if volume.host_path:
+        message = f"host_path deleter only supports /tmp/.+ but received provided {volume.host_path}"
+    else:
+        message = f'error getting deleter volume plugin for volume "{volume.name}": no deletable volume plugin matched'
+    if volume.phase == "Failed":
+        return []
     return [SetVolumePhase(volume, "Failed", message), Notice("VolumeFailedDelete", message, warning=True)]
