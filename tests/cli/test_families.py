@@ -31,7 +31,7 @@ def test_a_host_with_ipv6_serves_what_was_asked_for(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(doctor, "has_ipv6", lambda: True)
     asked = ClusterSettings(families=("IPv6", "IPv4"))
     assert _without_ipv6(asked) == asked
-    assert (asked.gateway, asked.name_server) == ("fd00:10:244::1", "fd00:10:96::a")
+    assert (asked.gateway, asked.name_servers) == ("fd00:10:244::1", ("fd00:10:96::a", "10.96.0.10"))
     assert ClusterSettings.from_json(asked.as_json()) == asked
 
 

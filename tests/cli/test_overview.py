@@ -104,5 +104,5 @@ def test_how_a_cluster_is_set_up() -> None:
     shown = set_up(ClusterSettings(families=("IPv6", "IPv4"), node_ports=True, without=("dns",)))
     assert [one["family"] for one in shown["families"]] == ["IPv6", "IPv4"]
     assert shown["families"][0]["balancers"] == "fd00:10:98::/120"
-    assert shown["nodePorts"] == {"inside": ["fd00:10:244::1", "10.244.0.1"], "host": "127.0.0.1"}
+    assert shown["nodePorts"] == {"inside": ["fd00:10:244::1", "10.244.0.1"], "host": ["127.0.0.1", "::1"]}
     assert shown["without"] == ["dns"]

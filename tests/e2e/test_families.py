@@ -98,6 +98,28 @@ def test_a_service_answers_by_each_of_its_addresses(both: Cluster) -> None:
     assert "refused" in refused.stderr or "connect" in refused.stderr.lower()
 
 
+def test_pods_and_programs_are_told_of_both_name_servers(both: Cluster) -> None:
+    servers = "nameserver 10.96.0.10\nnameserver fd00:10:96::a\n"
+    assert servers in both.homeport("exec", "member-0", "--", "cat", "/etc/resolv.conf")
+    assert servers in both.inside("cat", "/etc/resolv.conf")
+    only_six = "import socket; s = socket.create_connection(('fd00:10:96::a', 53), 5); print(s.getpeername()[0])"
+    assert both.homeport("exec", "member-0", "--", "python3", "-c", only_six) == "fd00:10:96::a\n"
+
+
+def test_a_service_is_reached_from_the_host_in_both(both: Cluster) -> None:
+    rows = json.loads(both.homeport("expose", "svc/both", "--address", "localhost", "-o", "json"))["exposed"]
+    four, six = (row["local"] for row in rows)
+    assert (four.startswith("127.0.0.1:"), six.startswith("[::1]:")) == (True, True)
+    assert four.rpartition(":")[2] == six.rpartition(":")[2]
+    for local in (four, six):
+        with urllib.request.urlopen(f"http://{local}/", timeout=5) as answer:
+            assert answer.read().decode().startswith("member-")
+    both.homeport("expose", "svc/both", "--remove", "--address", "::1")
+    assert [row["local"] for row in both.status()["exposed"]] == [four]
+    assert "not a loopback address" in both.complaint("expose", "svc/both", "--address", "0.0.0.0")
+    both.homeport("expose", "svc/both", "--remove")
+
+
 def test_names_have_records_of_both(both: Cluster) -> None:
     domain = "default.svc.cluster.local"
     four, six = virtual(both, "both")

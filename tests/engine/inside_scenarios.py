@@ -20,7 +20,7 @@ SEARCH = ("shop.svc.cluster.local", "svc.cluster.local", "cluster.local")
 
 
 def run(holder: Holder, *argv: str, privileged: bool = False) -> int:
-    return run_inside(holder, argv, "10.96.0.10", SEARCH, privileged=privileged)
+    return run_inside(holder, argv, ["10.96.0.10"], SEARCH, privileged=privileged)
 
 
 def report(holder: Holder, directory: Path, code: str, *, privileged: bool = False) -> object:
@@ -88,7 +88,7 @@ def a_stopped_program_stops_its_command(holder: Holder, directory: Path) -> None
     code = (
         "from homeport.engine.inside import run_inside; from homeport.node.namespaces import Holder; import sys;"
         f"sys.exit(run_inside(Holder({holder.pid}, {holder.start}),"
-        f" ['sh', '-c', 'echo $$ > {fifo}; read line; exit 5'], '10.96.0.10', ['cluster.local']))"
+        f" ['sh', '-c', 'echo $$ > {fifo}; read line; exit 5'], ['10.96.0.10'], ['cluster.local']))"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, start_new_session=True) as command:
         assert command.stdin

@@ -7,9 +7,11 @@ from tests.isolated import PRIVILEGES, run_isolated
 
 
 def test_the_resolver_is_a_pods() -> None:
-    assert resolver_text("10.96.0.10", ["a.svc.cluster.local", "cluster.local"]) == (
+    assert resolver_text(["10.96.0.10"], ["a.svc.cluster.local", "cluster.local"]) == (
         "search a.svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n"
     )
+    both = resolver_text(["10.96.0.10", "fd00:10:96::a"], ["cluster.local"])
+    assert both == "search cluster.local\nnameserver 10.96.0.10\nnameserver fd00:10:96::a\noptions ndots:5\n"
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,6 @@ def run(cluster: str, namespace: str, command: tuple[str, ...]) -> None:
         raise not_running(cluster)
     search = [f"{namespace}.svc.{settings.domain}", f"svc.{settings.domain}", settings.domain]
     try:
-        sys.exit(run_inside(holder, command, settings.name_server, search))
+        sys.exit(run_inside(holder, command, settings.name_servers, search))
     except InsideError as error:
         raise fail(str(error), 127) from error

@@ -65,6 +65,8 @@ async def _status(cluster: str) -> dict[str, Any]:
 
 def set_up(settings: ClusterSettings) -> dict[str, Any]:
     """Return what a cluster was set up with: ranges by family, the default one first, node ports, gates, parts."""
+    from homeport.engine.expose_process import node_port_addresses
+
     ranges = settings.ranges
     return {
         "domain": settings.domain,
@@ -80,7 +82,7 @@ def set_up(settings: ClusterSettings) -> dict[str, Any]:
         ],
         "nodePorts": {
             "inside": [str(one.gateway) for one in ranges],
-            "host": settings.api_host if settings.node_ports else "",
+            "host": list(node_port_addresses(settings)),
         },
         "featureGates": list(settings.feature_gates),
         "without": list(settings.without),
@@ -141,7 +143,7 @@ def _set_up_lines(seen: dict[str, Any]) -> list[tuple[str, str]]:
     if "families" not in seen:
         return []
     families, ports = seen["families"], seen["nodePorts"]
-    host = f", {ports['host']} on the host" if ports["host"] else ""
+    host = f", {', '.join(ports['host'])} on the host" if ports["host"] else ""
     return [
         ("families", ", ".join(one["family"] for one in families)),
         *(("pods", one["pods"]) for one in families),

@@ -112,13 +112,15 @@ class Control:
 
     async def _machine(self, api: ServedApi) -> None:
         """Start what lives in the cluster's namespaces."""
-        from homeport.engine.expose_process import until_wanted
+        from homeport.engine.expose_process import node_port_addresses, until_wanted
         from homeport.engine.machine import Machine
 
         machine = Machine(self.directory, self.settings)
         await machine.run(
             lambda listening: api.listener.adopt_tls(listening, api.context),
-            lambda: until_wanted(api.client("homeport-expose"), self.rng, node_ports=self.settings.node_ports),
+            lambda: until_wanted(
+                api.client("homeport-expose"), self.rng, node_ports=node_port_addresses(self.settings)
+            ),
         )
 
 

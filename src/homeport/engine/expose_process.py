@@ -12,7 +12,7 @@ import logging
 import random
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -21,14 +21,13 @@ from typing import Any, Final
 
 from homeport.clock import WallClock
 from homeport.engine.directory import DataDirectory, write_atomically
-from homeport.engine.exposure import Goal, goals
+from homeport.engine.exposure import LOOPBACKS, Goal, Place, goals
 from homeport.engine.node_process import run_until_told
 from homeport.engine.settings import ClusterSettings
 from homeport.node.namespaces import enter, find_holder
 
-__all__ = ["EXPOSED", "FAILED", "Exposer", "main", "until_wanted"]
+__all__ = ["EXPOSED", "FAILED", "Exposer", "main", "node_port_addresses", "until_wanted"]
 
-LOOPBACK: Final = "127.0.0.1"
 EXPOSED, FAILED = "Exposed", "ExposeFailed"
 """Reasons of the events by which a Service learns what became of its wish."""
 CONNECT_SECONDS: Final = 10.0
@@ -39,7 +38,13 @@ _RESET: Final = struct.pack("ii", 1, 0)
 _log = logging.getLogger(__name__)
 
 
-async def until_wanted(client: Any, rng: random.Random, *, node_ports: bool) -> None:
+def node_port_addresses(settings: ClusterSettings) -> tuple[str, ...]:
+    """Return the host's addresses on which node ports are opened: one of each family the cluster speaks."""
+    families = dict.fromkeys(("IPv4", *settings.families)) if settings.node_ports else ()
+    return tuple(LOOPBACKS[family] for family in families)
+
+
+async def until_wanted(client: Any, rng: random.Random, *, node_ports: Sequence[str]) -> None:
     """Return once some Service is to be reached from the host."""
     from homeport.api.resources import find
     from homeport.client.informer import InformerFactory
@@ -66,26 +71,26 @@ class Exposer:
 
     def __init__(self, inside: Callable[[str], socket.socket], executor: ThreadPoolExecutor) -> None:
         self._inside, self._executor = inside, executor
-        self._servers: dict[int, asyncio.Server] = {}
-        self._goals: dict[int, Goal] = {}
+        self._servers: dict[Place, asyncio.Server] = {}
+        self._goals: dict[Place, Goal] = {}
         self._flows: set[asyncio.Task[None]] = set()
-        self.failed: dict[int, str] = {}
+        self.failed: dict[Place, str] = {}
 
-    async def follow(self, wanted: dict[int, Goal]) -> set[int]:
-        """Listen for these goals and no others; return the local ports of which something is new to tell.
+    async def follow(self, wanted: dict[Place, Goal]) -> set[Place]:
+        """Listen for these goals and no others; return the places of which something is new to tell.
 
         Connections there are go on. What could not be opened is in `failed`, and tried again by the next call.
         """
-        for port in self._servers.keys() - wanted.keys():
-            self._servers.pop(port).close()
-        news = {port for port, goal in wanted.items() if self._goals.get(port) != goal}
+        for place in self._servers.keys() - wanted.keys():
+            self._servers.pop(place).close()
+        news = {place for place, goal in wanted.items() if self._goals.get(place) != goal}
         self._goals, failed = dict(wanted), {}
-        for port in wanted.keys() - self._servers.keys():
+        for place in wanted.keys() - self._servers.keys():
             try:
-                self._servers[port] = await asyncio.start_server(self._accept(port), LOOPBACK, port)
+                self._servers[place] = await asyncio.start_server(self._accept(place), place.address, place.port)
             except OSError as error:
-                failed[port] = error.strerror or str(error)
-        news |= {port for port in failed.keys() ^ self.failed.keys() if port in wanted}
+                failed[place] = error.strerror or str(error)
+        news |= {place for place in failed.keys() ^ self.failed.keys() if place in wanted}
         self.failed = failed
         return news
 
@@ -95,26 +100,26 @@ class Exposer:
         for flow in self._flows:
             flow.cancel()
 
-    def _accept(self, port: int) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
+    def _accept(self, place: Place) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            flow = asyncio.ensure_future(self._carry(port, reader, writer))
+            flow = asyncio.ensure_future(self._carry(place, reader, writer))
             self._flows.add(flow)
             flow.add_done_callback(self._flows.discard)
 
         return accept
 
-    async def _carry(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _carry(self, place: Place, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection, end of stream by end of stream; where nobody answers, the client sees a reset."""
         broken = False
         ends = [writer]
         try:
-            answers, inner = await self._connect(self._goals[port])
+            answers, inner = await self._connect(self._goals[place])
             ends.append(inner)
             async with asyncio.TaskGroup() as group:
                 group.create_task(_pump(reader, inner))
                 group.create_task(_pump(answers, writer))
         except* (OSError, KeyError) as errors:  # a goal may be gone by the time its last client is accepted
-            _log.debug("a connection to port %d broke: %s", port, errors.exceptions[0])
+            _log.debug("a connection to %s broke: %s", place, errors.exceptions[0])
             broken = True
         finally:
             for end in ends:
@@ -183,36 +188,36 @@ async def serve(directory: DataDirectory, settings: ClusterSettings, executor: T
             await services.synced.wait()
             while True:
                 changed.clear()
-                wanted = goals(services.list(), node_ports=settings.node_ports)
+                wanted = goals(services.list(), node_ports=node_port_addresses(settings))
                 news = await exposer.follow(wanted)
                 if (rows := _rows(wanted, exposer.failed)) != told:
                     write_atomically(directory.run / "expose.json", json.dumps(rows) + "\n")
                     told = rows
-                for port in sorted(news):
-                    service = services.get(wanted[port].namespace, wanted[port].name)
+                for place in sorted(news):
+                    service = services.get(wanted[place].namespace, wanted[place].name)
                     if service is None:
                         continue
-                    if port in exposer.failed:
-                        recorder.warning(service, FAILED, f"{LOOPBACK}:{port} cannot be used: {exposer.failed[port]}")
+                    if place in exposer.failed:
+                        recorder.warning(service, FAILED, f"{place} cannot be used: {exposer.failed[place]}")
                     else:
-                        recorder.normal(service, EXPOSED, f"{LOOPBACK}:{port} leads to port {wanted[port].port}")
+                        recorder.normal(service, EXPOSED, f"{place} leads to port {wanted[place].port}")
                 await changed.wait()
     finally:
         exposer.close()
         await transport.close()
 
 
-def _rows(wanted: dict[int, Goal], failed: dict[int, str]) -> list[dict[str, Any]]:
+def _rows(wanted: dict[Place, Goal], failed: dict[Place, str]) -> list[dict[str, Any]]:
     """Return what `homeport status` and `homeport expose --list` are told."""
     return [
         {
             "namespace": goal.namespace,
             "service": goal.name,
             "port": goal.port,
-            "local": f"{LOOPBACK}:{local}",
-            "error": failed.get(local, ""),
+            "local": str(place),
+            "error": failed.get(place, ""),
         }
-        for local, goal in sorted(wanted.items())
+        for place, goal in sorted(wanted.items())
     ]
 
 

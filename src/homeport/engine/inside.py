@@ -34,9 +34,10 @@ class InsideError(Exception):
     """The program was not started; the text names the step that failed and the remedy."""
 
 
-def resolver_text(dns_address: str, search: Sequence[str]) -> str:
+def resolver_text(servers: Sequence[str], search: Sequence[str]) -> str:
     """Return a resolv.conf as pods have it: short names are tried with the cluster's suffixes first (§16.1)."""
-    return f"search {' '.join(search)}\nnameserver {dns_address}\noptions ndots:5\n"
+    lines = [f"search {' '.join(search)}", *(f"nameserver {one}" for one in servers), "options ndots:5", ""]
+    return "\n".join(lines)
 
 
 def plain_hosts(nsswitch: str) -> str | None:
@@ -57,7 +58,7 @@ def plain_hosts(nsswitch: str) -> str | None:
 
 
 def run_inside(
-    holder: Holder, argv: Sequence[str], dns_address: str, search: Sequence[str], *, privileged: bool = False
+    holder: Holder, argv: Sequence[str], servers: Sequence[str], search: Sequence[str], *, privileged: bool = False
 ) -> int:
     """Run `argv` inside and return its exit code, 128 + n for death by signal n. Raises InsideError.
 
@@ -73,7 +74,7 @@ def run_inside(
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, (*_FORWARDED, *_FROM_TERMINAL))  # until we can pass them on
     try:
         reader, writer = os.pipe2(os.O_CLOEXEC)
-        with _files(resolver_text(dns_address, search), _nsswitch()) as files:
+        with _files(resolver_text(servers, search), _nsswitch()) as files:
             pid = os.fork()
             if pid == 0:
                 _become(holder, argv, files, privileged, mask, writer)

@@ -111,7 +111,7 @@ async def _node(
                 settings.node_name,
                 directory.path,
                 settings.domain,
-                (settings.name_server,),
+                settings.name_servers,
                 tuple(str(ranges.pods) for ranges in settings.ranges),
             ),
             client,

@@ -107,13 +107,8 @@ class ClusterSettings:
 
     @property
     def name_servers(self) -> tuple[str, ...]:
-        """The addresses of the DNS server inside, the default family's first."""
+        """The addresses of the DNS server that programs inside are told of, the default family's first."""
         return tuple(str(ranges.dns) for ranges in self.ranges)
-
-    @property
-    def name_server(self) -> str:
-        """The one that programs inside are told of."""
-        return self.name_servers[0]
 
     @property
     def api_address_inside(self) -> tuple[str, int]:
