@@ -5,6 +5,7 @@ Source: Kubernetes API conventions, "ObjectMeta"; `workloads` 0 and 0.1.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 __all__ = ["Owner", "controller_of", "controller_reference", "controller_uid", "owners_of"]
@@ -67,11 +68,16 @@ def controller_reference(owner: Mapping[str, Any]) -> Owner:
 
 
 def _decode(entry: Mapping[str, Any]) -> Owner:
-    return Owner(
-        entry.get("apiVersion", ""),
-        entry.get("kind", ""),
-        entry.get("name", ""),
-        entry.get("uid", ""),
-        bool(entry.get("controller")),
-        bool(entry.get("blockOwnerDeletion")),
+    get = entry.get
+    return _shared(
+        get("apiVersion", ""),
+        get("kind", ""),
+        get("name", ""),
+        get("uid", ""),
+        bool(get("controller")),
+        bool(get("blockOwnerDeletion")),
     )
+
+
+_shared = lru_cache(maxsize=4096)(Owner)
+"""Everybody asks for the owner of the same few objects, at every change of each."""

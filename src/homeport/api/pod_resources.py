@@ -4,7 +4,7 @@ Source: node 3.2 and 16.5 of the specification.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from homeport.api.quantity import Quantity, parse_quantity
 
@@ -26,6 +26,8 @@ def pod_requests(spec: Mapping[str, Any], defaults: Mapping[str, int] | None = N
     those of the containers. `defaults` stand in for what a container does not say.
     """
     regular = _sum(_container(c, defaults) for c in spec.get("containers") or ())
+    if not spec.keys() & _RARE:
+        return regular
     sidecars: dict[str, int] = {}
     peaks: list[dict[str, int]] = []
     for container in spec.get("initContainers") or ():
@@ -39,6 +41,9 @@ def pod_requests(spec: Mapping[str, Any], defaults: Mapping[str, int] | None = N
         total |= {name: max(amount, total.get(name, 0)) for name, amount in peak.items()}
     total |= amounts((spec.get("resources") or {}).get("requests"))
     return _sum((total, amounts(spec.get("overhead"))))
+
+
+_RARE: Final = frozenset({"initContainers", "resources", "overhead"})
 
 
 def parse_amounts(resources: Mapping[str, Any] | None) -> AmountsByName:
@@ -79,7 +84,9 @@ def _add(total: AmountsByName, more: AmountsByName) -> None:
         total[name] = total[name] + amount if name in total else amount
 
 
-def _container(container: Mapping[str, Any], defaults: Mapping[str, int] | None) -> dict[str, int]:
+def _container(container: Mapping[str, Any], defaults: Mapping[str, int] | None) -> Mapping[str, int]:
+    if not container.get("resources"):
+        return defaults or {}
     return {**(defaults or {}), **amounts((container.get("resources") or {}).get("requests"))}
 
 

@@ -41,12 +41,15 @@ def wake_owners(
             orphan_changed(child)
 
     def updated(old: Object, new: Object) -> None:
-        before, after = controller_of(old), controller_of(new)
-        if before != after:
+        before, after = old["metadata"], new["metadata"]
+        changed = before.get("ownerReferences") != after.get("ownerReferences") and controller_of(old) != controller_of(
+            new
+        )
+        if changed:
             owner_changed(old)
         if owner_changed(new):
             return
-        if before != after or old["metadata"].get("labels") != new["metadata"].get("labels"):
+        if changed or before.get("labels") != after.get("labels"):
             orphan_changed(new)
 
     def deleted(last: Object) -> None:

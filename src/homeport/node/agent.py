@@ -112,7 +112,7 @@ class Agent:
         self._sweep(pods)
         for pod in pods.values():
             own = [one for one in containers if one.labels.get("pod-uid") == pod.uid]
-            self._begin(pod.tree, await self._adopted(pod, own, sandboxes))
+            self._begin(pod, await self._adopted(pod, own, sandboxes))
 
     async def _settle(self) -> None:
         reports = [asyncio.ensure_future(worker.reporter.flush()) for worker in self.workers.values()]
@@ -173,7 +173,7 @@ class Agent:
 
     def _added(self, tree: Object) -> None:
         if tree["metadata"]["uid"] not in self.workers:
-            self._begin(tree, Adopted())
+            self._begin(parse_pod(tree), Adopted())
 
     def _updated(self, old: Object, new: Object) -> None:
         uid = new["metadata"]["uid"]
@@ -181,7 +181,7 @@ class Agent:
             self._deleted(old)
         worker = self.workers.get(uid)
         if worker is None:
-            self._begin(new, Adopted())
+            self._begin(parse_pod(new), Adopted())
         else:
             worker.update(new)
             self._taken.put(worker.pod)
@@ -191,10 +191,9 @@ class Agent:
         if worker is not None:
             worker.removed()
 
-    def _begin(self, tree: Object, adopted: Adopted) -> None:
+    def _begin(self, pod: Pod, adopted: Adopted) -> None:
         assert self._group is not None
-        pod = parse_pod(tree)
-        worker = self.workers[pod.uid] = PodWorker(self.context, tree, adopted, self._refusal(pod, adopted))
+        worker = self.workers[pod.uid] = PodWorker(self.context, pod, adopted, self._refusal(pod, adopted))
         self._taken.put(worker.pod)
         self._group.create_task(self._serve(worker), name=f"pod-{pod.namespace}-{pod.name}")
 
@@ -244,7 +243,7 @@ class Agent:
         pod = failed.pod
         runtime, label = self.context.runtime, ("pod-uid", pod.uid)
         adopted = await self._adopted(pod, await runtime.containers(label), await runtime.sandboxes(label))
-        worker = self.workers[pod.uid] = PodWorker(self.context, failed.pod.tree, adopted)
+        worker = self.workers[pod.uid] = PodWorker(self.context, failed.pod, adopted)
         if failed.gone.is_set():
             worker.removed()
         return worker

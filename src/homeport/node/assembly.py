@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 from homeport.node.command import NoCommand, argv, expand
 from homeport.node.context import NodeContext
 from homeport.node.environment import ConfigError, Environment, build_environment
-from homeport.node.files import write_file
+from homeport.node.files import make_directory, write_file
 from homeport.node.pod import ContainerDef, Pod
 from homeport.node.resources import container_limits
 from homeport.node.runtime.contract import ContainerSpec, Image, Mount, RuntimeFailure
@@ -103,10 +103,10 @@ def _own_files(container: ContainerDef, place: Assembly, directory: Path) -> Ite
             yield Mount(target, str(source))
     path = container.tree.get("terminationMessagePath") or "/dev/termination-log"
     if path not in taken:
-        file = termination_file(directory, container.name, place.container_id)
-        file.parent.mkdir(0o750, parents=True, exist_ok=True)
-        write_file(os.fspath(file), b"", 0o666)
-        yield Mount(path, str(file))
+        make_directory(os.fspath(directory), "containers", container.name, mode=0o750)
+        file = os.fspath(termination_file(directory, container.name, place.container_id))
+        write_file(file, b"", 0o666)
+        yield Mount(path, file)
 
 
 def _volume_mounts(

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from homeport.node.files import write_file
 from homeport.node.lifecycle import NEW, ContainerState, Ended, Running
 from homeport.node.pod import Pod
@@ -55,7 +57,7 @@ def _encode(states: Saved) -> str:
         for name, state in sorted(states.items())
         if state.ever_created or state.previous
     }
-    return json.dumps(out, separators=(",", ":"))
+    return msgspec.json.encode(out).decode()
 
 
 def _plain(value: Running | Ended) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from homeport.client.contract import Client, Object
 from homeport.clock import Clock
@@ -15,6 +15,7 @@ from homeport.node.pulling import ImagePuller
 from homeport.node.reach import Reach
 from homeport.node.runtime.contract import Runtime
 from homeport.node.settings import NodeSettings
+from homeport.node.volumes.ids import IdMaps, this_process
 from homeport.node.volumes.mounts import Mounts
 
 __all__ = ["Capacity", "NodeContext"]
@@ -35,6 +36,7 @@ class NodeContext:
 
     departed  returns once no new connection is led to a deleted pod (by uid) any more
     patience  seconds a report that a pod is merely being started may wait for a better one
+    ids       the users and groups there are in the node's namespace
     """
 
     settings: NodeSettings
@@ -54,6 +56,7 @@ class NodeContext:
     departed: Callable[[str], Awaitable[None]]
     prober: Prober = probe_for_real
     patience: float = 0.0
+    ids: IdMaps = field(default_factory=this_process)
 
     @property
     def host_ips(self) -> tuple[str, ...]:

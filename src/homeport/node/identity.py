@@ -5,6 +5,7 @@ Pure. Source: `node` sections 7.5 to 7.7, services-dns 16.1 and 16.2.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 from homeport.node.pod import Pod
@@ -111,6 +112,7 @@ class ResolverConfig:
         return out + (f"options {' '.join(self.options)}\n" if self.options else "")
 
 
+@lru_cache(maxsize=16)
 def parse_resolver(text: str) -> ResolverConfig:
     """Read a resolv.conf: nameservers add up, the last `search` wins, options merge by name."""
     nameservers: list[str] = []

@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from homeport.node.context import NodeContext
 from homeport.node.events import PodEvents
+from homeport.node.files import make_directory
 from homeport.node.objects import references
 from homeport.node.pod import Pod
 from homeport.node.sandboxes import PodSandbox, SandboxFailed, make_sandbox, write_identity
@@ -56,6 +58,7 @@ class Preparation:
             context.mounts,
             context.clock,
             context.rng,
+            context.ids,
         )
 
     def object_changed(self) -> None:
@@ -76,7 +79,7 @@ class Preparation:
     async def run(self) -> None:
         """Prepare, then keep volumes fresh; ends by cancellation only."""
         pod = self._pod()
-        self._context.settings.pod_directory(pod.uid).mkdir(0o750, parents=True, exist_ok=True)
+        make_directory(os.fspath(self.volumes.root.parent), pod.uid, mode=0o750)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._make_sandbox())
             group.create_task(self._make_volumes())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from homeport.node.context import NodeContext
 from homeport.node.events import PodEvents
-from homeport.node.files import write_file
+from homeport.node.files import make_directory, write_file
 from homeport.node.identity import HostnameTooLong, hosts_file, names, parse_resolver, resolver
 from homeport.node.network.contract import NetworkFailure
 from homeport.node.pod import Pod
@@ -81,7 +81,7 @@ def write_identity(context: NodeContext, pod: Pod, addresses: tuple[str, ...], e
     for warning in config.cut:
         events.warning("DNSConfigForming", warning)
     directory = settings.pod_directory(pod.uid)
-    directory.mkdir(0o750, parents=True, exist_ok=True)
+    make_directory(os.fspath(directory.parent), pod.uid, mode=0o750)
     node_hosts = _read(settings.host_hosts) if pod.host_network else ""
     files = {
         "/etc/hosts": (directory / "etc-hosts", hosts_file(pod, pod_names, addresses, node_hosts)),
@@ -95,6 +95,7 @@ def write_identity(context: NodeContext, pod: Pod, addresses: tuple[str, ...], e
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        with open(path, "rb") as file:
+            return file.read().decode("utf-8", "replace")
     except FileNotFoundError:
         return ""

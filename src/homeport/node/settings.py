@@ -1,6 +1,7 @@
 """What a node is told once, when it starts."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from homeport.api.release import KUBERNETES_VERSION
@@ -51,7 +52,7 @@ class NodeSettings:
 
     def pod_directory(self, uid: str) -> Path:
         """Where a pod's identity files, projected volumes and last words are."""
-        return Path(self.data, "run", "live", "pods", uid)
+        return _pod_directory(self.data, uid)
 
     def pod_storage(self, uid: str) -> Path:
         """Where a pod's empty directories are; there only when it has some."""
@@ -66,3 +67,9 @@ class NodeSettings:
 
     def log_path(self, pod: Pod, container: str, attempt: int) -> Path:
         return Path(self.data, "logs", f"{pod.namespace}_{pod.name}_{pod.uid}", container, f"{attempt}.log")
+
+
+@lru_cache(maxsize=4096)
+def _pod_directory(data: Path, uid: str) -> Path:
+    """Return where a pod's files are: asked for whenever something of it is written."""
+    return Path(data, "run", "live", "pods", uid)

@@ -5,7 +5,7 @@ Pure. Source: `node` section 1.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from homeport.clock import parse_time, rfc3339
 from homeport.node.lifecycle import NEW, ContainerState, Ended, Waiting, initialised, may_restart
@@ -228,8 +228,7 @@ def _terminated(ended: Ended, prefix: str) -> dict[str, Any]:
     return out
 
 
-@dataclass(frozen=True, slots=True)
-class _Condition:
+class _Condition(NamedTuple):
     type: str
     status: bool
     reason: str = ""

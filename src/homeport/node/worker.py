@@ -25,7 +25,7 @@ from homeport.node.events import PodEvents
 from homeport.node.last_words import read_last_words
 from homeport.node.launch import Cancelled, Launch, launch
 from homeport.node.lifecycle import ContainerState, Plan, Stop, Waiting, may_restart, plan
-from homeport.node.pod import ContainerDef, Pod, RestartPolicy, parse_pod, renewed
+from homeport.node.pod import ContainerDef, Pod, RestartPolicy, renewed
 from homeport.node.preparation import Preparation
 from homeport.node.probing import Probing
 from homeport.node.records import ContainerRecords, Live
@@ -45,9 +45,9 @@ _log = logging.getLogger(__name__)
 class PodWorker:
     """The worker of one pod (one uid). `rejection` is why the node refuses it, None when it is welcome."""
 
-    def __init__(self, context: NodeContext, tree: Object, adopted: Adopted, rejection: Waiting | None = None) -> None:
+    def __init__(self, context: NodeContext, pod: Pod, adopted: Adopted, rejection: Waiting | None = None) -> None:
         self.context = context
-        self.pod: Pod = parse_pod(tree)
+        self.pod = pod
         self.gone = asyncio.Event()
         self._ending = asyncio.Event()
         self._wake = asyncio.Event()
@@ -78,7 +78,7 @@ class PodWorker:
         addresses = lambda: self.preparation.addresses  # noqa: E731
         self.probing = Probing(context, lambda: self.pod, self.records, self.events, addresses, self._ending)
         self.ending = Ending(context, lambda: self.pod, self.records, self.events, addresses)
-        self.reporter = StatusReporter(context.client, tree, self._status, context.patience)
+        self.reporter = StatusReporter(context.client, pod.tree, self._status, context.patience)
         self.records.adopt(adopted.states, adopted.live)
         for exit in adopted.exits:
             self.records.exited(exit)

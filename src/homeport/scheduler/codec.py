@@ -1,6 +1,7 @@
 """Pod and Node objects to the scheduler's values."""
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from homeport.api.pod_resources import amounts, pod_requests
@@ -20,6 +21,7 @@ from homeport.scheduler.model import (
 __all__ = ["decode_node", "decode_pod", "same_facts"]
 
 SCORING_DEFAULTS: Final = {"cpu": 100, "memory": 200 << 20}
+_toleration: Final = lru_cache(maxsize=1024)(Toleration)  # nearly every pod has the same two
 
 
 def decode_node(raw: Mapping[str, Any]) -> Node:
@@ -61,7 +63,7 @@ def decode_pod(raw: Mapping[str, Any]) -> Pod:
         node_affinity=nodes.get(required),
         preferred_nodes=tuple((term["weight"], term["preference"]) for term in nodes.get(preferred) or ()),
         tolerations=tuple(
-            Toleration(t.get("key") or "", t.get("operator") or "", t.get("value") or "", t.get("effect") or "")
+            _toleration(t.get("key") or "", t.get("operator") or "", t.get("value") or "", t.get("effect") or "")
             for t in spec.get("tolerations") or ()
         ),
         affinity=_terms(near.get(required), labels),

@@ -49,6 +49,7 @@ class Tokens:
         self._accounts = services.codec(find("ServiceAccount"))
         self._bound = {kind: services.codec(find(kind)) for kind in ("Pod", "Secret", "Node")}
         self._known: dict[str, tuple[float, Tree]] = {}
+        self._head = ""
 
     @property
     def _clock(self) -> Clock:
@@ -149,8 +150,9 @@ class Tokens:
         from cryptography.hazmat.primitives.hashes import SHA256
 
         key = self._signing_key()
-        header = msgspec.json.encode({"alg": "ES256", "kid": self._key_id()})
-        signed = f"{_encoded(header)}.{_encoded(msgspec.json.encode(claims))}"
+        if not self._head:  # the same for every token
+            self._head = _encoded(msgspec.json.encode({"alg": "ES256", "kid": self._key_id()}))
+        signed = f"{self._head}.{_encoded(msgspec.json.encode(claims))}"
         r, s = decode_dss_signature(key.sign(signed.encode(), ec.ECDSA(SHA256())))
         return f"{signed}.{_encoded(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
 

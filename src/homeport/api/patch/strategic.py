@@ -147,17 +147,17 @@ def _merge_list(original: list[Any], patch: list[Any], facts: MergeFacts, key: s
         raise _Unexplained(f"cannot merge lists without merge key for {facts.go_name}")
     original, patch = _special_elements(original, patch, key)
     merged = list(original)
-    places: dict[Any, int] = {}
-    for at, item in enumerate(merged):
-        places.setdefault(_key_value(item, key), at)
-    for item in patch:
-        value = _key_value(item, key)
+    keys = [_key_value(item, key) for item in merged]
+    before = _positions(keys)
+    places, named = dict(before), [_key_value(item, key) for item in patch]
+    for value, item in zip(named, patch, strict=True):
         if value in places:
             merged[places[value]] = _merge_map(merged[places[value]], item, facts)
         else:
             places[value] = len(merged)
             merged.append(_plain(item))
-    return _in_order(merged, patch, original, key)
+            keys.append(_key_value(merged[-1], key))  # a null key has gone
+    return _arranged(merged, keys, _positions(named), before)
 
 
 def _special_elements(original: list[Tree], patch: list[Tree], key: str) -> tuple[list[Tree], list[Tree]]:
@@ -185,12 +185,15 @@ def _in_order(merged: list[Any], order: list[Any], server_order: list[Any], key:
     """Return elements in order: named ones as `order` says, the others as they were; each other one stays in front of
     the named one it was in front of, as far as that can be."""
     identity = _identity(key)
-    wanted = _positions(order, identity)
-    before = _positions(server_order, identity)
+    wanted, before = (_positions([identity(item) for item in items]) for items in (order, server_order))
+    return _arranged(merged, [identity(item) for item in merged], wanted, before)
+
+
+def _arranged(merged: list[Any], keys: list[Any], wanted: dict[Any, int], before: dict[Any, int]) -> list[Any]:
+    """Do as `_in_order` says; `keys` are those of the elements, the others where each stands in either order."""
     named: list[tuple[Any, Any]] = []
     others: list[tuple[Any, Any]] = []
-    for item in merged:
-        place = identity(item)
+    for place, item in zip(keys, merged, strict=True):
         (named if place in wanted else others).append((place, item))
     named.sort(key=lambda one: wanted[one[0]])
     others.sort(key=lambda one: before.get(one[0], len(before)))
@@ -207,10 +210,11 @@ def _in_order(merged: list[Any], order: list[Any], server_order: list[Any], key:
     return [*result, *(item for _, item in others[left:]), *(item for _, item in named[right:])]
 
 
-def _positions(items: Sequence[Any], identity: Callable[[Any], Any]) -> dict[Any, int]:
+def _positions(keys: Sequence[Any]) -> dict[Any, int]:
+    """Return where each key comes first."""
     places: dict[Any, int] = {}
-    for at, item in enumerate(items):
-        places.setdefault(identity(item), at)
+    for at, value in enumerate(keys):
+        places.setdefault(value, at)
     return places
 
 
@@ -242,9 +246,14 @@ def _plain(value: Any) -> Any:
         if value.get(_DIRECTIVE) == "delete":
             return {}
         return {
-            key: _plain(item) for key, item in value.items() if item is not None and not key.startswith(_DIRECTIVES)
+            key: item if type(item) in _SCALARS else _plain(item)
+            for key, item in value.items()
+            if item is not None and not (key[:1] == "$" and key.startswith(_DIRECTIVES))
         }
     if isinstance(value, list):
         lists = [item for item in value if not (isinstance(item, dict) and _DIRECTIVE in item)]
         return [_plain(item) for item in lists]
     return value
+
+
+_SCALARS: Final = frozenset({str, bool, int, float})

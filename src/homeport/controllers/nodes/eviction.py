@@ -125,7 +125,8 @@ class TaintEviction:
 
     def _tainted(self, name: str) -> bool:
         node = self._nodes.get(None, name)
-        return node is not None and any(taint.effect == "NoExecute" for taint in decode_node(node).taints)
+        taints = (node.get("spec") or {}).get("taints") if node is not None else None
+        return any(taint["effect"] == "NoExecute" for taint in taints or ())
 
     def _pod_gone(self, pod: Object) -> None:
         self._since.pop(pod["metadata"]["uid"], None)

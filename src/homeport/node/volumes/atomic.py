@@ -27,9 +27,9 @@ def write_atomically(
     group   fsGroup: files get the group and are made group-readable, directories setgid
     """
     root = os.fspath(target)
-    current = _current(root)
+    current, visible = _current(root), _visible(files)
     if current is not None and _same(current, files, group):
-        _link_visible(root, files)
+        _link_visible(root, visible)
         return False
     name = f"..{stamp}"
     fresh = f"{root}/{name}"
@@ -40,13 +40,16 @@ def write_atomically(
     if group is not None:
         _give(fresh, group)
         _give(root, group)
-    temporary = f"{root}/..data_tmp"
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(temporary)
-    os.symlink(name, temporary)
-    os.replace(temporary, f"{root}/{DATA}")
-    _link_visible(root, files)
-    _drop_stale(root, files, name)
+    if current is None:
+        os.symlink(name, f"{root}/{DATA}")
+    else:
+        temporary = f"{root}/..data_tmp"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        os.symlink(name, temporary)
+        os.replace(temporary, f"{root}/{DATA}")
+    _link_visible(root, visible)
+    _drop_stale(root, visible | {DATA, name})
     return True
 
 
@@ -76,7 +79,7 @@ def _same(current: str, files: Mapping[str, File], group: int | None) -> bool:
 
 def _write(root: str, path: str, file: File, group: int | None, owner: int | None) -> None:
     where = root
-    *above, name = Path(path).parts
+    *above, name = (part for part in path.split("/") if part not in ("", "."))
     for part in above:
         where = f"{where}/{part}"
         if not os.path.isdir(where):
@@ -100,15 +103,17 @@ def _visible(files: Mapping[str, File]) -> set[str]:
     return {os.path.normpath(path).partition("/")[0] for path in files}
 
 
-def _link_visible(root: str, files: Mapping[str, File]) -> None:
-    for name in sorted(_visible(files)):
+def _link_visible(root: str, visible: set[str]) -> None:
+    for name in sorted(visible):
         link = f"{root}/{name}"
-        if not os.path.islink(link):
+        try:
             os.symlink(f"{DATA}/{name}", link)
+        except FileExistsError:
+            if not os.path.islink(link):
+                raise
 
 
-def _drop_stale(root: str, files: Mapping[str, File], current: str) -> None:
-    keep = _visible(files) | {DATA, current}
+def _drop_stale(root: str, keep: set[str]) -> None:
     with os.scandir(root) as entries:
         stale = [entry for entry in entries if entry.name not in keep]
     for entry in stale:

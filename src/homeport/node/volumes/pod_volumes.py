@@ -5,6 +5,7 @@ Source: `node` sections 8.1 to 8.7.
 
 import asyncio
 import logging
+import os
 import random
 import shutil
 from collections.abc import Mapping
@@ -19,12 +20,13 @@ from homeport.client.contract import Client
 from homeport.clock import Clock, parse_time
 from homeport.errors import ApiError
 from homeport.node.environment import Facts, Objects
+from homeport.node.files import make_directory
 from homeport.node.pod import Pod
 from homeport.node.volumes.atomic import write_atomically
 from homeport.node.volumes.claims import claim_name, resolve_claim
 from homeport.node.volumes.failure import VolumeFailure
 from homeport.node.volumes.hostpath import prepare_host_path
-from homeport.node.volumes.ids import this_process
+from homeport.node.volumes.ids import IdMaps
 from homeport.node.volumes.mounts import Mounts
 from homeport.node.volumes.ownership import give_to_group
 from homeport.node.volumes.payload import File, TokenRequest, common_user, payload, token_requests
@@ -82,11 +84,12 @@ class PodVolumes:
         mounts: Mounts,
         clock: Clock,
         rng: random.Random,
+        ids: IdMaps,
     ) -> None:
         self.root, self.storage = root, storage
         self._client, self._objects, self._mounts = client, objects, mounts
         self._clock, self._rng = clock, rng
-        self._ids = this_process()
+        self._ids = ids
         self._tokens: dict[TokenRequest, _Token] = {}
         self.volumes: dict[str, Volume] = {}
 
@@ -206,9 +209,7 @@ class PodVolumes:
 
 
 def _directory(root: Path, plugin: str, name: str) -> Path:
-    path = root / "volumes" / plugin / name
-    path.mkdir(0o750, parents=True, exist_ok=True)
-    return path
+    return Path(make_directory(os.fspath(root), "volumes", plugin, name, mode=0o750))
 
 
 def remove_pod_directory(root: Path, mounts: Mounts) -> None:
