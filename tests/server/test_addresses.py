@@ -190,6 +190,22 @@ async def test_more_ranges_are_drawn_from_when_the_first_is_full() -> None:
         assert (await ask("POST", SERVICES, service("d"))).status == 500
 
 
+async def test_a_range_too_wide_is_not_drawn_from() -> None:
+    async with running(BOTH) as ask:
+        await ask.create(CIDRS, ranges("wide", "fd01::/63"))
+        refused = await ask("POST", SERVICES, service(clusterIP="fd01::7"))
+        assert "the provided network does not match the current range" in refused.body["message"]
+        await ask.create(CIDRS, ranges("narrow", "fd01::/64"))
+        assert (await ask.create(SERVICES, service(clusterIP="fd01::7")))["spec"]["clusterIP"] == "fd01::7"
+
+
+@pytest.mark.parametrize("address", ["10.96.0.0", "10.96.0.255", "fd00:10:96::"])
+async def test_the_ends_of_a_range_are_of_no_range(address: str) -> None:
+    async with running(BOTH) as ask:
+        refused = await ask("POST", SERVICES, service(clusterIP=address))
+        assert "the provided network does not match the current range" in refused.body["message"]
+
+
 async def test_an_address_somebody_reserved_is_not_given_out() -> None:
     async with running() as ask:
         parent = {"resource": "widgets", "group": "example.com", "name": "w"}

@@ -21,6 +21,9 @@ Address = IPv4Address | IPv6Address
 Holder = tuple[str, str]
 """Namespace and name of a Service."""
 
+_SHORTEST: Final = {4: 0, 6: 64}
+"""The shortest prefix addresses are drawn from, by IP version (services-dns 3.1)."""
+
 DEFAULT_RANGES: Final = "kubernetes"
 """Name of the ServiceCIDR made of the server's settings: its ranges are drawn from first."""
 
@@ -166,8 +169,8 @@ def _ready_ranges(cidrs: ResourceCache) -> Iterator[Range]:
     trees = [stored.tree for stored in cidrs.entries.values()]
     for tree in sorted(trees, key=lambda tree: (tree["metadata"]["name"] != DEFAULT_RANGES, tree["metadata"]["name"])):
         if is_ready(tree):
-            for text in tree["spec"].get("cidrs") or ():
-                yield Range(ip_network(text))
+            networks = (ip_network(text) for text in tree["spec"].get("cidrs") or ())
+            yield from (Range(network) for network in networks if network.prefixlen >= _SHORTEST[network.version])
 
 
 def is_ready(cidr: Tree) -> bool:

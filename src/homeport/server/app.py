@@ -44,6 +44,7 @@ from homeport.server.metrics import Metrics
 from homeport.server.nodeproxy import NodeProxy
 from homeport.server.objects import Codec
 from homeport.server.openapi import OpenApi
+from homeport.server.publication import Publication
 from homeport.server.rbac import Rbac
 from homeport.server.reviews import Reviews
 from homeport.server.routing import LONG_RUNNING, Query, Target, classify, deadline, served_prefix, unknown_target
@@ -135,6 +136,7 @@ class Server:
         self._usage = MetricsApi(services, summaries or node_summaries(settings.node_socket))
         self._reviews = Reviews(services, self._authentication, self._authorizer)
         self._bootstrap = Bootstrap(services, writer)
+        self._publication = Publication(services, self._bootstrap.publish)
         self._metrics = Metrics(hub, watches)
         self.feeds = Feeds(hub, services.codec)
         self._compressor = Compressor()
@@ -161,6 +163,7 @@ class Server:
         self._following: asyncio.Task[None] | None = None
         self._expiring: asyncio.Task[None] | None = None
         self._keeping: asyncio.Task[None] | None = None
+        self._publishing: asyncio.Task[None] | None = None
         self._loaded = False
         self.ready = False
 
@@ -178,6 +181,7 @@ class Server:
         await self._keeper.mend()
         self._keeping = asyncio.create_task(self._keeper.run(), name="api server: keep addresses")
         await self._bootstrap.run()
+        self._publishing = asyncio.create_task(self._publication.run(), name="api server: publish itself")
         self.ready = True
 
     async def stop(self) -> None:
@@ -185,12 +189,13 @@ class Server:
         self.ready = self._loaded = False
         self._services.watches.close()
         self.feeds.close()
-        tasks = [task for task in (self._following, self._expiring, self._keeping) if task is not None]
+        every = (self._publishing, self._following, self._expiring, self._keeping)
+        tasks = [task for task in every if task is not None]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        self._following = self._expiring = self._keeping = None
+        self._following = self._expiring = self._keeping = self._publishing = None
 
     def _followed(self, task: "asyncio.Task[None]") -> None:
         """The store is no longer followed: on purpose, or no write can be answered any more."""

@@ -56,6 +56,10 @@ class Bootstrap:
             for kind, tree in default_roles():
                 await self._ensure(kind, GROUP, None, tree)
         await self._ensure_ranges()
+        await self.publish()
+
+    async def publish(self) -> None:
+        """Say where the API is: a Service that is there stays as it is, its endpoints are brought up to date."""
         await self._ensure("Service", "", "default", _service(self._services.settings.kubernetes_address))
         host, port = self._services.settings.advertise
         await self._publish("Endpoints", "", _endpoints(host, port), "subsets")

@@ -30,6 +30,8 @@ def service(tree: Tree) -> None:
         spec.setdefault("externalTrafficPolicy", "Cluster")
     if kind in ("ClusterIP", "NodePort", "LoadBalancer"):
         spec.setdefault("internalTrafficPolicy", "Cluster")
+    elif spec.get("internalTrafficPolicy") in ("Cluster", "Local"):
+        del spec["internalTrafficPolicy"]  # never shown of an ExternalName; what is no policy at all is refused
     if kind == "LoadBalancer":
         spec.setdefault("allocateLoadBalancerNodePorts", True)
         for ingress in tree.get("status", {}).get("loadBalancer", {}).get("ingress", ()):
