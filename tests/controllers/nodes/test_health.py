@@ -5,7 +5,16 @@ from typing import Any
 import pytest
 
 from homeport.controllers.nodes.eviction import patience
-from homeport.controllers.nodes.health import NOT_READY, Condition, Node, Taint, deadline, silenced, taints_for
+from homeport.controllers.nodes.health import (
+    NOT_READY,
+    Condition,
+    Node,
+    Taint,
+    deadline,
+    eviction_interval,
+    silenced,
+    taints_for,
+)
 from homeport.controllers.nodes.podgc import doomed
 
 
@@ -59,13 +68,38 @@ def test_taints_say_what_conditions_say(given: Node, may_evict: bool, expected: 
         ([], 0.0),
         ([{"operator": "Exists"}], None),
         ([{"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}], 300.0),
-        ([{"operator": "Exists", "tolerationSeconds": 300}, {"operator": "Exists", "tolerationSeconds": 5}], 5.0),
+        ([{"operator": "Exists", "tolerationSeconds": 300}, {"operator": "Exists", "tolerationSeconds": 5}], 300.0),
+        ([{"operator": "Exists"}, {"operator": "Exists", "tolerationSeconds": 5}], None),
+        ([{"key": "l", "operator": "Exists", "tolerationSeconds": 5}, {"key": "k", "operator": "Exists"}], 5.0),
+        ([{"key": "l", "operator": "Exists", "tolerationSeconds": 5}], 0.0),
         ([{"key": "k", "value": "other"}], 0.0),
         ([{"operator": "Exists", "tolerationSeconds": -7}], 0.0),
     ],
 )
-def test_the_least_patient_toleration_counts(tolerations: list[dict[str, Any]], expected: float | None) -> None:
-    assert patience(tolerations, [Taint("k", "NoExecute"), Taint("z", "NoSchedule")]) == expected
+def test_the_first_toleration_of_each_taint_counts_and_the_least_patient_of_them_decides(
+    tolerations: list[dict[str, Any]], expected: float | None
+) -> None:
+    taints = [Taint("k", "NoExecute"), Taint("z", "NoSchedule")]
+    if any(toleration.get("key") == "l" for toleration in tolerations):
+        taints.append(Taint("l", "NoExecute"))
+    assert patience(tolerations, taints) == expected
+
+
+@pytest.mark.parametrize(
+    ("ready", "unready", "interval"),
+    [
+        (1, 1, 10.0),
+        (1, 2, 10.0),  # two are few
+        (3, 3, 10.0),
+        (2, 3, None),
+        (1, 9, None),
+        (0, 9, 10.0),  # its zone is gone: others go on
+        (20, 31, 100.0),
+        (30, 31, 10.0),
+    ],
+)
+def test_where_most_of_a_zone_is_unready_evictions_stop(ready: int, unready: int, interval: float | None) -> None:
+    assert eviction_interval([True] * ready + [False] * unready) == interval
 
 
 def pod(name: str, node_name: str = "", phase: str = "Running", **metadata: str) -> dict[str, Any]:

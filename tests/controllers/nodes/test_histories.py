@@ -74,8 +74,8 @@ def test_pods_of_a_node_that_is_gone_are_collected(cluster: SimulatedCluster) ->
         ([{"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30}], 30),
         (
             [
-                {"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 90},
                 {"key": "k", "operator": "Equal", "value": "v", "effect": "NoExecute", "tolerationSeconds": 20},
+                {"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 90},
             ],
             20,
         ),
@@ -97,6 +97,33 @@ def test_how_long_a_taint_is_borne(
     assert not pod.exists or "deletionTimestamp" in pod.object["metadata"]
     messages = [event.message for event in cluster.events(f"pod/{pod.name}") if event.reason == "TaintManagerEviction"]
     assert messages == [f"Marking for deletion Pod default/{pod.name}"]
+
+
+def test_a_second_taint_that_is_not_borne_ends_the_patience(cluster: SimulatedCluster) -> None:
+    patient = {"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}
+    cluster.apply(workload("Deployment", [patient]))
+    cluster.wait("deployment/x")
+    (pod,) = cluster.pods
+    taint(cluster, pod.node, {"key": "k", "effect": "NoExecute"})
+    cluster.advance(seconds=10)
+    taint(cluster, pod.node, {"key": "k", "effect": "NoExecute"}, {"key": "l", "effect": "NoExecute"})
+    cluster.advance(seconds=5)
+    told = [event.message for event in cluster.events(f"pod/{pod.name}") if event.reason == "TaintManagerEviction"]
+    assert told == [
+        f"Cancelling deletion of Pod default/{pod.name}",
+        f"Marking for deletion Pod default/{pod.name}",
+    ]
+
+
+def test_nodes_are_registered_and_removed(cluster: SimulatedCluster) -> None:
+    cluster.settle()
+    (node, *_) = sorted(node["metadata"]["name"] for node in cluster.list("node"))
+    cluster.nodes[node].lose()
+    cluster.delete(f"node/{node}")
+    cluster.settle()
+    told = {event.reason: event.message for event in cluster.events(f"node/{node}")}
+    assert told["RegisteredNode"] == f"Node {node} event: Registered Node {node} in Controller"
+    assert told["RemovingNode"] == f"Node {node} event: Removing Node {node} from Controller"
 
 
 def test_a_taint_taken_away_in_time_cancels(cluster: SimulatedCluster) -> None:

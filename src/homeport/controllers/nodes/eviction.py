@@ -25,17 +25,17 @@ PODS = find("Pod")
 def patience(tolerations: Sequence[dict[str, Any]], taints: Sequence[Taint]) -> float | None:
     """Return the seconds a pod may stay beside these taints, None for ever, 0 when it must go now.
 
-    Of several tolerations that match, the least patient decides.
+    Each taint is tolerated as the first toleration that matches it says; of several taints the least patient decides.
     """
     seconds: list[float] = []
     for taint in taints:
         if taint.effect != "NoExecute":
             continue
-        matching = [toleration for toleration in tolerations if _tolerates(toleration, taint)]
-        if not matching:
+        matching = next((toleration for toleration in tolerations if _tolerates(toleration, taint)), None)
+        if matching is None:
             return 0.0
-        limits = [t["tolerationSeconds"] for t in matching if t.get("tolerationSeconds") is not None]
-        seconds += [max(0.0, float(limit)) for limit in limits]
+        if (limit := matching.get("tolerationSeconds")) is not None:
+            seconds.append(max(0.0, float(limit)))
     return min(seconds, default=None)
 
 
@@ -82,9 +82,12 @@ class TaintEviction:
         taints = [taint for taint in decode_node(node).taints if taint.effect == "NoExecute"] if node else []
         seconds = patience((pod.get("spec") or {}).get("tolerations") or (), taints)
         now = self._clock.now()
+        if not seconds and self._since.pop(uid, None) is not None:  # it is to stay, or to go at once
+            self._events.normal(pod, "TaintManagerEviction", f"Cancelling deletion of Pod {key[0]}/{key[1]}")
         if seconds is None:
-            if self._since.pop(uid, None) is not None:
-                self._events.normal(pod, "TaintManagerEviction", f"Cancelling deletion of Pod {key[0]}/{key[1]}")
+            return
+        if not seconds:
+            await self._evict(pod)
             return
         due = self._since.setdefault(uid, now) + seconds
         if due > now:

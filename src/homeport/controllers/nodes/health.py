@@ -18,11 +18,18 @@ __all__ = [
     "deadline",
     "decode_node",
     "encode_condition",
+    "encode_taints",
+    "eviction_interval",
     "silenced",
     "taints_for",
 ]
 
 GRACE_SECONDS: Final = 50.0
+EVICTION_INTERVAL_SECONDS: Final = 10.0
+SLOW_INTERVAL_SECONDS: Final = 100.0
+FEW_UNREADY: Final = 2
+UNHEALTHY_SHARE: Final = 0.55
+LARGE_ZONE: Final = 50
 STARTUP_GRACE_SECONDS: Final = 60.0
 REPORTED: Final = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
 """The conditions a node keeps about itself."""
@@ -116,6 +123,17 @@ def taints_for(node: Node, *, may_evict: bool, now: str) -> tuple[Taint, ...] | 
     present = {(taint.key, taint.effect) for taint in kept}
     added = tuple(Taint(key, effect, added=now) for key, effect in sorted(wanted - present))
     return None if not added and len(kept) == len(node.taints) else kept + added
+
+
+def eviction_interval(ready: Sequence[bool]) -> float | None:
+    """Return the seconds between two nodes of a zone whose pods are evicted, None while none are.
+
+    ready  of every node of the zone. Where most are unready, a small zone is left alone and a large one cleared slowly.
+    """
+    unready = ready.count(False)
+    if True not in ready or unready <= FEW_UNREADY or unready / len(ready) < UNHEALTHY_SHARE:
+        return EVICTION_INTERVAL_SECONDS
+    return SLOW_INTERVAL_SECONDS if len(ready) > LARGE_ZONE else None
 
 
 def decode_node(raw: Mapping[str, Any]) -> Node:

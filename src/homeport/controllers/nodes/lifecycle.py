@@ -19,6 +19,7 @@ from homeport.controllers.nodes.health import (
     decode_node,
     encode_condition,
     encode_taints,
+    eviction_interval,
     silenced,
     taints_for,
 )
@@ -31,7 +32,7 @@ PODS = find("Pod")
 LEASES = find("Lease", "coordination.k8s.io")
 LEASE_NAMESPACE: Final = "kube-node-lease"
 PODS_BY_NODE: Final = "node"
-EVICTION_INTERVAL_SECONDS: Final = 10.0
+ZONE_LABELS: Final = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone")
 
 
 def node_of(pod: Object) -> list[str]:
@@ -96,18 +97,30 @@ class NodeLifecycle:
             return
 
     def _may_evict(self, node: Node, now: float) -> bool:
-        """Whether an unready node's pods may be evicted: never when no node is well, and one node at a time."""
+        """Whether an unready node's pods may be evicted: one node at a time.
+
+        Never when no node is well, and not where most of a zone is unwell: the trouble may be on this side then.
+        """
         if node.ready:
             return False
         if not any(decode_node(other).ready for other in self._nodes.list()):
             return False
         if any(taint.effect == "NoExecute" and taint.key.startswith("node.kubernetes.io/") for taint in node.taints):
             return True
+        interval = eviction_interval([decode_node(other).ready for other in self._same_zone(node.name)])
+        if interval is None:
+            return False
         if now < self._next_eviction:
             self._queue.add_after(node.name, self._next_eviction - now)
             return False
-        self._next_eviction = now + EVICTION_INTERVAL_SECONDS
+        self._next_eviction = now + interval
         return True
+
+    def _same_zone(self, name: str) -> list[Object]:
+        """Return the nodes of a node's zone, itself included."""
+        nodes = self._nodes.list()
+        zone = next((_zone(node) for node in nodes if node["metadata"]["name"] == name), None)
+        return [node for node in nodes if _zone(node) == zone]
 
     async def _tell_pods(self, raw: Object, node: Node, now: float) -> None:
         """Mark the pods of a node that has just become unready as unready themselves."""
@@ -131,8 +144,10 @@ class NodeLifecycle:
         self._unready_told.add(node.name)
 
     def _node_seen(self, node: Object) -> None:
-        self._seen[node["metadata"]["name"]] = self._clock.now()
-        self._queue.add(node["metadata"]["name"])
+        name = node["metadata"]["name"]
+        self._seen[name] = self._clock.now()
+        self._queue.add(name)
+        self._events.normal(node, "RegisteredNode", f"Node {name} event: Registered Node {name} in Controller")
 
     def _node_changed(self, old: Object, new: Object) -> None:
         if _heartbeats(old) != _heartbeats(new):
@@ -146,8 +161,10 @@ class NodeLifecycle:
                 self._queue.add(other["metadata"]["name"])
 
     def _node_gone(self, node: Object) -> None:
-        self._seen.pop(node["metadata"]["name"], None)
-        self._unready_told.discard(node["metadata"]["name"])
+        name = node["metadata"]["name"]
+        self._seen.pop(name, None)
+        self._unready_told.discard(name)
+        self._events.normal(node, "RemovingNode", f"Node {name} event: Removing Node {name} from Controller")
 
     def _lease_renewed(self, lease: Object) -> None:
         name = lease["metadata"]["name"]
@@ -155,6 +172,11 @@ class NodeLifecycle:
         node = self._nodes.get(None, name)
         if node is not None and not decode_node(node).ready:
             self._queue.add(name)
+
+
+def _zone(node: Object) -> tuple[str, ...]:
+    labels = node["metadata"].get("labels") or {}
+    return tuple(labels.get(key, "") for key in ZONE_LABELS)
 
 
 def _heartbeats(node: Object) -> list[tuple[str, str, str]]:
