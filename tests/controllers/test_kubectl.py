@@ -50,7 +50,7 @@ async def kubectl(binary: str, home: Path) -> AsyncIterator[Run]:
     clock, rng = WallClock(), random.Random(1)
     settings = Settings(disabled_admission=frozenset({"ServiceAccount"}))
     pki = Pki(home / "pki", clock, rng)
-    server = Server(MemoryStore(), clock, rng, settings, token_key=pki.token_key())
+    server = Server(MemoryStore(), clock, rng, settings, token_key=pki.token_key)
     listener = Listener(server.handle, settings.max_body_bytes)
     names = server_names(settings.advertise[0], "10.96.0.1", settings.cluster_domain, "127.0.0.1")
     host, port = await listener.listen_tls("127.0.0.1", 0, server_context(pki, names))

@@ -51,7 +51,7 @@ def listening(folder: Path, node_socket: str = "") -> Iterator[Address]:
         settings = replace(WITHOUT_ACCOUNTS, node_socket=node_socket)
         pki = Pki(folder / "pki", clock, rng)
         store = MemoryStore()
-        server = Server(store, clock, rng, settings, static_tokens=TOKENS, token_key=pki.token_key())
+        server = Server(store, clock, rng, settings, static_tokens=TOKENS, token_key=pki.token_key)
         listener = Listener(server.handle, settings.max_body_bytes)
         context = server_context(pki, server_names("10.244.0.1", "10.96.0.1", "cluster.local", "127.0.0.1"))
         host, port = await listener.listen_tls("127.0.0.1", 0, context)

@@ -64,7 +64,7 @@ async def serve_api(
     tokens = read_token_file(Path(settings.tokens).read_text("utf-8")) if settings.tokens else {}
     store = await SqliteStore.open(directory.state)
     try:
-        server = Server(store, clock, rng, served, static_tokens=tokens, token_key=pki.token_key())
+        server = Server(store, clock, rng, served, static_tokens=tokens, token_key=pki.token_key)
         listener = Listener(server.handle, served.max_body_bytes)
         try:
             async with server:

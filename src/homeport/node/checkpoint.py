@@ -5,7 +5,6 @@ restart counts of instances long removed, and whether a container had passed its
 """
 
 import asyncio
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +22,9 @@ from homeport.node.sandboxes import PodSandbox
 
 __all__ = ["Adopted", "adopt", "load_checkpoint", "save_checkpoint"]
 
-_NOTHING: Final = "{}"
+_NOTHING: Final = b"{}"
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder().decode
 
 Saved = Mapping[str, ContainerState]
 
@@ -44,7 +45,7 @@ class Adopted:
     sandbox_lost: bool = False
 
 
-def _encode(states: Saved) -> str:
+def _text(states: Saved) -> bytes:
     out = {
         name: {
             "running": _plain(state.running) | {"failed_probe": None} if state.running else None,
@@ -57,7 +58,7 @@ def _encode(states: Saved) -> str:
         for name, state in sorted(states.items())
         if state.ever_created or state.previous
     }
-    return msgspec.json.encode(out).decode()
+    return _encode(out)
 
 
 def _plain(value: Running | Ended) -> dict[str, Any]:
@@ -65,13 +66,13 @@ def _plain(value: Running | Ended) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__slots__}
 
 
-def save_checkpoint(path: Path, states: Saved, last: str) -> str:
-    """Write what differs from `last`, the text written before; returns the text now on disk ("": nothing is)."""
-    text = _encode(states)
+def save_checkpoint(path: Path, states: Saved, last: bytes) -> bytes:
+    """Write what differs from `last`, the text written before; returns the text now on disk (empty: nothing is)."""
+    text = _text(states)
     if text == (last or _NOTHING):
         return last
     draft = f"{path}.tmp"
-    write_file(draft, text.encode(), 0o600)
+    write_file(draft, text, 0o600)
     os.replace(draft, path)
     return text
 
@@ -79,8 +80,8 @@ def save_checkpoint(path: Path, states: Saved, last: str) -> str:
 def load_checkpoint(path: Path) -> dict[str, ContainerState]:
     """Return the states written last; none when there is no such file, or not a whole one."""
     try:
-        tree = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+        tree = _decode(path.read_bytes())
+    except (FileNotFoundError, msgspec.DecodeError):
         return {}
     return {name: _state(entry) for name, entry in tree.items()}
 

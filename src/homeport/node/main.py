@@ -29,6 +29,7 @@ from homeport.node.runtime.contract import Images, Runtime
 from homeport.node.server import NodeServer
 from homeport.node.settings import NodeSettings
 from homeport.node.stats import summary
+from homeport.node.volumes.ids import IdMaps, this_process
 from homeport.node.volumes.mounts import KernelMounts, Mounts
 
 __all__ = ["PATIENCE_SECONDS", "NodeParts", "at_once", "run_node", "serve_node"]
@@ -61,6 +62,7 @@ class NodeParts:
     departed  returns once nothing leads new connections to a deleted pod (by uid); where nothing ever does, at once
     patience  seconds a report that a pod is merely being started may wait for a better one
     source    a server in this process that may tell what informers would list and watch
+    ids       the users and groups files may be given to; None asks this process
     """
 
     settings: NodeSettings
@@ -79,6 +81,7 @@ class NodeParts:
     departed: Callable[[str], Awaitable[None]] = at_once
     patience: float = 0.0
     source: Source | None = None
+    ids: IdMaps | None = None
 
 
 async def run_node(
@@ -126,6 +129,7 @@ async def serve_node(parts: NodeParts) -> None:
         prober=parts.prober,
         departed=parts.departed,
         patience=parts.patience,
+        ids=parts.ids or this_process(),
     )
     agent = Agent(context, pods, services, nodes)
     parts.on_agent(agent)

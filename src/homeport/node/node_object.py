@@ -5,13 +5,14 @@ import logging
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from homeport.api.resources import find
 from homeport.client.contract import Client, Object, PatchType
 from homeport.clock import Clock, micro_time, rfc3339
-from homeport.errors import AlreadyExists, ApiError, NotFound
+from homeport.errors import ApiError, NotFound
 from homeport.node.context import Capacity
 from homeport.node.events import Recorder
 from homeport.node.runtime.contract import Images, Runtime
@@ -65,8 +66,9 @@ def architecture() -> str:
     return ARCHITECTURES.get(machine, machine)
 
 
-def node_info(settings: NodeSettings, runtime: Runtime) -> dict[str, str]:
-    """Return `status.nodeInfo` of this machine."""
+@cache
+def machine_info() -> Mapping[str, str]:
+    """Return what `status.nodeInfo` says of the machine: none of it changes while a process lives."""
     release = dict(line.split("=", 1) for line in _read("/etc/os-release").splitlines() if "=" in line)
     machine = _read("/etc/machine-id")
     return {
@@ -75,11 +77,18 @@ def node_info(settings: NodeSettings, runtime: Runtime) -> dict[str, str]:
         "bootID": _read("/proc/sys/kernel/random/boot_id"),
         "kernelVersion": platform.release(),
         "osImage": release.get("PRETTY_NAME", "Linux").strip('"'),
+        "operatingSystem": "linux",
+        "architecture": architecture(),
+    }
+
+
+def node_info(settings: NodeSettings, runtime: Runtime) -> dict[str, str]:
+    """Return `status.nodeInfo` of this machine."""
+    return {
+        **machine_info(),
         "containerRuntimeVersion": f"{runtime.name}://{runtime.version}",
         "kubeletVersion": settings.version,
         "kubeProxyVersion": "",
-        "operatingSystem": "linux",
-        "architecture": architecture(),
     }
 
 
@@ -169,6 +178,15 @@ class NodeObject:
 
     async def _register(self) -> Object:
         """Create the Node, or bring the labels of an existing one up to date; users' own are kept."""
+        try:
+            node = await self._renewed(await self._client.get(NODES, None, self._settings.name))
+        except NotFound:
+            node = await self._created()
+        self._reported_at = float("-inf")
+        await self._report(node)
+        return node
+
+    async def _created(self) -> Object:
         name = self._settings.name
         body = {
             "apiVersion": "v1",
@@ -181,28 +199,32 @@ class NodeObject:
             "spec": {"podCIDRs": list(self._settings.pod_cidrs)} if self._settings.pod_cidrs else {},
             "status": await self._status(self._clock.now(), {}),
         }
-        try:
-            node = await self._client.create(NODES, body)
-        except AlreadyExists:
-            node = await self._client.patch(NODES, None, name, {"metadata": {"labels": self._labels()}})
-            if self._settings.pod_cidrs and not (node.get("spec") or {}).get("podCIDRs"):
-                ranges = {"podCIDRs": list(self._settings.pod_cidrs)}
-                node = await self._client.patch(NODES, None, name, {"spec": ranges})
-            boot = (node.get("status") or {}).get("nodeInfo", {}).get("bootID")
-            current = _read("/proc/sys/kernel/random/boot_id")
-            if boot and boot != current:
-                self._recorder.warning(node, "Rebooted", f"Node {name} has been rebooted, boot id: {current}")
-        self._reported_at = float("-inf")
-        await self._report()
+        return await self._client.create(NODES, body)
+
+    async def _renewed(self, node: Object) -> Object:
+        """Return the node of an earlier agent with this one's labels and ranges."""
+        name = self._settings.name
+        changes: dict[str, Any] = {}
+        if not self._labels().items() <= (node["metadata"].get("labels") or {}).items():
+            changes["metadata"] = {"labels": self._labels()}
+        if self._settings.pod_cidrs and not (node.get("spec") or {}).get("podCIDRs"):
+            changes["spec"] = {"podCIDRs": list(self._settings.pod_cidrs)}
+        if changes:
+            node = await self._client.patch(NODES, None, name, changes)
+        boot = (node.get("status") or {}).get("nodeInfo", {}).get("bootID")
+        current = machine_info()["bootID"]
+        if boot and boot != current:
+            self._recorder.warning(node, "Rebooted", f"Node {name} has been rebooted, boot id: {current}")
         return node
 
-    async def _report(self) -> None:
+    async def _report(self, node: Object | None = None) -> None:
         """Post the status when it is not what the cluster holds, or the last one is five minutes old.
 
         Others write it too: a node that was silent for a while has been declared unknown meanwhile.
         """
         now = self._clock.now()
-        node = await self._client.get(NODES, None, self._settings.name)
+        if node is None:
+            node = await self._client.get(NODES, None, self._settings.name)
         held = node.get("status") or {}
         status = await self._status(now, held)
         unchanged = _without_heartbeat(status) == _without_heartbeat(self._posted) and _states(status) <= _states(held)

@@ -62,7 +62,7 @@ class PodWorker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._group: asyncio.TaskGroup
         self._started_at = active_since(self.pod.status) or context.clock.now()
-        self._saved = ""
+        self._saved = b""
         self._saved_states: Mapping[str, ContainerState] = {}
         self._was_over = self.pod.status.get("phase") in TERMINAL and not adopted.states
         self.events = PodEvents(context.recorder, lambda: self.pod)

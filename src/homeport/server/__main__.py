@@ -48,7 +48,7 @@ async def serve(arguments: argparse.Namespace) -> None:
     pki = Pki(data / "pki", clock, rng)
     tokens = read_token_file(arguments.token_file.read_text()) if arguments.token_file else {}
     store = await _store(arguments.store, data)
-    server = Server(store, clock, rng, settings, static_tokens=tokens, token_key=pki.token_key())
+    server = Server(store, clock, rng, settings, static_tokens=tokens, token_key=pki.token_key)
     listener = Listener(server.handle, settings.max_body_bytes)
     names = server_names(settings.advertise[0], settings.kubernetes_address, settings.cluster_domain, arguments.host)
     host, port = await listener.listen_tls(arguments.host, arguments.port, server_context(pki, names))

@@ -90,6 +90,7 @@ def _codec(resource: Resource) -> Codec:
 class Server:
     """The API over one store. `async with` starts and ends it; `handle` answers one request.
 
+    token_key  returns the key that signs service account tokens, once one is needed; without, a new one does
     summaries  asks the nodes what they use; by default the node behind `settings.node_socket`
     """
 
@@ -101,7 +102,7 @@ class Server:
         settings: Settings | None = None,
         *,
         static_tokens: Mapping[str, User] | None = None,
-        token_key: "EllipticCurvePrivateKey | None" = None,
+        token_key: "Callable[[], EllipticCurvePrivateKey] | None" = None,
         summaries: Summaries | None = None,
     ) -> None:
         settings = settings or Settings()

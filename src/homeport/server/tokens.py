@@ -5,7 +5,8 @@ JSON Web Tokens signed with ES256; the key is made once per cluster. Verified to
 
 import base64
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -31,6 +32,12 @@ _STRETCHED_SECONDS: Final = 365 * 24 * 3600
 _REMEMBERED: Final = 4096
 
 
+def _new_key() -> "EllipticCurvePrivateKey":
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    return ec.generate_private_key(ec.SECP256R1())
+
+
 def _encoded(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
@@ -42,14 +49,13 @@ def _decoded(text: str) -> bytes:
 class Tokens:
     """Issues tokens of one issuer and tells whom one stands for."""
 
-    def __init__(self, services: Services, key: "EllipticCurvePrivateKey | None") -> None:
+    def __init__(self, services: Services, key: "Callable[[], EllipticCurvePrivateKey] | None") -> None:
         self._services = services
-        self._key = key
+        self._made_key = key or _new_key
         self._issuer = services.settings.issuer
         self._accounts = services.codec(find("ServiceAccount"))
         self._bound = {kind: services.codec(find(kind)) for kind in ("Pod", "Secret", "Node")}
         self._known: dict[str, tuple[float, Tree]] = {}
-        self._head = ""
 
     @property
     def _clock(self) -> Clock:
@@ -59,27 +65,30 @@ class Tokens:
     def _rng(self) -> random.Random:
         return self._services.rng
 
-    def _signing_key(self) -> "EllipticCurvePrivateKey":
-        if self._key is None:
-            from cryptography.hazmat.primitives.asymmetric import ec
-
-            self._key = ec.generate_private_key(ec.SECP256R1())
-        return self._key
+    @cached_property
+    def _key(self) -> "EllipticCurvePrivateKey":
+        return self._made_key()
 
     def jwks(self) -> Tree:
         """Return the key set that verifies this issuer's tokens."""
-        numbers = self._signing_key().public_key().public_numbers()
+        numbers = self._key.public_key().public_numbers()
         x, y = (_encoded(number.to_bytes(32, "big")) for number in (numbers.x, numbers.y))
-        key = {"use": "sig", "kty": "EC", "kid": self._key_id(), "crv": "P-256", "alg": "ES256", "x": x, "y": y}
+        key = {"use": "sig", "kty": "EC", "kid": self._key_id, "crv": "P-256", "alg": "ES256", "x": x, "y": y}
         return {"keys": [key]}
 
+    @cached_property
     def _key_id(self) -> str:
         from hashlib import sha256
 
         from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-        public = self._signing_key().public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        public = self._key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         return _encoded(sha256(public).digest())
+
+    @cached_property
+    def _head(self) -> str:
+        """The part that is the same for every token."""
+        return _encoded(msgspec.json.encode({"alg": "ES256", "kid": self._key_id}))
 
     def issue(self, account: Tree, request: Tree, warnings: list[str]) -> Tree:
         """Return a TokenRequest with its status. Raises Invalid, BadRequest, NotFound, Conflict."""
@@ -149,11 +158,8 @@ class Tokens:
         from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
         from cryptography.hazmat.primitives.hashes import SHA256
 
-        key = self._signing_key()
-        if not self._head:  # the same for every token
-            self._head = _encoded(msgspec.json.encode({"alg": "ES256", "kid": self._key_id()}))
         signed = f"{self._head}.{_encoded(msgspec.json.encode(claims))}"
-        r, s = decode_dss_signature(key.sign(signed.encode(), ec.ECDSA(SHA256())))
+        r, s = decode_dss_signature(self._key.sign(signed.encode(), ec.ECDSA(SHA256())))
         return f"{signed}.{_encoded(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
 
     def user(self, token: str, audiences: Sequence[str] = ()) -> User | None:
@@ -200,7 +206,7 @@ class Tokens:
 
         der = encode_dss_signature(int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big"))
         try:
-            self._signing_key().public_key().verify(der, signed, ec.ECDSA(SHA256()))
+            self._key.public_key().verify(der, signed, ec.ECDSA(SHA256()))
         except InvalidSignature:
             raise Unauthorized("Unauthorized") from None
 

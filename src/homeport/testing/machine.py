@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ from homeport.node.network.simulated import SimulatedNetwork, SimulatedReach
 from homeport.node.runtime.contract import ContainerSpec, ImageError, Usage
 from homeport.node.runtime.simulated import SavedRuntime, Script, SimulatedImages, SimulatedRuntime
 from homeport.node.settings import NodeSettings
+from homeport.node.volumes.ids import IdMaps, this_process
 from homeport.node.volumes.mounts import PlainMounts
 from homeport.testing.behaviour import Behaviours
 
@@ -46,6 +48,11 @@ class SavedMachine:
     serving: bool
 
 
+@cache
+def _ids() -> IdMaps:
+    return this_process()  # nobody enters other namespaces here
+
+
 class Machine:
     """A node that can lose its agent, its power and its connection. `party` is its name on the way to the server."""
 
@@ -61,13 +68,10 @@ class Machine:
         self.images = SimulatedImages()
         self.network = SimulatedNetwork(*(str(one.gateway + (number - 1) * ADDRESSES) for one in ranges))
         self.runtime = SimulatedRuntime(clock, self._script, behaviours.command, first_pid=number * 1_000_000)
-        self._serving: asyncio.Task[None] | None = None
+        self.serving: asyncio.Task[None] | None = None
+        """What the agent runs in, None while there is none."""
         self.agent: Agent | None = None
         """The agent that serves, None before its first start."""
-
-    @property
-    def serving(self) -> bool:
-        return self._serving is not None
 
     def _script(self, spec: ContainerSpec) -> Script:
         self._started(self.name, spec)
@@ -78,22 +82,22 @@ class Machine:
 
     def start(self) -> None:
         """Start the agent; it adopts what runs. One that serves already goes on."""
-        if self._serving is None:
+        if self.serving is None:
             parts = NodeParts(
                 self.settings, self._client, self._clock, self.runtime, self.images, self.network, SimulatedReach(),
                 PlainMounts(), self._rng, CAPACITY, self._behaviours.probe, listens=False,
-                on_agent=self._met, patience=PATIENCE_SECONDS, source=self._source,
+                on_agent=self._met, patience=PATIENCE_SECONDS, source=self._source, ids=_ids(),
             )  # fmt: skip
-            self._serving = asyncio.create_task(serve_node(parts), name=self.name)
+            self.serving = asyncio.create_task(serve_node(parts), name=self.name)
 
     async def kill(self) -> None:
         """End the agent as a crash would; pods go on running."""
-        if self._serving is not None:
-            self._serving.cancel()
-            await asyncio.wait([self._serving])
-            if not self._serving.cancelled() and (error := self._serving.exception()) is not None:
+        if self.serving is not None:
+            self.serving.cancel()
+            await asyncio.wait([self.serving])
+            if not self.serving.cancelled() and (error := self.serving.exception()) is not None:
                 raise error
-            self._serving = None
+            self.serving = None
 
     async def lose_power(self) -> None:
         """End the agent and everything that runs here."""
@@ -108,14 +112,14 @@ class Machine:
 
     def check(self) -> None:
         """Raise what the agent ended with, if it did: it never should."""
-        if self._serving is not None and self._serving.done():
-            self._serving.result()
+        if self.serving is not None and self.serving.done():
+            self.serving.result()
 
     def save(self) -> SavedMachine:
         """Return everything the node is, as values."""
         return SavedMachine(
             self.runtime.save(), dict(self.network.attached), self.network.given, frozenset(self.images.present),
-            dict(self.images.failing), self.serving,
+            dict(self.images.failing), self.serving is not None,
         )  # fmt: skip
 
     def resume(self, saved: SavedMachine) -> None:

@@ -50,6 +50,7 @@ from homeport.testing.machine import Machine
 from homeport.testing.names import Names
 from homeport.testing.reach import Reach
 from homeport.testing.recorded_store import RecordedStore, digest
+from homeport.testing.signing import signing_key
 from homeport.testing.snapshot import Snapshot, relocated
 from homeport.testing.story import Moment, Story, is_heartbeat
 
@@ -221,10 +222,8 @@ class Simulation:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            for machine in self.machines.values():
-                await machine.kill()
-            await _end(self._control)
-            await _end(self._watching)
+            agents = [machine.serving for machine in self.machines.values() if machine.serving is not None]
+            await _end([*agents, *self._control, *self._watching])  # all at once: nobody goes on meanwhile
             self.store.go_on()
             await self.server.stop()
             await self.store.close()
@@ -239,7 +238,7 @@ class Simulation:
             node_socket=str(self.node_socket),
             feature_gates=self.feature_gates,
         )
-        return Server(self.store, self.clock, self.rng, settings, summaries=self._summaries)
+        return Server(self.store, self.clock, self.rng, settings, token_key=signing_key, summaries=self._summaries)
 
     async def _start_server(self) -> None:
         await self.server.start()
@@ -345,7 +344,7 @@ class Simulation:
         return [
             await summary(machine.name, machine.runtime, self.clock, machine.usage)
             for machine in self.machines.values()
-            if machine.serving and not self.faults.is_cut(machine.name)
+            if machine.serving is not None and not self.faults.is_cut(machine.name)
         ]
 
     def use(self, namespace: str, pod: str, cpu: int, memory: int, *, container: str = "") -> None:

@@ -14,13 +14,13 @@ from homeport.node.volumes.hostpath import prepare_host_path
 from homeport.node.volumes.ids import IdMaps, parse_map
 from homeport.node.volumes.mounts import mounted_below
 from homeport.node.volumes.ownership import give_to_group
-from homeport.node.volumes.payload import File, TokenRequest, payload, token_requests
+from homeport.node.volumes.payload import File, TokenRequest, payload, token_places
 from homeport.node.volumes.subpath import opened_subpath
 from tests.node.test_environment import Known, pod
 
 
 def files(volume: dict[str, Any], known: Known | None = None, **spec: Any) -> dict[str, File]:
-    tokens = dict.fromkeys(token_requests(volume), "t0ken")
+    tokens = {request: "t0ken" for _, request in token_places(volume)}
     return payload(pod({}, **spec), {"name": "v", **volume}, known or Known(one={"a": "1", "b": "2"}), Facts(), tokens)
 
 
@@ -74,7 +74,7 @@ def test_projected_volumes_join_their_sources() -> None:
         {"downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
     ]
     volume = {"projected": {"sources": sources, "defaultMode": 420}}
-    assert token_requests(volume) == [TokenRequest("", 3607)]
+    assert token_places(volume) == [("token", TokenRequest("", 3607))]
     found = files(volume)
     assert found["token"] == File(b"t0ken")
     assert found["ca.crt"] == File(b"1")

@@ -14,7 +14,7 @@ from homeport.node.pod import Pod
 from homeport.node.resources import resource_field
 from homeport.node.volumes.failure import VolumeFailure
 
-__all__ = ["File", "TokenRequest", "payload", "token_requests"]
+__all__ = ["File", "TokenRequest", "payload", "token_places"]
 
 Tree: TypeAlias = Mapping[str, Any]
 
@@ -40,13 +40,17 @@ class TokenRequest:
     seconds: int
 
 
-def token_requests(volume: Tree) -> list[TokenRequest]:
-    """Return the tokens a projected volume needs."""
+def token_places(volume: Tree) -> list[tuple[str, TokenRequest]]:
+    """Return the tokens a projected volume needs, each with its path in there."""
     return [
-        TokenRequest(token.get("audience") or "", int(token.get("expirationSeconds") or TOKEN_SECONDS))
+        (token["path"], _token_request(token))
         for source in (volume.get("projected") or {}).get("sources") or ()
         if (token := source.get("serviceAccountToken")) is not None
     ]
+
+
+def _token_request(token: Tree) -> TokenRequest:
+    return TokenRequest(token.get("audience") or "", int(token.get("expirationSeconds") or TOKEN_SECONDS))
 
 
 def payload(
@@ -86,8 +90,7 @@ def _projected(
         elif (downward := source.get("downwardAPI")) is not None:
             files |= _downward(pod, downward.get("items") or (), facts, mode)
         elif (token := source.get("serviceAccountToken")) is not None:
-            request = TokenRequest(token.get("audience") or "", int(token.get("expirationSeconds") or TOKEN_SECONDS))
-            files[token["path"]] = File(tokens[request].encode(), _token_mode(pod, mode))
+            files[token["path"]] = File(tokens[_token_request(token)].encode(), _token_mode(pod, mode))
         elif not any((part or {}).get("optional") for part in source.values()):
             raise VolumeFailure(f"projected source {', '.join(source)} is not supported by this node")
     return files

@@ -14,10 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from homeport.api.resources import find
 from homeport.api.scalars import quantity_value
 from homeport.client.contract import Client
-from homeport.clock import Clock, parse_time
+from homeport.clock import Clock
 from homeport.errors import ApiError
 from homeport.node.environment import Facts, Objects
 from homeport.node.files import make_directory
@@ -29,22 +28,19 @@ from homeport.node.volumes.hostpath import prepare_host_path
 from homeport.node.volumes.ids import IdMaps
 from homeport.node.volumes.mounts import Mounts
 from homeport.node.volumes.ownership import give_to_group
-from homeport.node.volumes.payload import File, TokenRequest, common_user, payload, token_requests
+from homeport.node.volumes.payload import File, common_user, payload, token_places
+from homeport.node.volumes.tokens import PodTokens
 
 __all__ = ["PodVolumes", "Volume", "VolumesFailed"]
 
 Tree: TypeAlias = Mapping[str, Any]
 
-SERVICE_ACCOUNTS: Final = find("ServiceAccount")
 ATOMIC: Final = {
     "configMap": "kubernetes.io~configmap",
     "secret": "kubernetes.io~secret",
     "downwardAPI": "kubernetes.io~downward-api",
     "projected": "kubernetes.io~projected",
 }
-TOKEN_REFRESH_SHARE: Final = 0.8
-TOKEN_MAX_AGE_SECONDS: Final = 24 * 3600.0
-TOKEN_JITTER_SECONDS: Final = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -66,12 +62,6 @@ class VolumesFailed(Exception):
         self.failures = failures
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
-    text: str
-    refresh_at: float
-
-
 class PodVolumes:
     """The volumes of one pod: below `root`, in memory, those made of objects; below `storage`, on disk, empty ones."""
 
@@ -90,7 +80,7 @@ class PodVolumes:
         self._client, self._objects, self._mounts = client, objects, mounts
         self._clock, self._rng = clock, rng
         self._ids = ids
-        self._tokens: dict[TokenRequest, _Token] = {}
+        self._tokens = PodTokens(client, clock, rng)
         self.volumes: dict[str, Volume] = {}
 
     async def set_up(self, pod: Pod, facts: Facts) -> None:
@@ -113,7 +103,7 @@ class PodVolumes:
     @property
     def refresh_at(self) -> float | None:
         """The epoch second at which a token is due, None for none."""
-        return min((token.refresh_at for token in self._tokens.values()), default=None)
+        return self._tokens.refresh_at
 
     async def refresh(self, pod: Pod, facts: Facts) -> None:
         """Bring atomic volumes up to date.
@@ -164,6 +154,8 @@ class PodVolumes:
             raise VolumeFailure(f"no volume plugin matched {', '.join(key for key in volume if key != 'name')}")
         path = _directory(self.root, ATOMIC[kind], name)
         path.chmod(0o755)
+        for where, request in token_places(volume):
+            self._tokens.adopt(pod, request, _text(path / where))
         await self._write(pod, volume, path, facts)
         return Volume(name, path, read_only=True)
 
@@ -179,33 +171,12 @@ class PodVolumes:
         return self._ids.group((pod.spec.get("securityContext") or {}).get("fsGroup"))
 
     async def _write(self, pod: Pod, volume: Tree, path: Path, facts: Facts) -> None:
-        tokens = {request: await self._token(pod, request) for request in token_requests(volume)}
+        tokens = {request: await self._tokens.get(pod, request) for _, request in token_places(volume)}
         files: Mapping[str, File] = payload(pod, volume, self._objects, facts, tokens)
         group = self._fs_group(pod)
         owner = self._ids.user(common_user(pod)) if tokens and group is None else None
         stamp = f"{int(self._clock.now() * 1000)}.{self._rng.getrandbits(32):08x}"
         write_atomically(path, files, stamp, group=group, owner=owner)
-
-    async def _token(self, pod: Pod, request: TokenRequest) -> str:
-        now = self._clock.now()
-        known = self._tokens.get(request)
-        if known is not None and now < known.refresh_at:
-            return known.text
-        spec: dict[str, Any] = {
-            "expirationSeconds": request.seconds,
-            "boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": pod.name, "uid": pod.uid},
-            "audiences": [request.audience] if request.audience else [],
-        }
-        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
-        answer = await self._client.create(
-            SERVICE_ACCOUNTS, body, pod.namespace, subresource="token", name=pod.service_account
-        )
-        status = answer["status"]
-        lifetime = parse_time(status["expirationTimestamp"]) - now
-        age = min(TOKEN_REFRESH_SHARE * lifetime, TOKEN_MAX_AGE_SECONDS)
-        refresh_at = now + age - self._rng.uniform(0, min(TOKEN_JITTER_SECONDS, age / 10))
-        self._tokens[request] = _Token(status["token"], refresh_at)
-        return str(status["token"])
 
 
 def _directory(root: Path, plugin: str, name: str) -> Path:
@@ -218,6 +189,14 @@ def remove_pod_directory(root: Path, mounts: Mounts) -> None:
         return
     mounts.unmount_below(root)
     shutil.rmtree(root)
+
+
+def _text(path: Path) -> str:
+    """Return what a file holds, nothing where there is none."""
+    try:
+        return path.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
 
 
 def _bytes(text: str | None) -> int | None:
