@@ -1,18 +1,18 @@
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
-from homeport.api.exchange import User
+from homeport.api.exchange import Collection, Follower, User
 from homeport.api.resources import find
 from homeport.client.contract import Object
 from homeport.client.informer import Informer, InformerFactory
 from homeport.client.inprocess import InProcessTransport
 from homeport.client.rest import RestClient
-from homeport.errors import Invalid, ServiceUnavailable
-from tests.client.scripted import ScriptedServer
+from homeport.errors import Expired, Invalid, ServiceUnavailable
+from tests.client.scripted import ScriptedServer, config_map
 
 CONFIG_MAPS = find("ConfigMap")
 
@@ -170,3 +170,102 @@ async def test_an_informer_asked_for_later_is_filled_too() -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert server.closed_watches == 1
+
+
+class Told:
+    """A source that tells one follower at a time, or declines, or fails."""
+
+    def __init__(self) -> None:
+        self.declines = False
+        self.error: Exception | None = None
+        self.follower: Follower | None = None
+        self.after: list[str] = []
+        self.ends: list[Callable[[Exception | None], None]] = []
+
+    def follow(self, collection: Collection, follower: Follower, after: str = "") -> "Told | None":
+        if self.error is not None:
+            raise self.error
+        if self.declines:
+            return None
+        self.after.append(after)
+        self.follower = follower
+        if not after:
+            follower.replaced([config_map("a", 1, v="1")], "1")
+        return self
+
+    def end(self, error: Exception | None = None) -> None:
+        ends, self.ends, self.follower = self.ends, [], None
+        for call in ends:
+            call(error)
+
+    close = end
+
+    def on_end(self, call: Callable[[Exception | None], None]) -> None:
+        self.ends.append(call)
+
+
+@asynccontextmanager
+async def told(server: ScriptedServer, source: Told) -> AsyncIterator[Informer]:
+    client = RestClient(InProcessTransport(server.handle, User("tester")), "tester/1")
+    factory = InformerFactory(client, random.Random(1), source=source)
+    informer = factory.informer(CONFIG_MAPS)
+    task = asyncio.create_task(factory.run())
+    try:
+        await asyncio.sleep(0)
+        yield informer
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_a_source_tells_needs_no_request() -> None:
+    server, source = ScriptedServer(), Told()
+    async with told(server, source) as informer:
+        seen = Seen(informer)
+        assert informer.synced.is_set()
+        assert source.follower is not None
+        source.follower.changed("MODIFIED", config_map("a", 2, v="2"))
+        source.follower.changed("DELETED", config_map("a", 3, v="2"))
+        assert seen.take() == ["+a", "1>2", "-a"]
+        assert informer.resource_version == "3"
+    assert source.follower is None
+    assert server.requests == []
+
+
+async def test_a_feed_that_breaks_is_resumed_after_a_pause() -> None:
+    server, source = ScriptedServer(), Told()
+    async with told(server, source):
+        source.end(ConnectionResetError())
+        await asyncio.sleep(0.01)
+        assert source.follower is None
+        await settle()
+        assert source.follower is not None
+        assert source.after == ["", "1"]
+        source.end(Expired("too old"))
+        await settle()
+        assert source.after == ["", "1", ""]
+    assert server.requests == []
+
+
+async def test_who_is_told_no_more_watches_from_there() -> None:
+    server, source = ScriptedServer(), Told()
+    async with told(server, source) as informer:
+        source.declines = True
+        source.end()
+        await settle()
+        (request,) = server.requests
+        assert (request[2]["watch"], request[2]["resourceVersion"]) == ("true", "1")
+        server.put("b", v="1")
+        await settle()
+        assert informer.get("default", "b") is not None
+
+
+async def test_a_source_that_nobody_serves_is_asked_again() -> None:
+    server, source = ScriptedServer(), Told()
+    source.error = ConnectionRefusedError()
+    async with told(server, source) as informer:
+        await settle()
+        assert not informer.synced.is_set()
+        source.error = None
+        await asyncio.sleep(10)
+        assert informer.synced.is_set()

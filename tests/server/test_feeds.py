@@ -46,6 +46,16 @@ class Notes:
             raise ZeroDivisionError(kind)
 
 
+class Ends:
+    """Hears how feeds ended."""
+
+    def __init__(self) -> None:
+        self.heard: list[Exception | None] = []
+
+    def __call__(self, error: Exception | None) -> None:
+        self.heard.append(error)
+
+
 def config_map(name: str, **labels: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": labels}}
 
@@ -110,47 +120,51 @@ def test_a_feed_tells_what_a_watch_says(seed: int) -> None:
 async def test_an_end_comes_after_what_was_pending_and_names_the_version_to_go_on_from() -> None:
     async with running() as ask:
         notes = Notes()
-        feed = ask.server.feeds.open(Collection(CONFIG_MAPS, "default"), notes)
+        feed, ends = ask.server.feeds.open(Collection(CONFIG_MAPS, "default"), notes), Ends()
+        feed.on_end(ends)
         await ask.create(PATH, config_map("a"))
         last = await ask.create(PATH, config_map("b"))
-        feed.end(Expired("too old"))
+        expired = Expired("too old")
+        feed.end(expired)
         feed.end()
         version = last["metadata"]["resourceVersion"]
         assert [(kind, name) for kind, name, _ in notes.events] == [("ADDED", "a"), ("ADDED", "b"), ("BOOKMARK", "")]
         assert notes.events[-1] == ("BOOKMARK", "", version)
-        with pytest.raises(Expired):
-            await feed.ended()
+        assert ends.heard == [expired]
         assert ask.server.feeds.open_count == 0
 
 
 async def test_a_follower_that_fails_ends_its_feed_with_its_error() -> None:
     async with running() as ask:
-        feed = ask.server.feeds.open(Collection(CONFIG_MAPS, "default"), Notes(fails_on="ADDED"))
+        notes, ends = Notes(fails_on="ADDED"), Ends()
+        ask.server.feeds.open(Collection(CONFIG_MAPS, "default"), notes).on_end(ends)
         await ask.create(PATH, config_map("a"))
-        with pytest.raises(ZeroDivisionError):
-            await feed.ended()
         await ask.create(PATH, config_map("b"))
-
-
-async def test_who_is_cancelled_while_following_is_told_nothing_more() -> None:
-    async with running() as ask:
-        notes = Notes()
-        feed = ask.server.feeds.open(Collection(CONFIG_MAPS, "default"), notes)
-        waiting = asyncio.create_task(feed.ended())
-        await asyncio.sleep(0)
-        waiting.cancel()
-        feed.close()
-        await ask.create(PATH, config_map("a"))
         await asyncio.sleep(1)
-        assert notes.events == []
+        assert [type(error) for error in ends.heard] == [ZeroDivisionError]
+        assert len(notes.events) == 1
+
+
+async def test_who_closes_is_told_nothing_more() -> None:
+    async with running() as ask:
+        notes, ends = Notes(), Ends()
+        feed = ask.server.feeds.open(Collection(CONFIG_MAPS, "default"), notes)
+        feed.on_end(ends)
+        await ask.create(PATH, config_map("a"))
+        feed.close()
+        feed.end()
+        await asyncio.sleep(1)
+        assert ends.heard == [None]
+        assert len(notes.events) < 2
         assert ask.server.feeds.open_count == 0
 
 
 async def test_a_server_that_stops_ends_its_feeds() -> None:
     async with running() as ask:
-        feed = ask.server.feeds.open(Collection(NAMESPACES), Notes())
+        ends = Ends()
+        ask.server.feeds.open(Collection(NAMESPACES), Notes()).on_end(ends)
         await ask.server.stop()
-        await feed.ended()
+        assert ends.heard == [None]
 
 
 async def test_what_cannot_be_told_is_refused() -> None:

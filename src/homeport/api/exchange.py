@@ -102,8 +102,8 @@ class Feed(Protocol):
         """Tell nothing more: the follower has gone."""
         ...
 
-    async def ended(self) -> None:
-        """Return once it ended. Raises the error it ended with."""
+    def on_end(self, call: Callable[[Exception | None], None]) -> None:
+        """Call once when it ended or was closed, with the error it ended with."""
         ...
 
 

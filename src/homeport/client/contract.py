@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
-from homeport.api.exchange import Collection, Follower, Request, Response
+from homeport.api.exchange import Collection, Feed, Follower, Request, Response
 from homeport.api.resources import Resource
 
 __all__ = ["Client", "Listing", "Object", "PatchType", "Source", "Transport", "WatchEvent"]
@@ -54,10 +54,10 @@ class Transport(Protocol):
 class Source(Protocol):
     """Collections of a server in this process, followed without a request."""
 
-    async def follow(self, collection: Collection, follower: Follower, after: str = "") -> bool:
-        """Let the follower be told (`exchange.OpenFeed`) until that ends; False at once where it must list and watch.
+    def follow(self, collection: Collection, follower: Follower, after: str = "") -> Feed | None:
+        """Let the follower be told (`exchange.OpenFeed`) from now on; None where it must list and watch.
 
-        Raises what a watch would: ApiError, OSError when the line breaks.
+        Raises what a watch would: ApiError, OSError.
         """
         ...
 

@@ -15,19 +15,15 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
-from homeport.api.exchange import Collection
+from homeport.api.exchange import Collection, Feed
 from homeport.api.resources import Resource
+from homeport.client.backoff import Backoff
 from homeport.client.contract import Client, Indexer, Object, Source, WatchEvent
+from homeport.client.index import Index, Key, key_of
 from homeport.errors import ApiError, BadRequest, Expired, Invalid
 
 __all__ = ["Informer", "InformerFactory", "Key", "key_of"]
 
-Key = tuple[str, str]
-"""Namespace ("" for what has none) and name."""
-
-BACKOFF_FIRST_SECONDS: Final = 0.05
-BACKOFF_LIMIT_SECONDS: Final = 10.0
-BACKOFF_RESET_SECONDS: Final = 30.0
 WATCH_SECONDS: Final = (300, 600)
 SHORT_WATCH_SECONDS: Final = 1.0
 INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
@@ -35,40 +31,11 @@ INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
 _log = logging.getLogger(__name__)
 
 
-def key_of(obj: Object) -> Key:
-    """Return where an object lives."""
-    metadata = obj["metadata"]
-    return metadata.get("namespace", ""), metadata["name"]
-
-
 @dataclass(frozen=True, slots=True)
 class _Handlers:
     add: Callable[[Object], None] | None
     update: Callable[[Object, Object], None] | None
     delete: Callable[[Object], None] | None
-
-
-class _Index:
-    """Objects by the values an indexer names for them."""
-
-    def __init__(self, indexer: Indexer) -> None:
-        self._indexer = indexer
-        self._buckets: dict[str, dict[Key, Object]] = {}
-
-    def insert(self, key: Key, obj: Object) -> None:
-        for value in self._indexer(obj):
-            self._buckets.setdefault(value, {})[key] = obj
-
-    def remove(self, key: Key, obj: Object) -> None:
-        for value in self._indexer(obj):
-            bucket = self._buckets.get(value)
-            if bucket is not None:
-                bucket.pop(key, None)
-                if not bucket:
-                    del self._buckets[value]
-
-    def get(self, value: str) -> list[Object]:
-        return list(self._buckets.get(value, {}).values())
 
 
 class Informer:
@@ -97,8 +64,10 @@ class Informer:
         self.resource_version = ""
         self._rng = rng
         self._watch_list, self._source = watch_list, source
+        self._feed: Feed | None = None
+        self._broken: Exception | None = None
         self._objects: dict[Key, Object] = {}
-        self._indices: dict[str, _Index] = {}
+        self._indices: dict[str, Index] = {}
         self._handlers: list[_Handlers] = []
         for name, indexer in (indexers or {}).items():
             self.add_indexer(name, indexer)
@@ -107,10 +76,10 @@ class Informer:
         """Keep an index called `name`; the same function may be added again. Raises ValueError on a clash."""
         known = self._indices.get(name)
         if known is not None:
-            if known._indexer is not indexer:
+            if known.indexer is not indexer:
                 raise ValueError(f"index {name!r} of {self.resource.plural} exists with another function")
             return
-        index = self._indices[name] = _Index(indexer)
+        index = self._indices[name] = Index(indexer)
         for key, obj in self._objects.items():
             index.insert(key, obj)
 
@@ -149,9 +118,41 @@ class Informer:
         """Whether the copy contains everything up to a version, such as that of one's own last write to this kind."""
         return bool(self.resource_version) and int(self.resource_version) >= int(resource_version)
 
+    def begin(self, run: Callable[[], object]) -> None:
+        """Fill the copy and keep it fresh without a task while the source tells it; `run` is called to go on by `run`.
+
+        Until `stop`.
+        """
+
+        def ended(error: Exception | None) -> None:
+            if self._feed is not None:
+                self._feed, self._broken = None, error
+                run()
+
+        try:
+            self._feed = self._followed()
+        except (ApiError, OSError) as error:
+            self._broken = error
+        if self._feed is not None:
+            self._feed.on_end(ended)
+        else:
+            run()
+
+    def stop(self) -> None:
+        """Be told nothing more."""
+        feed, self._feed = self._feed, None
+        if feed is not None:
+            feed.close()
+
+    def _followed(self) -> Feed | None:
+        if self._source is None:
+            return None
+        collection = Collection(self.resource, self.namespace, self.label_selector, self.field_selector)
+        return self._source.follow(collection, self, self.resource_version)
+
     async def run(self) -> None:
         """Fill the copy and keep it fresh; ends by cancellation only."""
-        backoff = _Backoff(self._rng)
+        backoff = Backoff(self._rng)
         while True:
             try:
                 await self._follow(backoff)
@@ -164,12 +165,14 @@ class Informer:
                 _log.info("%s: %s", self.resource.plural, error or type(error).__name__)
             await backoff.sleep()
 
-    async def _follow(self, backoff: "_Backoff") -> None:
+    async def _follow(self, backoff: "Backoff") -> None:
         """List when nothing is known, then watch over and over; returns when a pause is due."""
-        if self._source is not None:
-            collection = Collection(self.resource, self.namespace, self.label_selector, self.field_selector)
-            if await self._source.follow(collection, self, self.resource_version):
-                return
+        broken, self._broken = self._broken, None
+        if broken is not None:
+            raise broken
+        if (feed := self._followed()) is not None:
+            await _end_of(feed)
+            return
         loop = asyncio.get_running_loop()
         if not self.resource_version and not self._watch_list:
             await self._list()
@@ -285,25 +288,16 @@ class Informer:
                 handler.delete(last)
 
 
-class _Backoff:
-    """Pauses that double from 50 ms to 10 s, each lengthened by up to its own length at random.
-
-    Half a minute without one starts over.
-    """
-
-    def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
-        self._last = 0.0
-        self.failures = 0
-
-    async def sleep(self) -> None:
-        loop = asyncio.get_running_loop()
-        if loop.time() - self._last > BACKOFF_RESET_SECONDS:
-            self.failures = 0
-        pause = min(BACKOFF_FIRST_SECONDS * 2.0 ** min(self.failures, 30), BACKOFF_LIMIT_SECONDS)
-        self.failures += 1
-        await asyncio.sleep(pause * (1.0 + self._rng.random()))
-        self._last = loop.time()
+async def _end_of(feed: Feed) -> None:
+    """Return once a feed ended. Raises what it ended with."""
+    end: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+    feed.on_end(lambda error: None if end.done() else end.set_result(error))
+    try:
+        error = await end
+    finally:
+        feed.close()
+    if error is not None:
+        raise error
 
 
 class InformerFactory:
@@ -371,7 +365,9 @@ class InformerFactory:
                 await asyncio.get_running_loop().create_future()
             finally:
                 self._group = None
+                for informer in self.informers:
+                    informer.stop()
 
     @staticmethod
     def _start(group: asyncio.TaskGroup, informer: Informer) -> None:
-        group.create_task(informer.run(), name=f"informer-{informer.resource.plural}")
+        informer.begin(lambda: group.create_task(informer.run(), name=f"informer-{informer.resource.plural}"))

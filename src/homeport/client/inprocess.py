@@ -1,6 +1,6 @@
 """The transport without a wire: a request is handed to the server's handler as it is, a collection is told."""
 
-from homeport.api.exchange import Collection, Follower, Handler, OpenFeed, Request, Response, User
+from homeport.api.exchange import Collection, Feed, Follower, Handler, OpenFeed, Request, Response, User
 
 __all__ = ["InProcessSource", "InProcessTransport"]
 
@@ -30,10 +30,5 @@ class InProcessSource:
     def __init__(self, open_feed: OpenFeed) -> None:
         self._open = open_feed
 
-    async def follow(self, collection: Collection, follower: Follower, after: str = "") -> bool:
-        feed = self._open(collection, follower, after)
-        try:
-            await feed.ended()
-        finally:
-            feed.close()
-        return True
+    def follow(self, collection: Collection, follower: Follower, after: str = "") -> Feed | None:
+        return self._open(collection, follower, after)

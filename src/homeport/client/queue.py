@@ -9,6 +9,7 @@ Rules (`workloads` 19; client-go's workqueue):
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
@@ -111,6 +112,14 @@ class WorkQueue(Generic[K]):
 
     async def get(self) -> K:
         """Return the next key; it belongs to the caller until `done`. Raises QueueClosed."""
+        await self._something()
+        key = self._ready.popleft()
+        self._dirty.discard(key)
+        self._processing.add(key)
+        return key
+
+    async def _something(self) -> None:
+        """Return once a key is ready. Raises QueueClosed."""
         while not self._ready:
             if self._closed:
                 raise QueueClosed
@@ -124,10 +133,6 @@ class WorkQueue(Generic[K]):
                 elif self._ready:
                     self._wake_one()  # it was woken and cannot act: pass it on
                 raise
-        key = self._ready.popleft()
-        self._dirty.discard(key)
-        self._processing.add(key)
-        return key
 
     def done(self, key: K) -> None:
         """The caller finished with `key`; if it was added meanwhile, it waits again."""
@@ -188,8 +193,10 @@ class WorkQueue(Generic[K]):
                     self.forget(key)
                     looks.finish(min(rest_limit_seconds, rest * (loop.time() - began)))
 
-        async with asyncio.TaskGroup() as group:
-            begin()
+        with contextlib.suppress(QueueClosed):
+            await self._something()  # many a queue never has a key: it needs no worker
+            async with asyncio.TaskGroup() as group:
+                begin()
 
     def close(self) -> None:
         """Refuse new keys, forget delayed ones; workers end once the rest is handed out."""

@@ -88,7 +88,7 @@ class Workload:
         await self.synced()
         async with asyncio.TaskGroup() as group:
             group.create_task(self.events.run(), name=f"{self.resource.singular}-events")
-            group.create_task(self.queue.process(sync, workers=workers, retry_on=retry_on))
+            await self.queue.process(sync, workers=workers, retry_on=retry_on)
 
     async def synced(self) -> None:
         """Wait until every cache is filled: before, an empty list looks like a world without objects."""

@@ -29,8 +29,8 @@ class _Feed:
         self._feeds, self.scope, self._follower = feeds, scope, follower
         self._pending: list[tuple[str, Tree]] = []
         self._loop = asyncio.get_running_loop()
-        self._end: asyncio.Future[None] = self._loop.create_future()
         self._open = True
+        self._on_end: list[Callable[[Exception | None], None]] = []
 
     def offer(self, change: Change) -> None:
         kind = self.scope.event(change)
@@ -47,7 +47,7 @@ class _Feed:
             self._finish(failure)
 
     def _tell(self) -> Exception | None:
-        """Tell what is pending; returns what the follower failed with, which whoever waits for the end shall get."""
+        """Tell what is pending; returns what the follower failed with, which is what the feed ends with then."""
         pending, self._pending = self._pending, []
         try:
             for kind, tree in pending:
@@ -60,13 +60,9 @@ class _Feed:
         self._open = False
         self._pending.clear()
         self._feeds.forget(self)
-        if self._end.done():
-            return  # whoever waited was cancelled
-        if error is None:
-            self._end.set_result(None)
-        else:
-            self._end.set_exception(error)
-            self._end.exception()  # nobody may be there any more to hear of it
+        for call in self._on_end:
+            call(error)
+        self._on_end.clear()
 
     def end(self, error: Exception | None = None) -> None:
         if self._open:
@@ -77,8 +73,8 @@ class _Feed:
         if self._open:
             self._finish(None)
 
-    async def ended(self) -> None:
-        await self._end
+    def on_end(self, call: Callable[[Exception | None], None]) -> None:
+        self._on_end.append(call)
 
 
 class Feeds:

@@ -298,18 +298,15 @@ class FaultySource:
     def __init__(self, open_feed: OpenFeed, faults: Faults, party: str, component: str) -> None:
         self._open, self._faults, self._party, self._component = open_feed, faults, party, component
 
-    async def follow(self, collection: Collection, follower: Follower, after: str = "") -> bool:
+    def follow(self, collection: Collection, follower: Follower, after: str = "") -> Feed | None:
         faults = self._faults
         if faults.touches(self._party):
-            return False
-        line = _Told(self._party, self._component, self._open(collection, follower, after))
+            return None
+        feed = self._open(collection, follower, after)
+        line = _Told(self._party, self._component, feed)
         faults.opened(line)
-        try:
-            await line.feed.ended()
-        finally:
-            faults.closed(line)
-            line.feed.close()
-        return True
+        feed.on_end(lambda _: faults.closed(line))
+        return feed
 
 
 def refusal(error: ApiError) -> Response:

@@ -60,7 +60,7 @@ class DisruptionController:
             await cache.synced.wait()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._events.run(), name="disruption-events")
-            group.create_task(self._queue.process(self.sync, workers=WORKERS, retry_on=FAILURES))
+            await self._queue.process(self.sync, workers=WORKERS, retry_on=FAILURES)
 
     async def sync(self, key: Key) -> None:
         """Bring one budget's status up to date. Raises one of FAILURES when it is to be repeated."""

@@ -79,7 +79,7 @@ class HorizontalPodAutoscalerController:
         await self._pods.synced.wait()
         async with TaskGroup() as group:
             group.create_task(self._events.run(), name=f"{self.component}-events")
-            group.create_task(self._queue.process(self.sync, workers=WORKERS))
+            await self._queue.process(self.sync, workers=WORKERS)
 
     def _seen(self, obj: Object) -> None:
         self._known.setdefault(key_of(obj), _Known())

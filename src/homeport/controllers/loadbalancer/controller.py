@@ -44,7 +44,7 @@ class LoadBalancerController:
                 self._given[key_of(service)] = assign(Wanted(_versions(service), held=held), self._pools, ())
         async with asyncio.TaskGroup() as group:
             group.create_task(self._events.run())
-            group.create_task(self._queue.process(self.sync))  # one after the other: they share the pools
+            await self._queue.process(self.sync)  # one after the other: they share the pools
 
     async def sync(self, key: Key) -> None:
         """Bring one Service's addresses to what they should be. Raises ApiError to be called again."""
