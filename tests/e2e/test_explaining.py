@@ -67,6 +67,12 @@ def echo(make_cluster: Make) -> Cluster:
         (("name", "echo-2.echo-peers"), 1, "StatefulSet echo wants 2 replicas, echo-0 to echo-1."),
         (("svc/typo",), 1, "no pod has the labels it selects (app=ecko)"),
         (("pvc/data-echo-0",), 0, "is bound to volume"),
+        (("svc/kube-dns",), 1, "Namespace kube-system: has a Service kube-dns: give -n kube-system"),
+        (("conn", "echo-0", "->", "echo"), 0, "Pod echo-0 reaches 2 of 2 endpoints of Service echo"),
+        (("conn", "default/echo-0", "kube-system/kube-dns:53"), 0, "Pod echo-0 connects to 10.96.0.10 itself"),
+        (("conn", "echo-0", "10.96.0.1:443"), 0, "reaches the one endpoint of Service kubernetes"),
+        (("conn", "echo-0", "10.96.99.99"), 1, "no Service has this virtual address"),
+        (("conn", "echo-0", "db.example.com"), 1, "no way leads out of the cluster's network"),
     ],
 )
 def test_why(echo: Cluster, words: tuple[str, ...], code: int, sentence: str) -> None:
@@ -100,6 +106,11 @@ def test_why_tells_how_it_was(echo: Cluster) -> None:
     told = echo.complaint("why", "svc/echo", "--at", "1h")
     assert "nobody remembers how it was" in told
     assert "changes are known since" in told
+
+
+def test_a_namespace_that_is_not_there_is_told(echo: Cluster) -> None:
+    assert "there is no namespace 'defualt' (there is 'default')" in echo.complaint("why", "svc/echo", "-n", "defualt")
+    assert "No Services found in defualt namespace." in echo.complaint("top", "svc", "-n", "defualt", code=0)
 
 
 def test_why_repeats_what_a_probe_says(echo: Cluster) -> None:

@@ -1,12 +1,13 @@
 """Where a connection from a pod to a Service may end up, and why not elsewhere."""
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 import pytest
 
-from homeport.explain.connections import Connection, Wanted, explain_connection, wanted
+from homeport.explain.connections import Connection, explain_connection, explain_to_address
 from homeport.explain.names import asked
+from homeport.explain.wanted import Wanted, wanted
 from homeport.proxy.model import ProxySettings
 from tests.explain.objects import pod, seen, service, slice_of
 
@@ -53,13 +54,22 @@ def annotated(value: str) -> dict[str, Any]:
         (["web-0", "db.prod"], Wanted("web-0", "db.prod")),
         (["web-0", "db:sql"], Wanted("web-0", "db", "sql")),
         (["web-0", "db", "5432"], Wanted("web-0", "db", "5432")),
+        (["web-0", "→", "db:5432"], Wanted("web-0", "db", "5432")),
+        (["shop/web-0->data/db:5432"], Wanted("web-0", "db.data", "5432", "shop")),
+        (["pod/shop/web-0", "svc/data/db"], Wanted("web-0", "db.data", "", "shop")),
+        (["web-0", "10.96.0.1:443"], Wanted("web-0", "10.96.0.1", "443")),
+        (["web-0", "[fd00:10:96::a]:53"], Wanted("web-0", "fd00:10:96::a", "53")),
+        (["web-0", "fd00:10:96::a"], Wanted("web-0", "fd00:10:96::a")),
+        (["web-0", "fd00:10:96::a", "53"], Wanted("web-0", "fd00:10:96::a", "53")),
     ],
 )
 def test_a_connection_is_asked_for_in_several_ways(words: list[str], meant: Wanted) -> None:
     assert wanted(words) == meant
 
 
-@pytest.mark.parametrize("words", [[], ["web-0"], ["->db"], ["web-0", "sts/db"], ["a", "b", "1", "2"]])
+@pytest.mark.parametrize(
+    "words", [[], ["web-0"], ["->db"], ["web-0", "sts/db"], ["a", "b", "1", "2"], ["pod/a/b/c", "d"], ["a", "svc/"]]
+)
 def test_anything_else_is_refused(words: list[str]) -> None:
     with pytest.raises(ValueError, match=r"POD|connection goes"):
         wanted(words)
@@ -132,10 +142,17 @@ def test_anything_else_is_refused(words: list[str]) -> None:
         ),
         (
             [service(type="ExternalName", externalName="db.example.com")],
+            False,
+            "alias",
+            "Pod client is sent to db.example.com: Service nginx is an alias (CNAME), and its ports mean nothing; that"
+            " name lies outside, and no way leads out of the cluster's network.",
+        ),
+        (
+            [service(type="ExternalName", externalName="db.prod.svc.cluster.local")],
             True,
             "alias",
-            "Pod client is sent to db.example.com, outside the cluster: Service nginx is an alias (CNAME), and its"
-            " ports mean nothing.",
+            "Pod client is sent to db.prod.svc.cluster.local: Service nginx is an alias (CNAME), and its ports mean"
+            " nothing.",
         ),
         (
             [service(**{**VIRTUAL, "clusterIP": "10.96.0.10", "clusterIPs": ["10.96.0.10"]})],
@@ -240,3 +257,63 @@ def test_json_has_the_endpoints() -> None:
     assert shown["endpoints"] == [
         {"target": "10.244.0.2:8080", "pod": "web-0", "port": "http", "reached": True, "why": "ready"}
     ]
+
+
+SIX = ProxySettings(
+    IPv6Network("fd00:10:244::/64"), IPv6Network("fd00:10:96::/112"), (IPv6Address("fd00:10:244::1"),), (), node="here"
+)
+BOTH: dict[str, Any] = {"clusterIP": "10.96.1.1", "clusterIPs": ["10.96.1.1", "fd00:10:96::1"]}
+
+
+def of_six(*pods: tuple[str, str, str]) -> dict[str, Any]:
+    return {**sliced(*pods), "addressType": "IPv6"}
+
+
+def explain_both(*objects: dict[str, Any]) -> Connection:
+    found = seen(CLIENT, *objects)
+    meaning = asked("nginx", "default", "cluster.local")[0]
+    return explain_connection(Wanted("client", "nginx"), found, meaning, found, [SIDE, SIX])
+
+
+def test_a_service_of_two_families_is_explained_in_each() -> None:
+    found = explain_both(service(**BOTH), sliced(READY), of_six(("web-0", "fd00:10:244::2", "ready")))
+    assert found.sentence == "Pod client reaches the one endpoint of Service nginx by 10.96.1.1:80/TCP."
+    told = [one.says for one in found.evidence if one.object == "IPv6"]
+    assert told == ["Pod client reaches the one endpoint of Service nginx by [fd00:10:96::1]:80/TCP."]
+    assert [way.target for way in found.ways] == ["10.244.0.2:8080", "[fd00:10:244::2]:8080"]
+    assert len(set(found.evidence)) == len(found.evidence)
+
+
+def test_the_family_that_is_not_well_speaks_first() -> None:
+    found = explain_both(service(**BOTH), pod("web-0"), sliced(READY))
+    assert (found.fine, found.outcome) == (False, "refused")
+    assert "([fd00:10:96::1]:80/TCP) are refused at once" in found.sentence
+    said = [one.says for one in found.evidence if one.object == "Pod web-0"]
+    assert "left out: has no address of this family" in said
+
+
+def test_a_pod_with_two_addresses_is_one_endpoint() -> None:
+    names = [("web-0", "fd00:10:244::2", "ready"), ("web-1", "fd00:10:244::3", "ready")]
+    found = explain_both(service(), sliced(READY, ("web-1", "10.244.0.3", "ready")), of_six(*names))
+    assert "connects to 2 of 2 endpoints of Service nginx itself" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("address", "owner", "fine", "outcome", "sentence"),
+    [
+        ("10.244.0.2", pod("web-0"), True, "direct",
+         "Pod client connects to pod web-0 itself, whose address that is: nothing is balanced."),
+        ("10.244.0.2", pod("web-0", ready=False), False, "direct",
+         "Pod client connects to pod web-0 itself, whose address that is: nothing is balanced, and it is not ready"
+         " (container main: running, its readiness probe has not succeeded yet)."),
+        ("10.96.9.9", None, False, "ignored",
+         "Connections of pod client to 10.96.9.9 are ignored: no Service has this virtual address."),
+        ("10.244.9.9", None, False, "none", "Pod client reaches nobody at 10.244.9.9: no pod has this address."),
+        ("192.0.2.1", None, False, "none",
+         "Pod client cannot reach 192.0.2.1: it lies outside, and no way leads out of the cluster's network."),
+    ],
+)  # fmt: skip
+def test_addresses(address: str, owner: Any, fine: bool, outcome: str, sentence: str) -> None:
+    here = seen(CLIENT, *([owner] if owner else []))
+    found = explain_to_address(Wanted("client", address), here, owner, here, [SIDE])
+    assert (found.fine, found.outcome, found.sentence) == (fine, outcome, sentence)

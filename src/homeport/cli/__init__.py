@@ -10,6 +10,6 @@ def main() -> None:
     try:
         from homeport.cli.app import app
 
-        app()
+        app(prog_name="homeport")
     except KeyboardInterrupt:
         sys.exit(130)

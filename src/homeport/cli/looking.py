@@ -5,7 +5,7 @@ from typing import Any, Final
 from homeport.cli.cluster import fail
 from homeport.cli.moments import clock_time, length
 
-__all__ = ["Look"]
+__all__ = ["Look", "elsewhere", "owner_of", "refuse_forgotten", "refuse_unknown"]
 
 _KINDS: Final = (
     ("Pod", ""),
@@ -68,3 +68,43 @@ def refuse_forgotten(told: Any, moment: float) -> None:
             f"nobody remembers how it was at {clock_time(moment)}, {length(now - moment)} ago: changes are known since"
             f" {clock_time(known)}, {length(now - known)} ago; ask for a moment from then on"
         )
+
+
+async def refuse_unknown(client: Any, namespace: str) -> None:
+    """End the command when there is no such namespace, and name the one probably meant."""
+    from homeport.api.resources import find
+    from homeport.errors import NotFound
+    from homeport.explain.model import near
+
+    try:
+        await client.get(find("Namespace"), None, namespace)
+    except NotFound:
+        there = (await client.list(find("Namespace"))).items
+        raise fail(f"there is no namespace {namespace!r}{near(namespace, there)}") from None
+
+
+async def elsewhere(client: Any, resource: Any, name: str) -> list[Any]:
+    """Return, as evidence, the other namespaces that have an object of a kind and name."""
+    from homeport.explain.model import Evidence
+
+    items = (await client.list(resource, None, field_selector=f"metadata.name={name}")).items
+    return [
+        Evidence(f"Namespace {where}", f"has a {resource.kind} {name}: give -n {where}")
+        for where in sorted(item["metadata"]["namespace"] for item in items)
+    ]
+
+
+async def owner_of(client: Any, address: Any) -> tuple[str, str, str]:
+    """Return kind, namespace and name of the Service or pod that has an address; the kind is empty for nobody's."""
+    from homeport.api.resources import find
+
+    text = str(address)
+    for service in (await client.list(find("Service"))).items:
+        spec, metadata = service["spec"], service["metadata"]
+        ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+        if text in (*(spec.get("clusterIPs") or ()), *(spec.get("externalIPs") or ()), *(i.get("ip") for i in ingress)):
+            return "Service", metadata["namespace"], metadata["name"]
+    for pod in (await client.list(find("Pod"))).items:
+        if any(one["ip"] == text for one in (pod.get("status") or {}).get("podIPs") or ()):
+            return "Pod", pod["metadata"]["namespace"], pod["metadata"]["name"]
+    return "", "", ""

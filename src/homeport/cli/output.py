@@ -2,13 +2,23 @@
 
 import json
 import shutil
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
 import click
 
-__all__ = ["fitting", "output_option", "print_json", "print_table", "print_yaml", "screen_columns", "table_text"]
+__all__ = [
+    "fitting",
+    "folded",
+    "output_option",
+    "print_json",
+    "print_table",
+    "print_yaml",
+    "screen_columns",
+    "table_text",
+]
 
 output_option = click.option("-o", "--output", type=click.Choice(["json"]), help="Print JSON for scripts.")
 
@@ -45,6 +55,16 @@ def table_text(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def screen_columns() -> int | None:
     """Return how wide the output may be; None for what is piped, which is never shortened. `COLUMNS` decides."""
     return shutil.get_terminal_size((0, 0)).columns or None
+
+
+def folded(line: str, columns: int | None) -> str:
+    """Return a line broken between words where the screen ends, the rest set in."""
+    if columns is None or len(line) <= columns:
+        return line
+    margin = line[: len(line) - len(line.lstrip())]
+    return textwrap.fill(
+        line, columns, subsequent_indent=f"{margin}    ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def fitting(texts: Iterable[str], columns: int | None) -> str:

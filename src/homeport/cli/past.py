@@ -6,7 +6,9 @@ from typing import Any
 import click
 
 from homeport.cli.cluster import connected, directory_of, fail, not_running
+from homeport.cli.looking import owner_of
 from homeport.cli.moments import clock_time, length
+from homeport.cli.output import folded, screen_columns
 from homeport.clock import WallClock, milli_time, parse_time
 
 __all__ = ["Past", "past"]
@@ -31,7 +33,8 @@ class Past:
         if self.end - self.seconds < self.known:
             click.echo(f"  {clock_time(self.known)} ({length(now - self.known)} ago): nothing older is remembered")
         for one in self.moments:
-            click.echo(f"  {clock_time(one.at)} ({length(now - one.at)} ago) {one.object}: {one.says}")
+            shown = f"  {clock_time(one.at)} ({length(now - one.at)} ago) {one.object}: {one.says}"
+            click.echo(folded(shown, screen_columns()))
 
 
 async def past(
@@ -60,13 +63,20 @@ async def past(
 
 async def _concerns(client: Any, what: str, names: tuple[str, ...], namespace: str, domain: str) -> list[Any]:
     from homeport.client.manifests import resource_of
-    from homeport.explain.connections import wanted
     from homeport.explain.history import Concern
     from homeport.explain.names import asked
+    from homeport.explain.wanted import wanted
 
     if what in ("conn", "connection"):
         connection = wanted(names)
-        found = await _named(client, asked(connection.service, namespace, domain))
+        namespace, text = connection.namespace or namespace, connection.service
+        if connection.address is not None:
+            kind, where, name = await owner_of(client, connection.address)
+            if kind != "Service":
+                own, there = Concern(pods=frozenset((connection.pod,))), Concern(pods=frozenset((name,)))
+                return [(namespace, own.with_pod(name))] if where == namespace else [(namespace, own), (where, there)]
+            text = f"{name}.{where}.svc.{domain}."
+        found = await _named(client, asked(text, namespace, domain))
         if found and found[0][0] == namespace:
             return [(namespace, found[0][1].with_pod(connection.pod))]
         return [(namespace, Concern(pods=frozenset((connection.pod,)))), *found]

@@ -42,7 +42,10 @@ def top(
             lines.append(_line({**total, "port": "", "pod": "total", "endpoint": ""}, ""))
     headers = ("NAMESPACE", "SERVICE", "PORT", "POD", "ENDPOINT", "LIVE", "PICKS", "NEW")
     first = 0 if all_namespaces else 1
-    if lines or not unbalanced:
+    if not lines and not unbalanced:
+        click.echo("No Services found" + ("." if all_namespaces else f" in {namespace} namespace."), err=True)
+        return
+    if lines:
         print_table(headers[first:], [line[first:] for line in lines])
     for name, why in unbalanced.items():
         if name in names or not lines:

@@ -1,19 +1,27 @@
 """`why`: what a thing waits for, or why the cluster answers as it does."""
 
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from homeport.cli.cluster import cluster_option, connected, directory_of, fail, not_running, run_async
-from homeport.cli.looking import Look
+from homeport.cli.looking import Look, elsewhere, owner_of, refuse_unknown
 from homeport.cli.moments import MOMENT, SECONDS, clock_time, length
 from homeport.cli.objects import namespace_option
-from homeport.cli.output import output_option, print_json
+from homeport.cli.output import folded, output_option, print_json, screen_columns
 from homeport.cli.past import past
 from homeport.clock import WallClock, milli_time
 
 
-@click.command(short_help="Say what a thing waits for, and what shows it.")
+class _Arrows(click.Command):
+    """Takes a `->` that stands alone for what it means, not for an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, ["→" if word == "->" else word for word in args])
+
+
+@click.command(cls=_Arrows, short_help="Say what a thing waits for, and what shows it.")
 @click.argument("what")
 @click.argument("names", nargs=-1)
 @namespace_option
@@ -35,7 +43,8 @@ def why(
     """Say what a thing waits for, and what shows it: homeport why pod/web-0, svc/web, statefulset/db, pvc/data-web-0.
 
     `homeport why name web-0.web.default.svc.cluster.local` tells why a DNS name resolves to what it does, or does not.
-    `homeport why conn web-0 db:5432` tells which endpoints a connection from a pod to a Service may reach.
+    `homeport why conn web-0 db:5432`, or 'web-0->db:5432', tells which endpoints a connection from a pod to a Service,
+    or to an address, may reach. `--at 30s` tells how it was.
     Exits with 1 when something is waited for or wrong.
     """
     if what in ("conn", "connection"):
@@ -45,7 +54,7 @@ def why(
             what, _, rest = what.partition("/")
             names = (rest,)
         if len(names) != 1 or not names[0]:
-            raise click.UsageError("say KIND/NAME, as in svc/web, or name DNS-NAME, or conn POD SERVICE")
+            raise click.UsageError("say KIND/NAME, as in svc/web or pod/web-0, or name DNS-NAME, or conn POD SERVICE")
         explaining = _why(what, names[0], namespace, cluster, moment)
     explanation = run_async(explaining)
     lately = None if since is None else run_async(past(what, names, namespace, cluster, since, moment))
@@ -56,9 +65,10 @@ def why(
     else:
         if moment is not None:
             click.echo(f"At {clock_time(moment)}, {length(now - moment)} ago:")
-        click.echo(explanation.sentence)
+        columns = screen_columns()
+        click.echo(folded(explanation.sentence, columns))
         for one in explanation.evidence:
-            click.echo(f"  {one.object}: {one.says}")
+            click.echo(folded(f"  {one.object}: {one.says}", columns))
         if lately is not None:
             lately.echo(now)
     if not explanation.fine:
@@ -88,7 +98,8 @@ async def _why(what: str, name: str, namespace: str, cluster: str, moment: float
                 meanings = names.asked(name, namespace, domain)
                 seen = {one.namespace: await look.snapshot(one.namespace) for one in meanings}
                 return names.explain_name(name, meanings, seen)
-            kind = resource_of(what).kind
+            resource = resource_of(what)
+            kind = resource.kind
             explain = {
                 "HorizontalPodAutoscaler": explain_autoscaler,
                 "Job": explain_job,
@@ -98,10 +109,15 @@ async def _why(what: str, name: str, namespace: str, cluster: str, moment: float
                 "Service": explain_service,
             }.get(kind)
             if explain is None and kind not in WORKLOADS:
-                others = "Jobs, autoscalers, budgets"
-                raise fail(f"{what}: explained are names, pods, Services, claims, {others} and {', '.join(WORKLOADS)}")
+                known = f"pods, Services, claims, Jobs, autoscalers, budgets, {', '.join(WORKLOADS)}"
+                raise fail(f"no {what} is explained; `homeport why` knows names, connections, {known}")
+            if moment is None:
+                await refuse_unknown(client, namespace)
             snapshot = await look.snapshot(namespace)
-            return explain_workload(snapshot, kind, name) if explain is None else explain(snapshot, name)
+            found = explain_workload(snapshot, kind, name) if explain is None else explain(snapshot, name)
+            if snapshot.find(kind, name) is None:
+                return replace(found, evidence=(*found.evidence, *await elsewhere(client, resource, name)))
+            return found
         except ManifestError as error:
             raise fail(str(error)) from error
         except ApiError as error:
@@ -111,8 +127,9 @@ async def _why(what: str, name: str, namespace: str, cluster: str, moment: float
 async def _connection(words: tuple[str, ...], namespace: str, cluster: str, moment: float | None) -> Any:
     from homeport.engine.balancing import proxy_settings
     from homeport.errors import ApiError
-    from homeport.explain.connections import explain_connection, wanted
+    from homeport.explain.connections import NO_WAY_OUT, explain_connection, explain_to_address
     from homeport.explain.names import asked, explain_name
+    from homeport.explain.wanted import wanted
 
     try:
         connection = wanted(words)
@@ -121,15 +138,27 @@ async def _connection(words: tuple[str, ...], namespace: str, cluster: str, mome
     settings = directory_of(cluster).load()
     if settings is None:
         raise not_running(cluster)
+    home, address, sides = connection.namespace or namespace, connection.address, proxy_settings(settings)
     async with connected(cluster) as client:
         look = Look(client, settings.domain, moment)
         try:
-            meanings = asked(connection.service, namespace, settings.domain)
-            seen = {one: await look.snapshot(one) for one in {namespace, *(meaning.namespace for meaning in meanings)}}
+            await refuse_unknown(client, home)
+            text = connection.service
+            if address is not None:
+                sides = [side for side in sides if side.version == address.version]
+                kind, where, name = await owner_of(client, address)
+                if kind != "Service":
+                    seen = await look.snapshot(where or home)
+                    own = seen.find("Pod", name) if kind else None
+                    return explain_to_address(connection, await look.snapshot(home), own, seen, sides)
+                text = f"{name}.{where}.svc.{settings.domain}."
+            meanings = asked(text, home, settings.domain)
+            found = {one: await look.snapshot(one) for one in {home, *(meaning.namespace for meaning in meanings)}}
         except ApiError as error:
             raise fail(error.message) from error
-    there = [one for one in meanings if seen[one.namespace].find("Service", one.service) is not None]
-    if not (there or meanings):
-        return explain_name(connection.service, meanings, seen)
+    there = [one for one in meanings if found[one.namespace].find("Service", one.service) is not None]
+    if not there and (len(meanings) != 1 or not found[meanings[0].namespace].exists):
+        said = explain_name(connection.service, meanings, found)
+        return replace(said, sentence=f"{said.sentence.rstrip('.')}, and {NO_WAY_OUT}.")
     meaning = (there or meanings)[0]
-    return explain_connection(connection, seen[namespace], meaning, seen[meaning.namespace], proxy_settings(settings))
+    return explain_connection(connection, found[home], meaning, found[meaning.namespace], sides)

@@ -3,7 +3,6 @@
 Decided by the proxy's own rules (`homeport.proxy.rules`), so that what is said is what happens.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -13,14 +12,15 @@ from homeport.explain.names import Asked, explain_name
 from homeport.explain.pods import pod_clause, pod_missing
 from homeport.explain.services import endpoints as entries
 from homeport.explain.services import explain_service, nobody_behind
+from homeport.explain.wanted import Wanted
 from homeport.proxy import codec
 from homeport.proxy.balance import Balance
-from homeport.proxy.model import Endpoint, PortRules, ProxySettings, Service, ServicePort, Via
+from homeport.proxy.model import Endpoint, PortRules, ProxySettings, Service, ServicePort, Target, Via
 from homeport.proxy.rules import decide, hinted
 
-__all__ = ["Connection", "Wanted", "Way", "explain_connection", "wanted"]
+__all__ = ["NO_WAY_OUT", "Connection", "Way", "explain_connection", "explain_to_address"]
 
-_ARROW: Final = re.compile(r"\s*(?:→|->)\s*")
+NO_WAY_OUT: Final = "no way leads out of the cluster's network"
 _LAST_RESORT: Final = "last resort: terminating, still serving"
 _WAYS: Final = {
     Balance.RANDOM: "one drawn at random for each connection",
@@ -28,15 +28,6 @@ _WAYS: Final = {
     Balance.LEAST_CONNECTIONS: "the one with the fewest connections each time",
     Balance.SOURCE_HASH: "always the same one for this pod's address, while it is there",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A connection as asked for: the pod's name, the Service's name as a pod would write it, and a port or ``."""
-
-    pod: str
-    service: str
-    port: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +54,6 @@ class Connection(Explanation):
             for way in self.ways
         ]
         return {**Explanation.as_json(self), "outcome": self.outcome, "endpoints": ways}
-
-
-def wanted(words: Sequence[str]) -> Wanted:
-    """Return what `POD→SVC`, `POD->SVC:PORT` or `POD SVC PORT` ask for. Raises ValueError for anything else."""
-    parts = [part for word in words for part in _ARROW.split(word) if part]
-    if len(parts) == 2:
-        parts[1], _, port = parts[1].partition(":")
-        parts.append(port)
-    if len(parts) != 3 or not parts[0] or not parts[1]:
-        raise ValueError("say POD SERVICE [PORT], or 'POD->SERVICE:PORT'")
-    return Wanted(_bare(parts[0], "pod"), _bare(parts[1], "service", "svc"), parts[2])
-
-
-def _bare(text: str, *kinds: str) -> str:
-    kind, _, name = text.rpartition("/")
-    if kind and kind not in (*kinds, *(f"{one}s" for one in kinds)):
-        raise ValueError(f"{text}: a connection goes from a pod to a Service")
-    return name
 
 
 def explain_connection(
@@ -121,7 +94,7 @@ def _explain(
     asked: Wanted, subject: str, pod: Object, meaning: Asked, seen: Snapshot, settings: Sequence[ProxySettings]
 ) -> Connection:
     name = explain_name(meaning.text, [meaning], {meaning.namespace: seen})
-    answer = Evidence(name.subject, name.sentence)
+    answer = Evidence(name.subject, name.sentence.removeprefix(f"{meaning.text} "))
     obj = seen.find("Service", meaning.service)
     if obj is None:
         missing = explain_service(seen, meaning.service)
@@ -129,24 +102,70 @@ def _explain(
     spec = obj["spec"]
     if spec.get("type") == "ExternalName":
         sentence = (
-            f"Pod {asked.pod} is sent to {spec.get('externalName')}, outside the cluster: Service {meaning.service} is"
-            " an alias (CNAME), and its ports mean nothing."
+            f"Pod {asked.pod} is sent to {spec.get('externalName')}: Service {meaning.service} is an alias (CNAME), and"
+            " its ports mean nothing"
         )
-        return Connection(subject, True, sentence, (answer,), "alias")
+        inside = str(spec.get("externalName")).rstrip(".").endswith(f".{seen.domain}")
+        rest = "" if inside else f"; that name lies outside, and {NO_WAY_OUT}"
+        return Connection(subject, inside, f"{sentence}{rest}.", (answer,), "alias")
     if spec.get("clusterIP") == "None" or meaning.host:
         return _direct(asked, subject, meaning, seen, obj, name)
-    for side in settings:
-        service = codec.service(obj, side.version)
-        if service is not None:
-            return _balanced(asked, subject, pod, seen, obj, service, side, answer)
+    found = [
+        (f"IPv{side.version}", _balanced(asked, subject, pod, seen, obj, service, side, answer))
+        for side in settings
+        if (service := codec.service(obj, side.version)) is not None
+    ]
+    if found:
+        return _together(found)
     sentence = f"This cluster's proxy does not balance Service {meaning.service}: a label leaves it to another one."
     return Connection(subject, False, sentence, (answer,))
+
+
+def _together(found: Sequence[tuple[str, Connection]]) -> Connection:
+    """Return the explanation of all families of a Service: the first that is not well speaks, or the default one."""
+    first = next((one for _, one in found if not one.fine), found[0][1])
+    others = [(family, one) for family, one in found if one is not first]
+    told = (
+        *first.evidence,
+        *(fact for family, one in others for fact in (Evidence(family, one.sentence), *one.evidence)),
+    )
+    ways = tuple(way for _, one in found for way in one.ways)
+    return replace(first, evidence=tuple(dict.fromkeys(told)), ways=ways)
+
+
+def explain_to_address(
+    asked: Wanted, client: Snapshot, owner: Object | None, seen: Snapshot, settings: Sequence[ProxySettings]
+) -> Connection:
+    """Explain a connection to an address that is no Service's.
+
+    owner  the pod that has it, if any
+    seen   that pod's namespace
+    """
+    subject = f"connection {asked.pod}→{asked.service}" + (f":{asked.port}" if asked.port else "")
+    address = asked.address
+    if client.find("Pod", asked.pod) is None:
+        clause, shown = pod_missing(client, asked.pod)
+        return Connection(subject, False, f"Pod {asked.pod} does not exist: {clause}.", tuple(shown))
+    if owner is not None:
+        name, trouble = owner["metadata"]["name"], pod_clause(seen, owner)
+        sentence = f"Pod {asked.pod} connects to pod {name} itself, whose address that is: nothing is balanced"
+        rest = f", and it is not ready ({trouble})" if trouble else ""
+        way = Way(str(address), name, asked.port, True, "its own address")
+        return Connection(subject, not trouble, f"{sentence}{rest}.", (_shown(way),), "direct", (way,))
+    if any(address in side.services for side in settings):
+        sentence = f"Connections of pod {asked.pod} to {address} are ignored: no Service has this virtual address."
+        return Connection(subject, False, sentence, outcome="ignored")
+    if any(address in side.pods for side in settings):
+        sentence = f"Pod {asked.pod} reaches nobody at {address}: no pod has this address."
+        return Connection(subject, False, sentence)
+    sentence = f"Pod {asked.pod} cannot reach {address}: it lies outside, and {NO_WAY_OUT}."
+    return Connection(subject, False, sentence)
 
 
 def _direct(asked: Wanted, subject: str, meaning: Asked, seen: Snapshot, obj: Object, name: Explanation) -> Connection:
     """Without a virtual address the client picks among what the name answers, and nothing translates ports."""
     about = f"Service {meaning.service}"
-    answer = Evidence(name.subject, name.sentence)
+    answer = Evidence(name.subject, name.sentence.removeprefix(f"{meaning.text} "))
     behind = [one for one in entries(seen, meaning.service) if not meaning.host or meaning.host == one.hostname]
     ways = tuple(
         Way(
@@ -248,7 +267,7 @@ def _port_told(
     rules: PortRules,
 ) -> tuple[bool, str, str, int]:
     """Return whether all is well, what becomes of a connection, a sentence, and the port."""
-    to = f"{address}:{port.port}/{port.protocol.upper()}"
+    to = f"{Target(address, port.port)}/{port.protocol.upper()}"
     via = rules.frontends[0].via
     if via is Via.REJECT:
         missing = _no_port(seen, obj, port)
@@ -330,7 +349,8 @@ def _ways(
         if not addresses & set(entry.addresses) and _has_family(entry.addresses, side.version):
             why = f"has no port that port {port.port} of the Service leads to"
             yield Way(entry.addresses[0], entry.pod, _label(port), False, why)
-    yield from _unnamed(seen, obj, set(pods.values()), "", _label(port))
+    here = {one.pod for one in behind if _has_family(one.addresses, side.version)}
+    yield from _unnamed(seen, obj, here, "", _label(port))
 
 
 def _has_family(addresses: Sequence[str], version: int) -> bool:
@@ -347,9 +367,9 @@ def _unnamed(seen: Snapshot, obj: Object, named: set[str], host: str, port: str 
         if ended or host not in ("", name):
             continue
         clause = pod_clause(seen, pod)
-        yield Way(
-            "", name, port, False, f"not ready ({clause})" if clause else "its EndpointSlice does not name it yet"
-        )
+        elsewhere = name in {one.pod for one in entries(seen, obj["metadata"]["name"])}
+        late = "has no address of this family" if elsewhere else "its EndpointSlice does not name it yet"
+        yield Way("", name, port, False, f"not ready ({clause})" if clause and not elsewhere else late)
 
 
 def _unready(seen: Snapshot, name: str, terminating: bool, serving: bool, others: bool) -> str:
@@ -374,6 +394,8 @@ def _label(port: ServicePort) -> str:
 
 
 def _count(reached: Sequence[Way], ways: Sequence[Way]) -> str:
-    if len(ways) == 1 == len(reached):
+    """Return how many are reached; a pod with two addresses is one."""
+    some, every = ({way.pod or way.target for way in found} for found in (reached, ways))
+    if len(every) == 1 == len(some):
         return "the one endpoint"
-    return f"{len(reached)} of {len(ways)} endpoints"
+    return f"{len(some)} of {len(every)} endpoints"

@@ -149,8 +149,8 @@ def _pod(old: Object, new: Object) -> Iterator[str]:
         yield "terminating" + (f": it has {grace} s to end" if grace is not None else "")
     if (node := new["spec"].get("nodeName")) and not old["spec"].get("nodeName"):
         yield f"scheduled to {node}"
-    if (address := after.get("podIP")) and address != before.get("podIP"):
-        yield f"has the address {address}"
+    if (addresses := _addresses(after)) and addresses != _addresses(before):
+        yield f"has the address{'es' if ',' in addresses else ''} {addresses}"
     if before.get("phase") != after.get("phase"):
         yield f"phase {before.get('phase') or 'none'} → {after.get('phase') or 'none'}"
     yield from _containers(before, after)
@@ -161,6 +161,10 @@ def _pod(old: Object, new: Object) -> Iterator[str]:
         words = ": ".join(filter(None, (ready.get("reason"), ready.get("message"))))
         yield "is no longer ready" + (f" ({words})" if words else "")
     yield from _changed("label", _labels(old), _labels(new))
+
+
+def _addresses(status: Object) -> str:
+    return ", ".join(one["ip"] for one in status.get("podIPs") or ()) or status.get("podIP") or ""
 
 
 def _containers(before: Object, after: Object) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Final
 from homeport.api.dns_names import service_dns_name
 from homeport.explain.model import Evidence, Explanation, Object, Snapshot, labels_match, near
 from homeport.explain.pods import pod_clause, pod_missing
-from homeport.explain.services import Endpoint, endpoints, nobody_behind, selector_text
+from homeport.explain.services import Endpoint, distinct, endpoints, nobody_behind, selector_text
 
 __all__ = ["Asked", "asked", "explain_name"]
 
@@ -102,12 +102,14 @@ def _explain(name: Asked, seen: Snapshot) -> Explanation:
     if spec.get("clusterIP") != "None":
         address = ", ".join(spec.get("clusterIPs") or [spec.get("clusterIP", "")])
         text = f"{name.text} resolves to {address}, the virtual address of {about}"
-        return Explanation(subject, True, f"{text}, with {_count(len(ready), 'ready endpoint')} behind it.", evidence)
+        return Explanation(
+            subject, True, f"{text}, with {_count(distinct(ready), 'ready endpoint')} behind it.", evidence
+        )
     if not ready:
         return _absent(name, f"headless {about} has no ready endpoint: {nobody_behind(seen, service)}", evidence)
     addresses = ", ".join(address for one in ready for address in one.addresses)
     text = f"{name.text} resolves to {addresses}: the ready endpoints of headless {about}"
-    rest = f", {len(ready)} of {len(behind)}" if len(ready) < len(behind) else ""
+    rest = f", {distinct(ready)} of {distinct(behind)}" if distinct(ready) < distinct(behind) else ""
     return Explanation(subject, True, f"{text}{rest}.", evidence)
 
 

@@ -98,7 +98,7 @@ def _address(name: str, address: str, seen: Mapping[str, Snapshot], domain: str)
 
 
 def _listed(ready: list[Endpoint]) -> str:
-    names = list(dict.fromkeys(one.pod or one.addresses[0] for one in ready))
+    names = sorted({one.pod or one.addresses[0] for one in ready})
     if not names:
         return "nobody: connections are refused"
     rest = len(names) - _SHOWN_ENDPOINTS

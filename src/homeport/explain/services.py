@@ -1,13 +1,13 @@
 """Where connections to a Service go, and why to none or to fewer pods than there are."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from homeport.explain.model import Evidence, Explanation, Object, Snapshot, labels_match, near
 from homeport.explain.pods import pod_clause
 from homeport.proxy.balance import ANNOTATION, Balance, balance_of
 
-__all__ = ["Endpoint", "endpoints", "explain_service", "nobody_behind", "selector_text"]
+__all__ = ["Endpoint", "distinct", "endpoints", "explain_service", "nobody_behind", "selector_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,11 @@ def endpoints(seen: Snapshot, service: str) -> list[Endpoint]:
     return found
 
 
+def distinct(found: Iterable[Endpoint]) -> int:
+    """Return how many there are: a pod with an address of each family is named by two slices."""
+    return len({one.pod or one.addresses for one in found})
+
+
 def selector_text(service: Object) -> str:
     """Return `app=web,tier=front`."""
     return ",".join(f"{key}={value}" for key, value in (service["spec"].get("selector") or {}).items())
@@ -68,29 +73,39 @@ def explain_service(seen: Snapshot, name: str) -> Explanation:
     evidence = tuple(_evidence(seen, service, behind))
     headless = spec.get("clusterIP") == "None"
     ports = ", ".join(str(port["port"]) for port in spec.get("ports") or ()) or "no port"
+    every, address = distinct(behind), " and ".join(spec.get("clusterIPs") or [spec.get("clusterIP", "")])
     front = (
-        f"its name leads to {{}} of {len(behind)}"
+        f"its name leads to {{}} of {every}"
         if headless
-        else f"connections to {spec.get('clusterIP')} (port {ports}) are spread over {{}} of {len(behind)}"
+        else f"connections to {address} (port {ports}) are spread over {{}} of {every}"
     )
     if ready:
-        sentence = f"{subject} works: {front.format(len(ready))} endpoint{'' if len(behind) == 1 else 's'}"
+        sentence = f"{subject} works: {front.format(distinct(ready))} endpoint{'' if every == 1 else 's'}"
+        if lonely := _without_endpoints(spec, ready):
+            sentence += f"; but {lonely}"
         rest = [one for one in behind if not one.ready]
         if rest:
             sentence += f"; {_without(seen, rest[0])}"
         if spec.get("internalTrafficPolicy") == "Local":
             sentence += "; internalTrafficPolicy Local: only those on the client's own node"
-        return Explanation(subject, not rest, f"{sentence}.", evidence)
+        return Explanation(subject, not rest and not lonely, f"{sentence}.", evidence)
     leaving = [one for one in behind if one.serving and one.terminating]
     if leaving and not headless:
         names = ", ".join(one.pod or one.addresses[0] for one in leaving)
         return Explanation(
             subject, False, f"{subject} has no ready endpoint; {names}, on the way out, serve until the last.", evidence
         )
-    outcome = "its name does not resolve" if headless else f"connections to {spec.get('clusterIP')} are refused"
+    outcome = "its name does not resolve" if headless else f"connections to {address} are refused"
     return Explanation(
         subject, False, f"{subject} has no ready endpoint, so {outcome}: {nobody_behind(seen, service)}.", evidence
     )
+
+
+def _without_endpoints(spec: Object, ready: Iterable[Endpoint]) -> str:
+    """Say so when one of the Service's families has no endpoint, as its pods have no address of it."""
+    there = {"IPv6" if ":" in address else "IPv4" for one in ready for address in one.addresses}
+    lonely = [family for family in spec.get("ipFamilies") or () if family not in there]
+    return f"of {', '.join(lonely)} it has no endpoint: its pods have no such address" if lonely else ""
 
 
 def _without(seen: Snapshot, endpoint: Endpoint) -> str:
