@@ -11,6 +11,7 @@ from homeport.clock import Clock
 from homeport.controllers.backend_caches import ServicePods
 from homeport.controllers.backends import TriggerTimes, decode_service, observe_trigger
 from homeport.controllers.endpointslice.codec import decode_slice, encode_new, encode_update
+from homeport.controllers.endpointslice.hints import ZONE_LABEL, HintKeeper
 from homeport.controllers.endpointslice.model import (
     MANAGED_BY_LABEL,
     MANAGER,
@@ -32,7 +33,7 @@ SERVICES = find("Service")
 PODS = find("Pod")
 NODES = find("Node")
 SLICES = find("EndpointSlice", "discovery.k8s.io")
-ZONE_LABEL = "topology.kubernetes.io/zone"
+
 BY_SERVICE = "endpointslice-service"
 
 REST = 4.0
@@ -64,6 +65,7 @@ class EndpointSliceController:
         self._writes.watch(self._slices)
         self._triggers: dict[Key, TriggerTimes] = {}
         self._zones: dict[str, str] = {}
+        self._hints = HintKeeper(self._nodes, self._events, self._queue.add)
         self._decoded_slices: dict[Key, tuple[str, Slice]] = {}  # with the version each was decoded from
         self._awaiting: dict[str, set[Key]] = {}  # services that left pods out, by the node they lack
         self._backends = ServicePods(self._services, self._pods, self._queue.add)
@@ -85,6 +87,7 @@ class EndpointSliceController:
         raw = self._services.get(*key)
         if raw is None:
             self._triggers.pop(key, None)
+            self._hints.forget(key)
             return  # its slices are owned by it: they belong to the garbage collector
         service = decode_service(raw)
         if not service.managed or service.selector is None or self._writes.behind(key):
@@ -94,12 +97,13 @@ class EndpointSliceController:
         existing = {s["metadata"]["name"]: s for s in self._slices.by_index(BY_SERVICE, f"{namespace}/{name}")}
         self._triggers[key], trigger_time = observe_trigger(self._triggers.get(key), service, pods)
         slices = [self._decoded(slice_) for slice_ in existing.values()]
-        plan = reconcile(service, pods, self._zones, slices, trigger_time=trigger_time)
+        plan = reconcile(service, pods, self._zones, slices, trigger_time=trigger_time, shares=self._hints.shares)
         for node in plan.missing_nodes:
             self._awaiting.setdefault(node, set()).add(key)
         try:
             for action in plan.actions:
                 await self._perform(key, action, existing)
+            self._hints.tell(key, raw, service, plan.hints)
         except ApiError as error:
             if namespace_is_terminating(error):
                 return
