@@ -6,7 +6,7 @@ Options go to every measurement named: `python -m bench dns --rounds 5`; `python
 import importlib
 import sys
 
-NAMES = ("store", "admit", "api", "dns", "balance", "runtime", "cluster", "pods", "simulation", "scale")
+NAMES = ("store", "admit", "api", "dns", "balance", "alone", "runtime", "cluster", "pods", "simulation", "scale")
 
 
 def main() -> None:

@@ -16,9 +16,10 @@ from typing import Any
 from homeport.clock import WallClock
 from homeport.dns import objects
 from homeport.dns.server import DnsServer
-from homeport.dns.service import answer_promptly, settle_heap
+from homeport.dns.service import answer_promptly
 from homeport.dns.settings import DnsSettings
 from homeport.dns.sockets import LOOPBACK, open_sockets
+from homeport.garbage import settle_heap
 
 SLICE = 100
 """Endpoints of a slice, as the controller packs them."""

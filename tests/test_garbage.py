@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from homeport.garbage import THRESHOLDS, collect_rarely
+from homeport.garbage import THRESHOLDS, collect_rarely, settle_heap
 from homeport.testing.loop import VirtualLoop
 
 
@@ -42,3 +42,11 @@ def test_a_virtual_loop_wants_it() -> None:
     assert gc.get_threshold() == THRESHOLDS
     loop.close()
     assert gc.get_threshold() == (700, 10, 10)
+
+
+def test_what_a_process_has_loaded_is_not_searched_again() -> None:
+    try:
+        settle_heap()
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()

@@ -91,6 +91,7 @@ def dns(
     from homeport.dns.service import answer_promptly
     from homeport.dns.sockets import open_sockets, open_status, tls_context
     from homeport.engine.node_process import run_until_told
+    from homeport.garbage import collect_rarely
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if tls_listen is not None and (tls_cert is None or tls_key is None):
@@ -121,6 +122,7 @@ def dns(
     where = sockets.resolver
     click.echo(f"serving {domain} of {settings.server} on {where.host}:{where.port}", err=True)
     answer_promptly()
+    collect_rarely()
     run_until_told(_serve(settings, domain, options, [sockets], tls, status))
 
 
@@ -130,7 +132,8 @@ async def _serve(
     from homeport.client.http import HttpTransport
     from homeport.client.rest import RestClient
     from homeport.clock import WallClock
-    from homeport.dns.service import run_service, settle_heap
+    from homeport.dns.service import run_service
+    from homeport.garbage import settle_heap
 
     transport = HttpTransport(settings)
     own = tuple(one.resolver.host for one in sockets if one.resolver.host not in ("0.0.0.0", "::"))

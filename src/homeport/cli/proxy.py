@@ -64,6 +64,7 @@ def proxy(
 
     from homeport.client.kubeconfig import KubeconfigError, load_kubeconfig
     from homeport.engine.node_process import run_until_told
+    from homeport.garbage import collect_rarely
     from homeport.proxy.kernel import NftablesError, NftablesMissing
     from homeport.proxy.model import ProxySettings
 
@@ -85,6 +86,7 @@ def proxy(
     except (KubeconfigError, ValueError) as error:
         raise fail(str(error)) from error
     click.echo(f"balancing {services} of {settings.server}", err=True)
+    collect_rarely()
     try:
         run_until_told(_serve(settings, served, means))
     except* (NftablesError, NftablesMissing) as errors:
@@ -110,6 +112,7 @@ async def _serve(settings: Any, served: Any, means: str) -> None:
     from homeport.client.informer import InformerFactory
     from homeport.client.rest import RestClient
     from homeport.clock import WallClock
+    from homeport.garbage import settle_heap
     from homeport.proxy.shell import Means, Proxy
 
     transport = HttpTransport(settings)
@@ -119,5 +122,7 @@ async def _serve(settings: Any, served: Any, means: str) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(informers.run())
             group.create_task(proxy.run())
+            await proxy.settled()
+            settle_heap()
     finally:
         await transport.close()

@@ -1,7 +1,6 @@
 """A DNS server with everything around it: the zone's feed, the servers behind it, sockets, status."""
 
 import asyncio
-import gc
 import random
 import socket
 import ssl
@@ -24,7 +23,7 @@ from homeport.dns.settings import DnsSettings
 from homeport.dns.sockets import Sockets
 from homeport.dns.status import StatusListener
 
-__all__ = ["answer_promptly", "run_service", "samples", "settle_heap"]
+__all__ = ["answer_promptly", "run_service", "samples"]
 
 SWITCH_SECONDS: Final = 0.00005
 """How long the loop goes on once the thread that answers wants the interpreter. It takes it for microseconds."""
@@ -77,15 +76,6 @@ def answer_promptly() -> None:
     changes waits five milliseconds.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
-
-
-def settle_heap() -> None:
-    """Spare the garbage collector the zone: it stays, and walking a large one would hold every answer up.
-
-    Concerns the whole process, so it is for a process to call, once its zone is loaded.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def samples(server: DnsServer, forwarder: Forwarder) -> Iterator[Sample]:

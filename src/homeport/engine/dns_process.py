@@ -110,7 +110,8 @@ async def serve(
     from homeport.client.rest import RestClient
     from homeport.client.settings import unix_settings
     from homeport.dns.options import parse_options
-    from homeport.dns.service import run_service, settle_heap
+    from homeport.dns.service import run_service
+    from homeport.garbage import settle_heap
 
     options = parse_options(settings.dns_options)
     client = RestClient(HttpTransport(unix_settings(str(directory.api_socket))), "homeport-dns")

@@ -159,13 +159,15 @@ class Proxy:
         self._wake = asyncio.Event()
         self._changed = asyncio.Condition()
         self._sides: list[_Side] = []
+        self._rules: dict[Key, ServiceRules] = {}
+        self._checked: dict[Key, ServiceRules] = {}  # those a balancer from outside asks the health of
         self._settled = False
         self.status = ProxyStatus()
 
     @property
     def rules(self) -> Mapping[Key, ServiceRules]:
         """What is decided for each Service at present; for one of two families, in the default one."""
-        return {key: rules for side in reversed(self._sides) for key, rules in side.rules.items()}
+        return self._rules
 
     async def run(self) -> None:
         """Follow the API for ever; ends by cancellation. Raises NftablesMissing at once when it must have nftables."""
@@ -265,9 +267,8 @@ class Proxy:
                 self._wake.set()
                 continue
             owed, pause = [], RETRY_FIRST_SECONDS
-            rules = self.rules
-            self._report(len(rules), forgotten)
-            await self._health.update(rules)
+            self._report(len(self._rules), forgotten)
+            await self._health.update(self._checked)
             self._settled = True
             async with self._changed:
                 self._changed.notify_all()
@@ -290,6 +291,9 @@ class Proxy:
             _log.warning("Service %s/%s: %s is %r; balanced at random (known: %s)", *key, ANNOTATION, asked, known)
         for side in self._sides:
             side.decide(key, obj, slices)
+        decided = next((side.rules[key] for side in self._sides if key in side.rules), None)
+        _note(self._rules, key, decided)
+        _note(self._checked, key, decided if decided is not None and decided.health_check_port else None)
 
     def _total(self, what: Literal["failures", "transactions"]) -> int:
         return sum(getattr(side.backend, what) for side in self._sides)
@@ -341,6 +345,14 @@ class Proxy:
         if before is not None:
             self._touch(before)
         self._touch_slice(new)
+
+
+def _note(among: dict[Key, ServiceRules], key: Key, rules: ServiceRules | None) -> None:
+    """Keep the rules of a Service, or drop them."""
+    if rules is None:
+        among.pop(key, None)
+    else:
+        among[key] = rules
 
 
 def _trigger(obj: Mapping[str, Any]) -> float | None:
