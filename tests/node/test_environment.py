@@ -190,6 +190,21 @@ def test_service_variables_are_those_of_the_namespace_and_of_kubernetes() -> Non
     assert {name.split("_")[0] for name in without} == {"KUBERNETES"}
 
 
+def test_a_namespaces_own_kubernetes_and_other_families() -> None:
+    """Services-dns 16.3: it replaces the default one where links are on; brackets are for addresses in URLs alone."""
+    own = {
+        "metadata": {"namespace": "db", "name": "kubernetes"},
+        "spec": {"clusterIP": "fd00::7", "ports": [{"port": 1}]},
+    }
+    linked = service_variables(pod({}), [*SERVICES, own])
+    assert linked["KUBERNETES_SERVICE_HOST"] == "fd00::7"
+    assert linked["KUBERNETES_PORT"] == linked["KUBERNETES_PORT_1_TCP"] == "tcp://[fd00::7]:1"
+    assert linked["KUBERNETES_PORT_1_TCP_ADDR"] == "fd00::7"
+    assert service_variables(pod({}), [own, *SERVICES])["KUBERNETES_SERVICE_HOST"] == "fd00::7"
+    alone = service_variables(pod({}, enableServiceLinks=False), [*SERVICES, own])
+    assert alone["KUBERNETES_SERVICE_HOST"] == "10.96.0.1"
+
+
 def test_explicit_variables_win_over_services_and_image() -> None:
     of = pod({"env": [{"name": "REDIS_PRIMARY_PORT", "value": "6379"}]})
     built = build_environment(of, of.containers[0], Known(), Facts(services=SERVICES))
