@@ -245,7 +245,7 @@ class Bench:
         return said["p50_us"], said["p99_us"]
 
     def _asked(self, port: int, seconds: float, rate: int) -> dict[str, int]:
-        command = [self._asker, str(port), self._pods.messages, str(seconds), str(rate)]
+        command = [str(self._asker), str(port), str(self._pods.messages), str(seconds), str(rate)]
         said: dict[str, int] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
         return said
 
