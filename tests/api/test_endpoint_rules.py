@@ -1,9 +1,9 @@
-"""What Endpoints and EndpointSlices are refused for, row by row (services-dns 9)."""
+"""Endpoints and EndpointSlices: what they are refused for, row by row, and their rows (services-dns 6, 9)."""
 
 from typing import Any
 
 import pytest
-from tests.api.objects import NOW, SLICE, created, decoded, refusals, updated
+from tests.api.objects import NOW, SERVICE, SLICE, created, decoded, refusals, service, updated
 
 from homeport.api import tables
 from homeport.api.resources import Gvk
@@ -178,3 +178,34 @@ def test_rows_of_endpoints_and_slices() -> None:
         ["s", "IPv4", "<unset>", "<unset>", "90s"],
         ["s", "IPv4", "*", "<unset>", "90s"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("spec", "status", "cells"),
+    [
+        ({"clusterIPs": ["10.96.0.7", "fd00::7"]}, {}, ["ClusterIP", "10.96.0.7", "<none>", "80/TCP", "<none>"]),
+        ({"clusterIPs": ["None"], "ports": []}, {}, ["ClusterIP", "None", "<none>", "<none>", "<none>"]),
+        ({"type": "ExternalName", "externalName": "a.b"}, {}, ["ExternalName", "<none>", "a.b", "80/TCP", "<none>"]),
+        (
+            {"type": "NodePort", "ports": [{"port": 53, "protocol": "UDP", "nodePort": 30053}, {"port": 80}]},
+            {},
+            ["NodePort", "<none>", "<none>", "53:30053/UDP,80/TCP", "<none>"],
+        ),
+        (
+            {"externalIPs": ["192.0.2.1", "192.0.2.2"], "selector": {"b": "2", "a": "1"}},
+            {},
+            ["ClusterIP", "<none>", "192.0.2.1,192.0.2.2", "80/TCP", "a=1,b=2"],
+        ),
+        ({"type": "LoadBalancer"}, {}, ["LoadBalancer", "<none>", "<pending>", "80/TCP", "<none>"]),
+        (
+            {"type": "LoadBalancer", "externalIPs": ["192.0.2.1"]},
+            {"ingress": [{"hostname": "lb"}, {"ip": "192.0.2.9"}, {"ip": "192.0.2.9"}, {}]},
+            ["LoadBalancer", "<none>", "192.0.2.9,lb,192.0.2.1", "80/TCP", "<none>"],
+        ),
+    ],
+)
+def test_rows_of_services(spec: dict[str, Any], status: dict[str, Any], cells: list[str]) -> None:
+    """Services-dns 6."""
+    (row,) = rows(SERVICE, {**service(**spec), "status": {"loadBalancer": status}})
+    assert [*row[1:5], row[6]] == cells
+    assert (row[0], row[5]) == ("s", "90s")

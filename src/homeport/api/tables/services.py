@@ -35,8 +35,8 @@ def _external(tree: Tree) -> str:
             return ",".join(addresses) or NONE
         case "LoadBalancer":
             ingresses = tree.get("status", {}).get("loadBalancer", {}).get("ingress", ())
-            given = sorted({ingress.get("ip") or ingress.get("hostname", "") for ingress in ingresses})
-            return ",".join([*given, *addresses]) or "<pending>"
+            given = {ingress.get("ip") or ingress.get("hostname", "") for ingress in ingresses} - {""}
+            return ",".join([*sorted(given), *addresses]) or "<pending>"
         case "ExternalName":
             return str(spec.get("externalName", ""))
     return "<unknown>"
