@@ -64,8 +64,11 @@ class Agent:
             group.create_task(self._hear(exits))
             group.create_task(self._relist())
             self._pods.add_handler(add=self._added, update=self._updated, delete=self._deleted)
-            await self._settle()
-            await asyncio.get_running_loop().create_future()
+            try:
+                await self._settle()
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self._group = None  # who stops takes nobody in, though the cache may still tell of pods
 
     async def _hear(self, exits: AsyncIterator[Exit]) -> None:
         async for exit in exits:
@@ -192,7 +195,8 @@ class Agent:
             worker.removed()
 
     def _begin(self, pod: Pod, adopted: Adopted) -> None:
-        assert self._group is not None
+        if self._group is None:
+            return
         worker = self.workers[pod.uid] = PodWorker(self.context, pod, adopted, self._refusal(pod, adopted))
         self._taken.put(worker.pod)
         self._group.create_task(self._serve(worker), name=f"pod-{pod.namespace}-{pod.name}")
