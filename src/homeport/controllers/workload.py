@@ -158,17 +158,24 @@ class Workload:
 
         done, failed  what the events say before the child's name, and before the error
         """
+        try:
+            removed = await self.remove(key, cache, name, uid, propagation=propagation)
+        except FAILURES as error:
+            self.events.warning(obj, "FailedDelete", f"{failed}: {error}")
+            raise
+        if removed:
+            self.events.normal(obj, "SuccessfulDelete", f"{done} {name}")
+
+    async def remove(self, key: Key, cache: Informer, name: str, uid: str, *, propagation: str = "") -> bool:
+        """Ask for the end of a child and say nothing of it; return whether it was there. Raises FAILURES."""
         shown = cache.get(key[0], name)
         try:
             await self.client.delete(cache.resource, key[0], name, uid=uid, propagation=propagation)
         except NotFound:
-            return
-        except FAILURES as error:
-            self.events.warning(obj, "FailedDelete", f"{failed}: {error}")
-            raise
+            return False
         if shown is not None:
             self.writes.deleted(key, cache, shown)
-        self.events.normal(obj, "SuccessfulDelete", f"{done} {name}")
+        return True
 
     async def write_status(self, key: Key, obj: Object, status: Mapping[str, Any]) -> Object | None:
         """Write a status over the object's; return the object as it is now, None when it is gone."""

@@ -1,7 +1,6 @@
 """The DaemonSet controller's shell: caches in, requests out. Source: `workloads` 10 and 19."""
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -28,7 +27,7 @@ from homeport.controllers.selection import Selection
 from homeport.controllers.template_hash import template_hash
 from homeport.controllers.waves import in_waves
 from homeport.controllers.workload import FAILURES, Workload
-from homeport.errors import AlreadyExists, NotFound
+from homeport.errors import AlreadyExists
 
 __all__ = ["DaemonSetController"]
 
@@ -117,9 +116,8 @@ class DaemonSetController:
                 patch = {"metadata": {"labels": {HASH_LABEL: digest}}}
                 written = await self._client.patch(PODS, key[0], pod["metadata"]["name"], patch)
                 self._workload.writes.wrote(key, self._pods, written)
-        with suppress(NotFound):
-            await self._client.delete(REVISIONS, key[0], revision["metadata"]["name"])
-            self._workload.writes.deleted(key, self._revisions, revision)
+        metadata = revision["metadata"]
+        await self._workload.remove(key, self._revisions, metadata["name"], metadata["uid"])
 
     async def _labelled(self, key: Key, revision: Object) -> Object:
         """Return a revision with the label that ties pods to it: its name, for one that lost it."""
@@ -193,9 +191,7 @@ class DaemonSetController:
                 return
             if (each["metadata"].get("labels") or {}).get(HASH_LABEL) in live:
                 continue
-            with suppress(NotFound):
-                await self._client.delete(REVISIONS, key[0], each["metadata"]["name"], uid=each["metadata"]["uid"])
-                self._workload.writes.deleted(key, self._revisions, each)
+            await self._workload.remove(key, self._revisions, each["metadata"]["name"], each["metadata"]["uid"])
             surplus -= 1
 
     async def _write_status(self, key: Key, obj: Object, desired: DaemonSet, plan: Plan) -> None:

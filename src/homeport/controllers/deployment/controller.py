@@ -29,7 +29,7 @@ from homeport.controllers.deployment.reconcile import reconcile
 from homeport.controllers.deployment.revisions import REVISION, same_template
 from homeport.controllers.outcome import namespace_is_terminating
 from homeport.controllers.workload import FAILURES, Workload
-from homeport.errors import AlreadyExists, NotFound
+from homeport.errors import AlreadyExists
 
 __all__ = ["DeploymentController"]
 
@@ -99,7 +99,7 @@ class DeploymentController:
             case Scale():
                 await self._scale(key, obj, step)
             case Delete(replica_set):
-                await self._delete(key, replica_set.name, replica_set.uid)
+                await self._workload.remove(key, self._sets, replica_set.name, replica_set.uid)
 
     async def _create(self, key: Key, obj: Object, desired: Deployment, step: Create, now: float) -> None:
         """Create the new ReplicaSet; a name taken by another template counts as a collision, and the pass fails."""
@@ -151,15 +151,6 @@ class DeploymentController:
 
     async def _patch(self, key: Key, name: str, patch: dict[str, Any]) -> None:
         self._workload.writes.wrote(key, self._sets, await self._client.patch(REPLICA_SETS, key[0], name, patch))
-
-    async def _delete(self, key: Key, name: str, uid: str) -> None:
-        shown = self._sets.get(key[0], name)
-        try:
-            await self._client.delete(REPLICA_SETS, key[0], name, uid=uid)
-        except NotFound:
-            return
-        if shown is not None:
-            self._workload.writes.deleted(key, self._sets, shown)
 
     async def _write_status(self, key: Key, obj: Object, before: Status, plan: Plan) -> None:
         told = (obj["metadata"].get("annotations") or {}).get(REVISION)

@@ -16,7 +16,7 @@ from homeport.controllers import children
 from homeport.controllers.disruption.codec import decode_budget, decode_pod, failed_status, selector_text, status_of
 from homeport.controllers.disruption.reconcile import Count, count, needs_scales
 from homeport.controllers.indices import in_namespace, index_by_namespace
-from homeport.errors import ApiError, NotFound
+from homeport.errors import NotFound
 
 __all__ = ["DisruptionController"]
 
@@ -26,7 +26,6 @@ REPLICA_SETS: Final = find("ReplicaSet", "apps")
 DEPLOYMENTS: Final = find("Deployment", "apps")
 SCALED: Final = (REPLICA_SETS, DEPLOYMENTS, find("StatefulSet", "apps"), find("ReplicationController"))
 WORKERS: Final = 2
-FAILURES: Final = (ApiError, OSError)
 _UNMANAGED: Final = (
     "Pods selected by this PodDisruptionBudget (selector: {}) were found to be unmanaged. As a result, the status of "
     "the PDB cannot be calculated correctly, which may result in undefined behavior. To account for these pods please "
@@ -60,10 +59,10 @@ class DisruptionController:
             await cache.synced.wait()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._events.run(), name="disruption-events")
-            await self._queue.process(self.sync, workers=WORKERS, retry_on=FAILURES)
+            await self._queue.process(self.sync, workers=WORKERS)
 
     async def sync(self, key: Key) -> None:
-        """Bring one budget's status up to date. Raises one of FAILURES when it is to be repeated."""
+        """Bring one budget's status up to date. Raises ApiError when it is to be repeated."""
         obj = self._budgets.get(*key)
         if obj is None:
             return

@@ -9,13 +9,12 @@ from homeport.client.contract import Client, Object, PatchType
 from homeport.client.informer import InformerFactory, Key, key_of
 from homeport.client.queue import WorkQueue
 from homeport.clock import Clock, parse_time, rfc3339
-from homeport.errors import ApiError, NotFound
+from homeport.errors import NotFound
 
 __all__ = ["STALE_SECONDS", "StaleDisruptions", "stale_at"]
 
 PODS: Final = find("Pod")
 STALE_SECONDS: Final = 120.0
-FAILURES: Final = (ApiError, OSError)
 _BY_KUBELET: Final = "TerminationByKubelet"
 
 
@@ -42,7 +41,7 @@ class StaleDisruptions:
     async def run(self) -> None:
         """Work until cancelled."""
         await self._pods.synced.wait()
-        await self._queue.process(self._sync, workers=1, retry_on=FAILURES)
+        await self._queue.process(self._sync, workers=1)
 
     def _changed(self, pod: Object) -> None:
         if stale_at(pod) is not None:

@@ -8,12 +8,11 @@ from homeport.client.contract import Client, Object
 from homeport.client.informer import InformerFactory, Key, key_of
 from homeport.client.queue import WorkQueue
 from homeport.clock import Clock, parse_time
-from homeport.errors import ApiError, NotFound
+from homeport.errors import NotFound
 
 __all__ = ["FinishedJobs", "expiry"]
 
 JOBS: Final = find("Job", "batch")
-FAILURES: Final = (ApiError, OSError)
 
 
 def expiry(job: Object) -> float | None:
@@ -40,7 +39,7 @@ class FinishedJobs:
     async def run(self) -> None:
         """Work until cancelled."""
         await self._jobs.synced.wait()
-        await self._queue.process(self._sync, workers=1, retry_on=FAILURES)
+        await self._queue.process(self._sync, workers=1)
 
     def _changed(self, job: Object) -> None:
         if expiry(job) is not None:

@@ -17,13 +17,12 @@ from homeport.client.queue import WorkQueue
 from homeport.clock import Clock
 from homeport.controllers.indices import in_namespace, index_by_namespace
 from homeport.controllers.resourcequota.reconcile import status_of
-from homeport.errors import ApiError, NotFound
+from homeport.errors import NotFound
 
 __all__ = ["ResourceQuotaController"]
 
 QUOTAS: Final = find("ResourceQuota")
 PODS: Final = find("Pod")
-FAILURES: Final = (ApiError, OSError)
 WORKERS: Final = 5
 SETTLE_SECONDS: Final = 1.0
 """How long after an object came what is used is counted again."""
@@ -59,10 +58,10 @@ class ResourceQuotaController:
         """Count; ends by cancellation only."""
         for informer in self._followed:
             await informer.synced.wait()
-        await self._queue.process(self.sync, workers=WORKERS, retry_on=FAILURES)
+        await self._queue.process(self.sync, workers=WORKERS)
 
     async def sync(self, key: Key) -> None:
-        """Count for one quota. Raises one of FAILURES when it is to be repeated."""
+        """Count for one quota. Raises ApiError when it is to be repeated."""
         namespace, name = key
         try:
             quota = await self._client.get(QUOTAS, namespace, name)
