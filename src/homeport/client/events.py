@@ -145,7 +145,7 @@ class Correlator:
 
 
 class EventRecorder:
-    """Records events of one component. Recording never waits and never fails; `run` sends.
+    """Records events of one component. Recording never waits and never fails; `begin` or `run` sends.
 
     Beyond 1,000 unsent events the oldest are dropped: events are a courtesy, not a record.
     """
@@ -155,7 +155,8 @@ class EventRecorder:
         self._source = {"component": component, "host": host} if host else {"component": component}
         self._correlator = Correlator()
         self._pending: deque[dict[str, Any]] = deque(maxlen=QUEUE_LIMIT)
-        self._wake = asyncio.Event()
+        self._group: asyncio.TaskGroup | None = None
+        self._sending = False
         self._offset = zlib.crc32(f"{component}/{host}".encode()) % NAME_SPREAD
         self._last_stamp = 0
 
@@ -202,18 +203,37 @@ class EventRecorder:
                 "reportingInstance": self._source.get("host", ""),
             }
         )
-        self._wake.set()
+        self._send_soon()
 
     async def run(self) -> None:
-        """Send what is recorded, in order; ends by cancellation only.
+        """Send what is recorded; ends by cancellation only."""
+        async with asyncio.TaskGroup() as group:
+            self.begin(group)
+            await asyncio.get_running_loop().create_future()
+
+    def begin(self, group: asyncio.TaskGroup) -> None:
+        """Send what is recorded, in order, in a task of the group; there is none while there is nothing to send.
 
         Events are told beside the work they are about, not before it: of a crowd of them no more are sent than take a
         fifth of the time, unless so many wait that some would be dropped.
         """
+        self._group = group
+        self._send_soon()
+
+    def _send_soon(self) -> None:
+        if self._group is None or self._sending or not self._pending:
+            return
+        sending = self._send_all()
+        try:
+            self._group.create_task(sending, name=f"{self._source['component']}-events")
+            self._sending = True
+        except RuntimeError:  # the component has ended, and its group: this is told to nobody
+            sending.close()
+            self._group = None
+
+    async def _send_all(self) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
+        try:
             while self._pending:
                 event = self._pending.popleft()
                 send = self._correlator.correlate(event, self._clock.now())
@@ -224,6 +244,8 @@ class EventRecorder:
                 took = loop.time() - began
                 if took and 0 < len(self._pending) < QUEUE_LIMIT // 2:
                     await asyncio.sleep(min(REST_LIMIT_SECONDS, REST * took))
+        finally:
+            self._sending = False
 
     async def _send(self, send: Send) -> None:
         for attempt in range(ATTEMPTS):

@@ -87,7 +87,7 @@ class Workload:
         """Sync keys until cancelled; the informers are run by whoever owns the factory."""
         await self.synced()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.events.run(), name=f"{self.resource.singular}-events")
+            self.events.begin(group)
             await self.queue.process(sync, workers=workers, retry_on=retry_on)
 
     async def synced(self) -> None:

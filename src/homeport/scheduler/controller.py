@@ -86,7 +86,7 @@ class Scheduler:
     async def run(self) -> None:
         """Place pods; ends by cancellation only."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._events.run())
+            self._events.begin(group)
             for informer in (
                 self._pods,
                 self._nodes,

@@ -58,7 +58,7 @@ class DisruptionController:
         for cache in (self._budgets, self._pods, *self._scaled.values()):
             await cache.synced.wait()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._events.run(), name="disruption-events")
+            self._events.begin(group)
             await self._queue.process(self.sync, workers=WORKERS)
 
     async def sync(self, key: Key) -> None:

@@ -50,7 +50,7 @@ class EndpointsController:
     async def run(self) -> None:
         """Keep Endpoints right; ends by cancellation only."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._events.run())
+            self._events.begin(group)
             for informer in (self._services, self._pods, self._endpoints):
                 await informer.synced.wait()
             self._look_for_leftovers()

@@ -77,7 +77,7 @@ class EndpointSliceController:
     async def run(self) -> None:
         """Keep slices right; ends by cancellation only."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._events.run())
+            self._events.begin(group)
             for informer in (self._services, self._pods, self._nodes, self._slices):
                 await informer.synced.wait()
             await self._queue.process(self.sync, workers=5, rest=REST)

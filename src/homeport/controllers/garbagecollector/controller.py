@@ -58,7 +58,7 @@ class GarbageCollector:
     async def run(self) -> None:
         """Collect; ends by cancellation only."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._events.run())
+            self._events.begin(group)
             for informer in self._informers:
                 await informer.synced.wait()
             await self._queue.process(self.sync, workers=8)

@@ -78,7 +78,7 @@ class HorizontalPodAutoscalerController:
         await self._scalers.synced.wait()
         await self._pods.synced.wait()
         async with TaskGroup() as group:
-            group.create_task(self._events.run(), name=f"{self.component}-events")
+            self._events.begin(group)
             await self._queue.process(self.sync, workers=WORKERS)
 
     def _seen(self, obj: Object) -> None:

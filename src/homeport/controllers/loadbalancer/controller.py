@@ -43,7 +43,7 @@ class LoadBalancerController:
             if _served(service) and held:
                 self._given[key_of(service)] = assign(Wanted(_versions(service), held=held), self._pools, ())
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._events.run())
+            self._events.begin(group)
             await self._queue.process(self.sync)  # one after the other: they share the pools
 
     async def sync(self, key: Key) -> None:

@@ -67,7 +67,7 @@ class EndpointSliceMirroring:
     async def run(self) -> None:
         """Mirror; ends by cancellation only."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._events.run())
+            self._events.begin(group)
             for informer in (self._services, self._endpoints, self._slices):
                 await informer.synced.wait()
             await self._queue.process(self.sync)

@@ -67,7 +67,7 @@ class TaintEviction:
     async def run(self) -> None:
         """Evict; ends by cancellation only."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._events.run())
+            self._events.begin(group)
             await self._nodes.synced.wait()
             await self._pods.synced.wait()
             await self._queue.process(self.sync, workers=4)

@@ -61,7 +61,7 @@ class NodeLifecycle:
     async def run(self) -> None:
         """Watch; ends by cancellation only."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._events.run())
+            self._events.begin(group)
             for informer in (self._nodes, self._pods, self._leases):
                 await informer.synced.wait()
             await self._queue.process(self.sync)

@@ -86,7 +86,7 @@ class VolumeBinder:
     async def run(self) -> None:
         """Bind; ends by cancellation only."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._events.run())
+            self._events.begin(group)
             for informer in (self._claims, self._volumes, self._classes, self._pods):
                 await informer.synced.wait()
             await self._queue.process(self.sync)

@@ -61,7 +61,7 @@ class EphemeralVolumes:
     async def run(self) -> None:
         """Make claims; ends by cancellation only."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._events.run())
+            self._events.begin(group)
             await self._pods.synced.wait()
             await self._claims.synced.wait()
             await self._queue.process(self.sync)

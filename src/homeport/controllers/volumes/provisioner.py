@@ -149,7 +149,7 @@ class LocalProvisioner:
     async def run(self) -> None:
         """Provision; ends by cancellation only."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._events.run())
+            self._events.begin(group)
             for informer in (self._claims, self._volumes, self._classes, self._nodes):
                 await informer.synced.wait()
             self._queue.add(LEFTOVERS)
