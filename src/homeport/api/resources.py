@@ -246,9 +246,12 @@ BY_PATH: Final = {
 }
 
 
+_BY_KIND: Final = {(resource.kind, resource.group): resource for resource in reversed(RESOURCES)}  # the first wins
+
+
 def find(kind: str, group: str = "") -> Resource:
     """Return the resource of a kind this engine serves, such as `find("StatefulSet", "apps")`; raises KeyError."""
-    for resource in RESOURCES:
-        if resource.kind == kind and resource.group == group:
-            return resource
-    raise KeyError(f"{kind}.{group}")
+    found = _BY_KIND.get((kind, group))
+    if found is None:
+        raise KeyError(f"{kind}.{group}")
+    return found

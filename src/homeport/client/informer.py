@@ -327,7 +327,7 @@ class InformerFactory:
         indexers: Mapping[str, Indexer] | None = None,
     ) -> Informer:
         """Return the shared informer, made on first request; `indexers` are added to it."""
-        identity = (resource.gvk, namespace, label_selector, field_selector)
+        identity = (resource.versioned, namespace, label_selector, field_selector)
         informer = self._informers.get(identity)
         if informer is None:
             informer = self._informers[identity] = Informer(

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from homeport import ids
@@ -42,7 +43,7 @@ from homeport.server.impersonation import impersonated, may_impersonate
 from homeport.server.lists import Lister
 from homeport.server.metrics import Metrics
 from homeport.server.nodeproxy import NodeProxy
-from homeport.server.objects import Codec
+from homeport.server.objects import Codec, Stored
 from homeport.server.openapi import OpenApi
 from homeport.server.publication import Publication
 from homeport.server.rbac import Rbac
@@ -71,9 +72,11 @@ UNSTORED: Final = REVIEW_NAMES | METRIC_NAMES
 _EVENT: Final = Gvk("", "v1", "Event")
 _WARNING_TOTAL: Final = 4096
 _WARNING_EACH: Final = 256
+_NOTHING_KNOWN: Final[Mapping[str, Stored]] = {}
 
 
-def _codecs() -> dict[str, Codec]:
+@cache
+def _codecs() -> Mapping[str, Codec]:
     return {resource.versioned: _codec(resource) for resource in SERVED}
 
 
@@ -168,9 +171,16 @@ class Server:
         self._loaded = False
         self.ready = False
 
-    async def start(self) -> None:
-        """Load what is stored, follow the store, create what must be there; then the server is ready."""
-        await self._hub.load()
+    def states(self) -> Mapping[str, Stored]:
+        """Return every stored object by its key, for a server that starts on the same entries."""
+        return self._hub.states()
+
+    async def start(self, known: Mapping[str, Stored] = _NOTHING_KNOWN) -> None:
+        """Load what is stored, follow the store, create what must be there; then the server is ready.
+
+        known  `states` of another server, whose decoded objects serve here where the entries are the same
+        """
+        await self._hub.load(known)
         self._loaded = True
         stored = [stored.tree for stored in self._service_cache.entries.values()]
         self._allocator.restore(stored)

@@ -1,7 +1,7 @@
 """One resource's present objects in key order, a window of its recent changes, and those who watch it."""
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 from sortedcontainers import SortedDict
@@ -69,11 +69,10 @@ class ResourceCache:
         self._window: deque[Change] = deque()
         self._memo: dict[tuple[str, Hashable], Any] = {}
 
-    def load(self, entries: Iterator[Stored], revision: int, now: float) -> None:
+    def load(self, entries: Iterable[Stored], revision: int, now: float) -> None:
         """Start from a listing made at `revision`."""
         self.known_since = now
-        for stored in entries:
-            self.entries[stored.key] = stored
+        self.entries.update({stored.key: stored for stored in entries})
         self.floor = self.changed = revision
 
     def recall(self, changes: Iterator[Change], floor: int) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import heapq
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -19,6 +19,12 @@ RECALLED: Final = 900  # revisions; below what a store lets wait undelivered
 
 def _stored(entry: Entry | None) -> Stored | None:
     return None if entry is None else Stored(entry.key, entry.value, entry.revision)
+
+
+def _taken_over(known: Stored | None, entry: Entry) -> Stored:
+    if known is not None and known.value is entry.value and known.revision == entry.revision:
+        return known
+    return Stored(entry.key, entry.value, entry.revision)
 
 
 class Hub:
@@ -44,18 +50,21 @@ class Hub:
     def caches(self) -> Sequence[ResourceCache]:
         return tuple(self._by_prefix.values())
 
-    async def load(self) -> None:
-        """Fill the caches from the store."""
+    def states(self) -> dict[str, Stored]:
+        """Return what the caches hold by key: values, which another hub on the same entries may take over."""
+        return {key: stored for cache in self.caches for key, stored in cache.entries.items()}
+
+    async def load(self, known: Mapping[str, Stored]) -> None:
+        """Fill the caches from the store; of entries that are `known`, what is decoded need not be again."""
         listing = await self._store.list(ROOT)
-        by_cache: dict[str, list[tuple[str, bytes, int]]] = {prefix: [] for prefix in self._by_prefix}
+        by_cache: dict[str, list[Stored]] = {prefix: [] for prefix in self._by_prefix}
         for entry in listing.entries:
             cache = self._route(entry.key)
             if cache is not None:
-                by_cache[cache.codec.prefix].append((entry.key, entry.value, entry.revision))
+                by_cache[cache.codec.prefix].append(_taken_over(known.get(entry.key), entry))
         now = asyncio.get_running_loop().time()
         for prefix, found in by_cache.items():
-            cache = self._by_prefix[prefix]
-            cache.load((Stored(*one) for one in found), listing.revision, now)
+            self._by_prefix[prefix].load(found, listing.revision, now)
         self.revision = listing.revision
         await self._recall()
 

@@ -43,6 +43,9 @@ class Stored:
             self._tree = tree
         return self._tree
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Stored, (self.key, self.value, self.revision)  # what is decoded can be decoded again
+
     def told(self, tree: Tree) -> None:
         """Take the tree the value was made from, so that it need not be decoded."""
         self._tree = stamped(tree, self.revision)

@@ -120,7 +120,7 @@ class SimulatedCluster(Cluster):
             self._thread = LoopThread(_virtual(self._runner))
             self._thread.call(made.__aenter__())
         else:
-            self._runner.run(made.__aenter__())
+            _virtual(self._runner).run_until_complete(made.__aenter__())
         self._simulation = made
 
     def apart(self) -> LoopThread:
@@ -177,7 +177,7 @@ class SimulatedCluster(Cluster):
                     if self._api is not None:
                         thread.call(self._api.stop())
             elif simulation is not None:
-                _off_loop(lambda: runner.run(simulation.__aexit__(None, None, None)))
+                _off_loop(lambda: _end(_virtual(runner), simulation))
         finally:
             self._runner = self._simulation = self._thread = None
             if thread is not None:
@@ -476,6 +476,16 @@ def _virtual(runner: asyncio.Runner) -> VirtualLoop:
     loop = runner.get_loop()
     assert isinstance(loop, VirtualLoop)
     return loop
+
+
+def _end(loop: VirtualLoop, simulation: Simulation) -> None:
+    """End a simulation with its loop, which nobody runs now, and whatever else there is on it.
+
+    Every task is cancelled where it waits, at once: from the outside in, the inner ones would go on for some turns.
+    """
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    loop.run_until_complete(simulation.__aexit__(None, None, None))
 
 
 def _off_loop(action: Callable[[], object]) -> None:

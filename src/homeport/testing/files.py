@@ -2,8 +2,9 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import TypeAlias
 
@@ -44,22 +45,27 @@ Tree: TypeAlias = Mapping[str, Entry]
 
 def read_tree(root: Path) -> Tree:
     """Return what is below a directory. Sockets and pipes are left out. Raises OSError."""
-    return {path: entry for path, entry in _below(os.fspath(root), "") if entry is not None}
+    return {path: entry for path, entry in _scan(os.fspath(root)).items() if entry is not None}
 
 
-def _below(root: str, prefix: str) -> Iterator[tuple[str, Entry | None]]:
-    """Yield every path and what it is, None for sockets and pipes."""
+def _scan(root: str) -> dict[str, Entry | None]:
+    """Return every path and what it is, None for sockets and pipes."""
+    found: dict[str, Entry | None] = {}
+    _add(found, root, "")
+    return found
+
+
+def _add(found: dict[str, Entry | None], root: str, prefix: str) -> None:
     with os.scandir(f"{root}/{prefix}") as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
-    for entry in found:
-        path = prefix + entry.name
-        if entry.is_symlink():
-            yield path, Link(os.readlink(entry.path))
-        elif entry.is_dir():
-            yield path, Directory(entry.stat(follow_symlinks=False).st_mode & _PERMISSIONS)
-            yield from _below(root, f"{path}/")
-        else:
-            yield path, _read(entry.path) if entry.is_file() else None
+        for entry in sorted(entries, key=attrgetter("name")):
+            path = prefix + entry.name
+            if entry.is_symlink():
+                found[path] = Link(os.readlink(entry.path))
+            elif entry.is_dir():
+                found[path] = Directory(entry.stat(follow_symlinks=False).st_mode & _PERMISSIONS)
+                _add(found, root, f"{path}/")
+            else:
+                found[path] = _read(entry.path) if entry.is_file() else None
 
 
 def _read(path: str) -> File:
@@ -75,7 +81,7 @@ def _read(path: str) -> File:
 
 def write_tree(root: Path, tree: Tree) -> None:
     """Make what is below a directory equal to a tree. Raises OSError."""
-    present = dict(_below(os.fspath(root), ""))
+    present = _scan(os.fspath(root))
     for path in reversed(present):
         there, wanted = present[path], tree.get(path)
         if type(wanted) is not type(there) or (isinstance(there, Link) and wanted != there):

@@ -241,7 +241,7 @@ class Simulation:
         return Server(self.store, self.clock, self.rng, settings, token_key=signing_key, summaries=self._summaries)
 
     async def _start_server(self) -> None:
-        await self.server.start()
+        await self.server.start(self._snapshot.states if self._snapshot is not None else {})
         for gate in (self._transport, self._sharing):
             gate.open(self.server.handle, self.server.feeds.open)
 
@@ -305,6 +305,7 @@ class Simulation:
             tuple(self.story.moments),
             str(self.directory),
             read_tree(self.directory),
+            self.server.states(),
         )
 
     def digest(self) -> str:

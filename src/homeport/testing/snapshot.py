@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any, Final
 
+from homeport.server.objects import Stored
 from homeport.testing.behaviour import Behaviour, Program
 from homeport.testing.faults import SavedFaults
 from homeport.testing.files import Tree
@@ -33,6 +34,7 @@ class Snapshot:
 
     root   the directory its nodes kept their files in
     files  what lay in there
+    states what the server made of the entries: those that are unchanged need not be decoded again
     """
 
     store: SavedStore
@@ -46,6 +48,7 @@ class Snapshot:
     moments: tuple[Moment, ...]
     root: str
     files: Tree
+    states: Mapping[str, Stored]
 
     def save(self, path: str | Path) -> None:
         """Write it to a file, for the same version of Homeport.
