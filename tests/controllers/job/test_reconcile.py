@@ -65,7 +65,7 @@ def test_failures_make_it_wait(failures, seconds):
 def test_a_success_ends_the_waiting():
     fresh = [pod("a", "Failed", ended=NOW)]
     plan = reconcile(job(), fresh, Backoff(1, NOW - 60), NOW)
-    assert (plan.waiting, plan.wake_after, plan.backoff) == (True, 20.0, Backoff(2, NOW))
+    assert (plan.create, plan.wake_after, plan.backoff) == ((), 20.0, Backoff(2, NOW))
     plan = reconcile(job(completions=9), [*fresh, pod("b", "Succeeded", ended=NOW + 1)], Backoff(5, NOW), NOW)
     assert (plan.backoff, len(plan.create)) == (NONE, 1)
 

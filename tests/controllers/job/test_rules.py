@@ -195,3 +195,32 @@ def test_pods_that_end_together_are_counted_before_their_job_is_judged(
     told = [event.reason for event in homeport.events("job/j")]
     assert "SuccessfulDelete" not in told
     assert told[-1] == (reason or "MaxFailedIndexesExceeded")
+
+
+@pytest.mark.parametrize("spec", [{}, {"completionMode": "Indexed", "backoffLimitPerIndex": 1}])
+def test_what_still_runs_is_told_while_a_replacement_is_held_back(
+    homeport: SimulatedCluster, spec: dict[str, Any]
+) -> None:
+    seen = []
+
+    def first_fails(start: Any) -> Ending | None:
+        seen.append(start.pod)
+        return Ending(1, code=1) if len(seen) == 1 else None
+
+    homeport.program("task:1", first_fails)
+    job(homeport, completions=2, parallelism=2, **spec)
+    homeport.advance(seconds=6)
+    status = homeport.get("job/j")["status"]
+    assert (status["active"], status["ready"]) == (1, 1)
+    homeport.advance(seconds=15)
+    status = homeport.get("job/j")["status"]
+    assert (status["active"], status["ready"], status["failed"]) == (2, 2, 1)
+
+
+def test_pods_that_end_within_a_moment_are_one_failure_each(homeport: SimulatedCluster) -> None:
+    ends = iter((5.0, 5.02, 5.04))
+    homeport.program("task:1", lambda _: Ending(next(ends), code=1))
+    job(homeport, completions=3, parallelism=3, backoffLimit=0)
+    homeport.advance(seconds=20)
+    told = [event.reason for event in homeport.events("job/j")]
+    assert (homeport.get("job/j")["status"]["failed"], "SuccessfulDelete" in told) == (3, False)

@@ -121,9 +121,7 @@ class JobController:
         """Create or delete; pods of a Job that ends keep their finalizer, others were one too many and do not count."""
         active = plan.view.active
         tally = _Tally(len(active), sum(pod.ready for pod in active), plan.view.terminating)
-        if plan.waiting:
-            tally.active = 0
-        elif plan.delete:
+        if plan.delete:
             tally.failures = await self._delete(key, obj, plan.delete, tally, strip=plan.end is None)
         elif plan.create:
             tally.failures = await self._create(key, obj, plan.create, tally)

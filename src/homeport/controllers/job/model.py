@@ -144,7 +144,6 @@ class Plan:
     end       how the Job ends (`SuccessCriteriaMet`, `FailureTarget` or `Failed`) as failures and policies tell; then
               `delete` are all pods that run, and keep their finalizers
     managed   whether pods were looked after at all: not in a Job that ends or is deleted
-    waiting   pods are due, and held back by earlier failures: they count as none active meanwhile
     wake_after  seconds until something is due that no event tells
     """
 
@@ -154,5 +153,4 @@ class Plan:
     managed: bool = False
     create: tuple[NewPod, ...] = ()
     delete: tuple[Pod, ...] = ()
-    waiting: bool = False
     wake_after: float | None = None

@@ -165,7 +165,7 @@ def _managed(job: Job, pods: Sequence[Pod], plan: Plan, now: float) -> Plan:
     if job.per_index is None:
         wait = pause(plan.backoff.failures, plan.backoff.last, now)
         if wait > 0:
-            return replace(plan, waiting=True, wake_after=_sooner(plan.wake_after, wait))
+            return replace(plan, wake_after=_sooner(plan.wake_after, wait))
     missing = min(missing, BURST)
     if not job.indexed:
         return replace(plan, create=(NewPod(),) * missing)
@@ -184,7 +184,7 @@ def _indexes(job: Job, pods: Iterable[Pod], plan: Plan, missing: int, now: float
     waits = {index: _index_pause(view.delayed, index, now) for index in free}
     create = tuple(NewPod(index, _failures(job, view.delayed.get(index))) for index in free if waits[index] <= 0)
     if free and not create:
-        return replace(plan, waiting=True, wake_after=_sooner(plan.wake_after, min(waits.values())))
+        return replace(plan, wake_after=_sooner(plan.wake_after, min(waits.values())))
     return replace(plan, create=create)
 
 
