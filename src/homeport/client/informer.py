@@ -264,12 +264,12 @@ class Informer:
         old = self._objects.get(key)
         if old is not None and old["metadata"].get("resourceVersion") == new["metadata"].get("resourceVersion"):
             return
-        if old is not None:
-            for index in self._indices.values():
-                index.remove(key, old)
         self._objects[key] = new
         for index in self._indices.values():
-            index.insert(key, new)
+            if old is None:
+                index.insert(key, new)
+            else:
+                index.replace(key, old, new)
         for handler in self._handlers:
             if old is None:
                 if handler.add is not None:

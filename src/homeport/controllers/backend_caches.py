@@ -4,12 +4,15 @@ from collections.abc import Callable, Mapping
 
 from homeport.client.contract import Object
 from homeport.client.informer import Informer, Key, key_of
+from homeport.client.service_index import index_by_selector, services_of
 from homeport.controllers.backends import Backend, decode_backend, selects
-from homeport.controllers.indices import in_namespace, index_by_namespace
 
 __all__ = ["ServicePods"]
 
 Labels = Mapping[str, str]
+Known = tuple[Labels, Backend]
+Pair = tuple[str, str, str]
+"""Namespace, label and value."""
 
 
 class ServicePods:
@@ -21,37 +24,50 @@ class ServicePods:
 
     def __init__(self, services: Informer, pods: Informer, wake: Callable[[Key], None]) -> None:
         self._services, self._wake = services, wake
-        self._known: dict[str, dict[str, tuple[Labels, Backend]]] = {}  # by namespace and name
-        index_by_namespace(services)
+        self._known: dict[Key, Known] = {}
+        self._by_pair: dict[Pair, dict[Key, Known]] = {}
+        index_by_selector(services)
         pods.add_handler(add=self._seen, update=lambda _, pod: self._seen(pod), delete=self._gone)
 
     def of(self, namespace: str, selector: Labels) -> list[Backend]:
-        """Return the pods a selector takes."""
-        return [backend for labels, backend in self._known.get(namespace, {}).values() if selects(selector, labels)]
+        """Return the pods a selector takes; an empty one takes all of the namespace."""
+        if not selector:
+            return [backend for (where, _), (_, backend) in self._known.items() if where == namespace]
+        groups = [self._by_pair.get((namespace, name, value), {}) for name, value in selector.items()]
+        return [backend for labels, backend in min(groups, key=len).values() if selects(selector, labels)]
 
     def _seen(self, pod: Object) -> None:
-        namespace, name = key_of(pod)
-        known = self._known.setdefault(namespace, {})
-        before = known.get(name)
+        key = key_of(pod)
+        before = self._known.get(key)
         labels, backend = pod["metadata"].get("labels") or {}, decode_backend(pod)
-        known[name] = labels, backend
-        if before == (labels, backend) or not (backend.counts or (before is not None and before[1].counts)):
+        known = labels, backend
+        if before == known:
             return
-        self._wake_services(namespace, labels)
+        self._known[key] = known
         if before is not None and before[0] != labels:
-            self._wake_services(namespace, before[0])
+            self._take_out(key, before[0])
+        for name, value in labels.items():
+            self._by_pair.setdefault((key[0], name, value), {})[key] = known
+        if not (backend.counts or (before is not None and before[1].counts)):
+            return
+        self._wake_services(key[0], labels)
+        if before is not None and before[0] != labels:
+            self._wake_services(key[0], before[0])
 
     def _gone(self, pod: Object) -> None:
-        namespace, name = key_of(pod)
-        known = self._known.get(namespace, {})
-        before = known.pop(name, None)
-        if not known:
-            self._known.pop(namespace, None)
+        key = key_of(pod)
+        before = self._known.pop(key, None)
         if before is not None:
-            self._wake_services(namespace, before[0])
+            self._take_out(key, before[0])
+            self._wake_services(key[0], before[0])
+
+    def _take_out(self, key: Key, labels: Labels) -> None:
+        for name, value in labels.items():
+            group = self._by_pair[key[0], name, value]
+            del group[key]
+            if not group:
+                del self._by_pair[key[0], name, value]
 
     def _wake_services(self, namespace: str, labels: Labels) -> None:
-        for service in in_namespace(self._services, namespace):
-            selector = (service.get("spec") or {}).get("selector")
-            if selector and selects(selector, labels):
-                self._wake((namespace, service["metadata"]["name"]))
+        for service in services_of(self._services, namespace, labels):
+            self._wake((namespace, service["metadata"]["name"]))

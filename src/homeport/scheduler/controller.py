@@ -16,6 +16,7 @@ from homeport.api.resources import find
 from homeport.client.contract import Client, Object, PatchType
 from homeport.client.events import EventRecorder
 from homeport.client.informer import InformerFactory, Key, key_of
+from homeport.client.service_index import index_by_selector, services_of
 from homeport.clock import Clock, rfc3339
 from homeport.errors import ApiError, Conflict, NotFound
 from homeport.scheduler.cache import ClusterCache
@@ -72,6 +73,7 @@ class Scheduler:
         self._volumes = informers.informer(VOLUMES)
         self._classes = informers.informer(CLASSES)
         self._services = informers.informer(SERVICES)
+        index_by_selector(self._services)
         self._owners = {("apps", kind): informers.informer(find(kind, "apps")) for kind in SPREAD_OWNERS}
         self._pods.add_handler(add=self._pod_seen, update=self._pod_changed, delete=self._pod_gone)
         self._nodes.add_handler(add=self._node_seen, update=self._node_changed, delete=self._node_gone)
@@ -265,7 +267,7 @@ class Scheduler:
         informer = self._owners.get((owner.group, owner.kind)) if owner else None
         found = informer.get(pod.namespace, owner.name) if informer is not None and owner is not None else None
         selector = found["spec"].get("selector") if found is not None else None
-        return with_default_spread(pod, self._services.list(pod.namespace), selector)
+        return with_default_spread(pod, services_of(self._services, pod.namespace, pod.labels), selector)
 
     def _claim_view(self, pod: Pod) -> ClaimView:
         if not pod.claims:

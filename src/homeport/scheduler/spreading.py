@@ -20,7 +20,7 @@ def with_default_spread(
 ) -> Pod:
     """Return the pod with the cluster's default constraints, unless it brings its own or belongs to nothing.
 
-    services        those of the pod's namespace
+    services        those of the pod's namespace, or only those that select the pod
     owner_selector  `spec.selector` of the ReplicaSet or StatefulSet that controls it
     """
     if pod.spread:

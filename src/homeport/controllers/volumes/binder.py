@@ -47,6 +47,8 @@ VOLUMES = find("PersistentVolume")
 CLASSES = find("StorageClass", "storage.k8s.io")
 PODS = find("Pod")
 PODS_BY_CLAIM = "claim"
+VOLUMES_BY_CLAIM = "claim"
+_NOBODY = ""
 
 RETELL_SECONDS = 15.0
 """How often an unbound claim is told again why: events age, and the trouble does not. Upstream's period."""
@@ -58,6 +60,11 @@ def claims_of(pod: Object) -> Sequence[str]:
     """Return `namespace/name` of every claim a pod mounts."""
     namespace = pod["metadata"]["namespace"]
     return [f"{namespace}/{name}" for name in claim_names(pod)]
+
+
+def _claim_of(volume: Object) -> Sequence[str]:
+    ref = (volume.get("spec") or {}).get("claimRef")
+    return (f"{ref.get('namespace', '')}/{ref.get('name', '')}",) if ref else (_NOBODY,)
 
 
 class VolumeBinder:
@@ -72,7 +79,7 @@ class VolumeBinder:
         self._events = EventRecorder(client, clock, self.component)
         self._queue: WorkQueue[WorkKey] = WorkQueue(self.component)
         self._claims = informers.informer(CLAIMS)
-        self._volumes = informers.informer(VOLUMES)
+        self._volumes = informers.informer(VOLUMES, indexers={VOLUMES_BY_CLAIM: _claim_of})
         self._classes = informers.informer(CLASSES)
         self._pods = informers.informer(PODS, indexers={PODS_BY_CLAIM: claims_of})
         self._writes: OwnWrites[WorkKey] = OwnWrites(self._queue)
@@ -107,13 +114,21 @@ class VolumeBinder:
 
     async def _sync_claim(self, key: WorkKey, raw: Object) -> None:
         claim = decode_claim(raw)
-        volumes = {v.name: v for v in map(decode_volume, self._volumes.list())}
+        volumes = self._concerned(claim)
         classes = {c.name: c for c in map(decode_class, self._classes.list())}
         actions = reconcile_claim(claim, volumes, classes, self._consumers(claim))
         for action in actions:
             await self._perform(key, raw, action)
         if any(isinstance(action, Notice) for action in actions) and not claim.bind_completed:
             self._queue.add_after(key, self._retell_seconds)
+
+    def _concerned(self, claim: Claim) -> dict[str, Volume]:
+        """Return the volumes a claim may have to do with: its own, the one it asks for, and those that are free."""
+        found = [*self._volumes.by_index(VOLUMES_BY_CLAIM, f"{claim.namespace}/{claim.name}")]
+        if not claim.bind_completed:
+            found += self._volumes.by_index(VOLUMES_BY_CLAIM, _NOBODY)
+        wanted = self._volumes.get(None, claim.volume_name) if claim.volume_name else None
+        return {volume.name: volume for volume in map(decode_volume, [*found, *((wanted,) if wanted else ())])}
 
     async def _sync_volume(self, key: WorkKey, raw: Object) -> None:
         volume = decode_volume(raw)
@@ -207,10 +222,8 @@ class VolumeBinder:
         if volume:
             self._queue.add(("volume", "", volume))
         else:
-            for candidate in self._volumes.list():
-                ref = (candidate.get("spec") or {}).get("claimRef") or {}
-                if (ref.get("namespace"), ref.get("name")) == (namespace, name):
-                    self._queue.add(("volume", "", candidate["metadata"]["name"]))
+            for candidate in self._volumes.by_index(VOLUMES_BY_CLAIM, f"{namespace}/{name}"):
+                self._queue.add(("volume", "", candidate["metadata"]["name"]))
 
     def _volume_changed(self, raw: Object) -> None:
         self._queue.add(("volume", "", raw["metadata"]["name"]))

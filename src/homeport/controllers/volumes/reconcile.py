@@ -128,7 +128,7 @@ def reconcile_claim(
 ) -> list[Action]:
     """Return what moves a claim on.
 
-    volumes    all of the cluster's, by name
+    volumes    by name: all of the cluster's, or those that are the claim's, are asked for by it, or nobody's
     consumers  names of unscheduled pods that use the claim
     """
     if claim.bind_completed:
