@@ -31,6 +31,7 @@ def test_files_are_relative_to_the_kubeconfig(tmp_path: Path) -> None:
     )
     settings = load_kubeconfig(tmp_path / "config", "x")
     assert (settings.ca_pem, settings.token, settings.namespace) == (b"CA", "t", "default")
+    assert settings.token_file == str(tmp_path / "token")
 
 
 @pytest.mark.parametrize(

@@ -206,6 +206,27 @@ async def test_nobody_there_is_an_oserror(tmp_path: Path) -> None:
         HttpTransport(ConnectionSettings("ftp://x"))
 
 
+@pytest.mark.virtual
+async def test_a_token_is_read_again_from_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("one\n")
+    transport = HttpTransport(ConnectionSettings("http://127.0.0.1:1", token="one", token_file=str(file)))
+
+    def sent() -> str:
+        head = transport._head(Request("GET", "/")).decode()
+        return next(line for line in head.splitlines() if line.startswith("authorization: "))
+
+    await asyncio.sleep(61)
+    assert sent() == "authorization: Bearer one"
+    file.write_text("two\n")
+    assert sent() == "authorization: Bearer one"
+    await asyncio.sleep(61)
+    assert sent() == "authorization: Bearer two"
+    file.unlink()
+    await asyncio.sleep(61)
+    assert sent() == "authorization: Bearer two"
+
+
 async def test_a_header_cannot_smuggle_another(tmp_path: Path) -> None:
     transport = HttpTransport(unix_settings(str(tmp_path / "none"), {"x-remote-user": "a\r\nx-remote-group: root"}))
     with pytest.raises(ValueError, match="line break"):

@@ -8,6 +8,7 @@ import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,13 @@ from tests.dns.worked import service
 
 
 @asynccontextmanager
-async def command(folder: Path, *options: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
+async def command(
+    folder: Path, *options: str, address: str = "127.0.0.1"
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
     """Run the command until the block ends; it must end well, by SIGTERM."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "homeport", "dns", "--kubeconfig", str(folder / "kubeconfig")),
-        *("--listen", "127.0.0.1:0", "--upstream", "", *options),
+        *("--listen", f"{address}:0", "--upstream", "", *options),
         stderr=asyncio.subprocess.PIPE,
     )
     assert process.stderr is not None
@@ -64,6 +67,24 @@ async def test_it_is_as_late_as_it_is_told_to_be(tmp_path: Path) -> None:
             await client.patch(SLICES, "default", "pg-1", {"endpoints": pg("10.244.0.6", "10.244.0.7")["endpoints"]})
             await until(asked, "6.0.244.10.in-addr.arpa. PTR", "pg-0.pg.default.svc.cluster.local.")
             await until(asked, "pg-0.pg.default.svc.cluster.local. A", "10.244.0.5")
+
+
+async def test_it_serves_both_families_by_ipv6(tmp_path: Path) -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this host has no IPv6")
+    port = free_port()
+    async with api(tmp_path, port) as client:
+        await some_pods(client)
+        six = pg("fd00:10:244::5")
+        body = {**six, "metadata": {**six["metadata"], "name": "pg-6"}, "addressType": "IPv6"}  # type: ignore[dict-item]
+        await client.create(SLICES, body)
+        async with command(tmp_path, address="[::1]") as (_, asked):
+            for question, answer in (
+                ("pg-0.pg.default.svc.cluster.local. AAAA", "fd00:10:244::5"),
+                ("pg-0.pg.default.svc.cluster.local. A", "10.244.0.5"),
+                (f"{ip_address('fd00:10:244::5').reverse_pointer}. PTR", "pg-0.pg.default.svc.cluster.local."),
+            ):
+                await until(asked, question, answer, "::1")
 
 
 async def test_it_serves_tls(tmp_path: Path) -> None:

@@ -24,11 +24,11 @@ def bound(kind: socket.SocketKind, port: int = 0) -> socket.socket:
     return sock
 
 
-async def ask(port: int, query: bytes) -> bytes:
+async def ask(port: int, query: bytes, host: str = "127.0.0.1") -> bytes:
     loop = asyncio.get_running_loop()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as asker:
         asker.setblocking(False)
-        asker.connect(("127.0.0.1", port))
+        asker.connect((host, port))
         await loop.sock_sendall(asker, query)
         async with asyncio.timeout(5):
             return await loop.sock_recv(asker, 65535)

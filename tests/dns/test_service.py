@@ -20,6 +20,7 @@ from homeport.clock import WallClock
 from homeport.dns.options import DnsOptions, parse_options
 from homeport.dns.service import run_service
 from homeport.dns.sockets import open_sockets, open_status
+from homeport.errors import Expired
 from homeport.server.app import Server
 from homeport.server.kubeconfig import write_kubeconfig
 from homeport.server.listener import Listener
@@ -81,13 +82,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def until(port: int, text: str, expected: str) -> None:
+async def until(port: int, text: str, expected: str, host: str = "127.0.0.1") -> None:
     """Ask until the answer is as expected; the test's own time limit bounds the wait."""
     name, kind = text.split()
     query = dns.message.make_query(name, kind).to_wire()
     async with asyncio.timeout(20):
         while True:
-            reply = dns.message.from_wire(await ask(port, query))
+            reply = dns.message.from_wire(await ask(port, query, host))
             found = " ".join(sorted(str(rdata) for rrset in reply.answer for rdata in rrset))
             if (found or dns.rcode.to_text(reply.rcode())) == expected:
                 return
@@ -135,6 +136,48 @@ async def test_it_goes_on_with_what_it_knew_while_the_api_is_away(tmp_path: Path
         async with api(tmp_path, port) as client:
             await client.patch(SLICES, "default", "pg-1", {"endpoints": pg("10.244.0.9")["endpoints"]})
             await until(asked, "pg-0.pg.default.svc.cluster.local. A", "10.244.0.9")
+    finally:
+        await server.__aexit__(None, None, None)
+
+
+async def forget(folder: Path) -> None:
+    """Let the store of an API that is away forget all of its past."""
+    store = await SqliteStore.open(folder / "state.db")
+    await store.compact((await store.list("/registry/", limit=1)).revision)
+    await store.close()
+
+
+async def forgotten(client: RestClient, version: str) -> bool:
+    """Tell whether the API refuses to tell what came after a version (410 Gone)."""
+    try:
+        async with client.watch(SLICES, None, resource_version=version) as events:
+            await anext(events)
+    except Expired:
+        return True
+    return False
+
+
+async def test_it_lists_again_when_the_past_it_missed_is_forgotten(tmp_path: Path) -> None:
+    """What went while it was away goes; what came, comes (410 Gone, api-machinery 10.7)."""
+    port = free_port()
+    async with api(tmp_path, port) as client:
+        for name in ("pg", "gone"):
+            await client.create(SERVICES, service("default", name, (name, 5432)))
+        await client.create(SLICES, pg("10.244.0.5"))
+        server = answering(tmp_path, DnsOptions(upstream=()))
+        asked = await server.__aenter__()
+        await until(asked, "pg-0.pg.default.svc.cluster.local. A", "10.244.0.5")
+        version = (await client.list(SLICES, "default")).resource_version
+    try:
+        async with api(tmp_path, free_port()) as elsewhere:  # not where it looks
+            await elsewhere.delete(SERVICES, "default", "gone")
+            await elsewhere.patch(SLICES, "default", "pg-1", {"endpoints": pg("10.244.0.6", "10.244.0.7")["endpoints"]})
+        await forget(tmp_path)
+        await until(asked, "pg-0.pg.default.svc.cluster.local. A", "10.244.0.5")
+        async with api(tmp_path, port) as client:
+            assert await forgotten(client, version)
+            await until(asked, "pg.default.svc.cluster.local. A", "10.244.0.6 10.244.0.7")
+            await until(asked, "gone.default.svc.cluster.local. A", "NXDOMAIN")
     finally:
         await server.__aexit__(None, None, None)
 

@@ -1,6 +1,7 @@
 """The transport over a wire: HTTPS, plain HTTP, or plain HTTP on a unix socket, with connections kept for reuse."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlencode, urlsplit
@@ -15,6 +16,7 @@ __all__ = ["HttpTransport"]
 
 IDLE_LIMIT: Final = 16
 CONNECT_SECONDS: Final = 10.0
+TOKEN_SECONDS: Final = 60.0
 _PATH_SAFE: Final = "/-._~!$&'()*+,;=:@"
 
 
@@ -36,10 +38,8 @@ class HttpTransport:
         self._prefix = "" if self._unix else parts.path.rstrip("/")
         self._tls = client_context(settings) if parts.scheme == "https" else None
         host = "localhost" if self._unix else parts.netloc.rpartition("@")[2]
-        fixed = {"host": host, **settings.headers}
-        if settings.token:
-            fixed["authorization"] = f"Bearer {settings.token}"
-        self._fixed = fixed
+        self._fixed = {"host": host, **settings.headers}
+        self._token, self._token_read = settings.token, 0.0
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
         self._closed = False
@@ -90,6 +90,8 @@ class HttpTransport:
         if request.query:
             target += "?" + urlencode(request.query)
         headers = {**request.headers, **self._fixed}
+        if token := self._current_token():
+            headers["authorization"] = f"Bearer {token}"
         if request.body or request.method in ("POST", "PUT", "PATCH"):
             headers["content-length"] = str(len(request.body))
         lines = [f"{request.method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
@@ -97,6 +99,15 @@ class HttpTransport:
         if text.count("\n") != len(lines) - 1:
             raise ValueError("a header contains a line break")
         return f"{text}\r\n\r\n".encode("latin-1")
+
+    def _current_token(self) -> str:
+        """Return the token as the file has it, looked at once a minute; while it cannot be read, the one before."""
+        now = asyncio.get_running_loop().time()
+        if self._settings.token_file and now - self._token_read >= TOKEN_SECONDS:
+            self._token_read = now
+            with suppress(OSError, UnicodeDecodeError):
+                self._token = Path(self._settings.token_file).read_text(encoding="ascii").strip() or self._token
+        return self._token
 
     async def _connection(self) -> Connection:
         while self._idle:

@@ -36,15 +36,16 @@ def load_kubeconfig(path: Path, context: str = "") -> ConnectionSettings:
     for plugin in ("exec", "auth-provider"):
         if plugin in user:
             raise KubeconfigError(f"{path}: user {chosen['user']!r} needs {plugin!r}, which is not supported")
-    token = user.get("token", "")
+    token, token_file = user.get("token", ""), ""
     if not token and user.get("tokenFile"):
-        token = _read(path, user["tokenFile"]).decode().strip()
+        token, token_file = _read(path, user["tokenFile"]).decode().strip(), str(path.parent / user["tokenFile"])
     return ConnectionSettings(
         server=cluster.get("server", ""),
         ca_pem=_blob(path, cluster, "certificate-authority"),
         cert_pem=_blob(path, user, "client-certificate"),
         key_pem=_blob(path, user, "client-key"),
         token=token,
+        token_file=token_file,
         tls_server_name=cluster.get("tls-server-name", ""),
         insecure=bool(cluster.get("insecure-skip-tls-verify", False)),
         namespace=chosen.get("namespace") or "default",

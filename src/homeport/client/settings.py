@@ -14,6 +14,7 @@ class ConnectionSettings:
     ca_pem           certificates to trust; empty trusts the system's.
     cert_pem, key_pem  a client certificate, or both empty.
     token            a bearer token, or empty.
+    token_file       the file it was read from, or empty: looked at once a minute, as tokens of accounts are renewed.
     tls_server_name  the name to verify instead of the host in `server`.
     insecure         do not verify the server at all.
     namespace        the default namespace of whoever uses these settings.
@@ -25,6 +26,7 @@ class ConnectionSettings:
     cert_pem: bytes = field(default=b"", repr=False)
     key_pem: bytes = field(default=b"", repr=False)
     token: str = field(default="", repr=False)
+    token_file: str = ""
     tls_server_name: str = ""
     insecure: bool = False
     namespace: str = "default"

@@ -146,13 +146,14 @@ class Proxy:
         )
         self._services.on_change(self._touch_service)
         self._slices.add_handler(add=self._touch_slice, update=self._touch_both, delete=self._touch_slice)
-        self._nodes = informers.informer(find("Node"))
+        node = settings[0].node
+        self._nodes = informers.informer(find("Node"), field_selector=f"metadata.name={node}") if node else None
         self._health = HealthServer(
             [address for side in settings for address in side.node_addresses],
             clock,
             lambda: (self.status.healthy, self.status.applied_at),
             metrics=lambda: render(self._metrics, self.status.flows_forgotten),
-            eligible=lambda: codec.eligible(self._nodes.get(None, settings[0].node)),
+            eligible=lambda: codec.eligible(self._nodes.get(None, node) if self._nodes else None),
         )
         self._metrics = [FamilyMetrics(side.version, clock.now()) for side in settings]
         self._touched: set[Key] = set()
