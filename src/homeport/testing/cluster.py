@@ -29,8 +29,8 @@ from homeport.garbage import collect_rarely
 from homeport.testing.behaviour import Ending, Program, Start
 from homeport.testing.facade import Cluster, Place, WaitedTooLong
 from homeport.testing.faults import Rule
-from homeport.testing.loop import VirtualLoop
 from homeport.testing.pace import LoopThread, running_loop
+from homeport.testing.runner import LoopRunner
 from homeport.testing.simulated_hands import SimulatedHands
 from homeport.testing.simulation import CONTROL, DNS, Simulation, scratch_directory
 from homeport.testing.snapshot import Snapshot
@@ -85,7 +85,7 @@ class SimulatedCluster(Cluster):
         self._directory: Path | None = None
         self._remove: weakref.finalize[..., SimulatedCluster] | None = None
         self._end_wish = weakref.finalize(self, collect_rarely())
-        self._runner: asyncio.Runner | None = None
+        self._runner: LoopRunner | None = None
         self._simulation: Simulation | None = None
         self._thread: LoopThread | None = None
         self._api: ServedApi | None = None
@@ -107,7 +107,7 @@ class SimulatedCluster(Cluster):
         if self._directory is None:
             self._directory = scratch_directory()
             self._remove = weakref.finalize(self, shutil.rmtree, self._directory, ignore_errors=True)
-        self._runner = asyncio.Runner(loop_factory=lambda: VirtualLoop(threads=False))
+        self._runner = LoopRunner()
         made = Simulation(
             seed=self.seed,
             nodes=self._nodes,
@@ -117,10 +117,10 @@ class SimulatedCluster(Cluster):
             snapshot=snapshot,
         )
         if apart:
-            self._thread = LoopThread(_virtual(self._runner))
+            self._thread = LoopThread(self._runner.loop)
             self._thread.call(made.__aenter__())
         else:
-            _virtual(self._runner).run_until_complete(made.__aenter__())
+            self._runner.run(made.__aenter__())
         self._simulation = made
 
     def apart(self) -> LoopThread:
@@ -129,9 +129,9 @@ class SimulatedCluster(Cluster):
         if self._thread is None:
             assert self._runner is not None
             simulation.check()
-            if running_loop() is self._runner.get_loop():
+            if running_loop() is self._runner.loop:
                 raise RuntimeError("this runs on the cluster's own loop: ask for its kubeconfig before")
-            self._thread = LoopThread(_virtual(self._runner))
+            self._thread = LoopThread(self._runner.loop)
         return self._thread
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -177,7 +177,7 @@ class SimulatedCluster(Cluster):
                     if self._api is not None:
                         thread.call(self._api.stop())
             elif simulation is not None:
-                _off_loop(lambda: _end(_virtual(runner), simulation))
+                _off_loop(lambda: _end(runner, simulation))
         finally:
             self._runner = self._simulation = self._thread = None
             if thread is not None:
@@ -472,20 +472,14 @@ class SimulatedCluster(Cluster):
         self.act(lambda: self.simulation.jump(seconds))
 
 
-def _virtual(runner: asyncio.Runner) -> VirtualLoop:
-    loop = runner.get_loop()
-    assert isinstance(loop, VirtualLoop)
-    return loop
-
-
-def _end(loop: VirtualLoop, simulation: Simulation) -> None:
+def _end(runner: LoopRunner, simulation: Simulation) -> None:
     """End a simulation with its loop, which nobody runs now, and whatever else there is on it.
 
     Every task is cancelled where it waits, at once: from the outside in, the inner ones would go on for some turns.
     """
-    for task in asyncio.all_tasks(loop):
+    for task in asyncio.all_tasks(runner.loop):
         task.cancel()
-    loop.run_until_complete(simulation.__aexit__(None, None, None))
+    runner.run(simulation.__aexit__(None, None, None))
 
 
 def _off_loop(action: Callable[[], object]) -> None:
