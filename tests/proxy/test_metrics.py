@@ -5,7 +5,8 @@ import socket
 from ipaddress import IPv4Address
 
 from homeport.proxy.health import HealthServer, metrics_answer
-from homeport.proxy.metrics import FamilyMetrics, render
+from homeport.proxy.metrics import FamilyMetrics, ProcessMetrics, render, without_local
+from homeport.proxy.model import Frontend, PortRules, ServiceRules, Target, Via
 from homeport.testing.loop import VirtualClock
 
 
@@ -26,7 +27,9 @@ def test_a_synchronisation_covers_what_came_before_it() -> None:
     covered = family.take_pending()
     family.endpoints_changed(102.5, None)
     family.synced(102.0, 102.003, covered)
-    found = samples(render([family], 7))
+    process = ProcessMetrics()
+    process.flows_forgotten = 7
+    found = samples(render([family], process))
     assert found[label("sync_proxy_rules_service_changes_total")] == 1
     assert found[label("sync_proxy_rules_service_changes_pending")] == 0
     assert found[label("sync_proxy_rules_endpoint_changes_total")] == 3
@@ -47,7 +50,7 @@ def test_the_first_one_is_full_and_a_failed_one_leaves_all_pending() -> None:
     family.failed(family.take_pending())
     family.synced(2.0, 2.0, family.take_pending())
     family.synced(3.0, 3.0, family.take_pending())
-    found = samples(render([family], 0))
+    found = samples(render([family], ProcessMetrics()))
     assert found[label("sync_proxy_rules_nftables_sync_failures_total")] == 1
     assert found[label("sync_proxy_rules_endpoint_changes_pending")] == 0
     assert found[label("sync_full_proxy_rules_duration_seconds_count")] == 1
@@ -56,7 +59,7 @@ def test_the_first_one_is_full_and_a_failed_one_leaves_all_pending() -> None:
 
 
 def test_buckets_are_upstreams() -> None:
-    found = samples(render([FamilyMetrics(4, 0.0)], 0))
+    found = samples(render([FamilyMetrics(4, 0.0)], ProcessMetrics()))
     assert sum(name.startswith("kubeproxy_sync_proxy_rules_duration_seconds_bucket") for name in found) == 16
     assert label("sync_proxy_rules_duration_seconds_bucket", ',le="16.384"') in found
     assert label("network_programming_duration_seconds_bucket", ',le="115"') in found
@@ -91,3 +94,32 @@ async def test_they_are_still_served_after_services_changed() -> None:
     await server.close()
     assert answer.startswith("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n")
     assert answer.endswith("\r\n\r\na 1\n")
+
+
+def test_health_answers_and_clean_ups_are_counted() -> None:
+    process = ProcessMetrics()
+    for path, status in (("/healthz", 200), ("/healthz", 503), ("/healthz", 200), ("/livez", 200), ("/other", 404)):
+        process.answered(path, status)
+    process.forgetting.observe(0.003)
+    found = samples(render([], process))
+    assert found['kubeproxy_proxy_healthz_total{code="200"}'] == 2
+    assert found['kubeproxy_proxy_healthz_total{code="503"}'] == 1
+    assert found['kubeproxy_proxy_livez_total{code="200"}'] == 1
+    assert found['kubeproxy_conntrack_reconciler_sync_duration_seconds_bucket{le="0.004"}'] == 1
+    assert found["kubeproxy_conntrack_reconciler_sync_duration_seconds_count"] == 1
+
+
+def test_ports_without_endpoints_here_are_counted_by_the_policy_that_asks_for_them() -> None:
+    address, target = IPv4Address("10.96.0.7"), Target(IPv4Address("10.244.0.7"), 80)
+
+    def port(via: Via, *local: Target) -> PortRules:
+        return PortRules("http", "tcp", (Frontend(address, 80, via),), (target,), local)
+
+    ports = (
+        port(Via.DROP), port(Via.EXTERNAL_LOCAL), port(Via.EXTERNAL_LOCAL, target), port(Via.LOCAL, target),
+        port(Via.CLUSTER), port(Via.REJECT), port(Via.DROP),
+    )  # fmt: skip
+    lacking = without_local([ServiceRules(("db", "pg"), (address,), ports)])
+    assert lacking == {"internal": 2, "external": 1}
+    found = samples(render([FamilyMetrics(4, 0.0)], ProcessMetrics(), [lacking]))
+    assert found[label("sync_proxy_rules_no_local_endpoints_total", ',traffic_policy="internal"')] == 2

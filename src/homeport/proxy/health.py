@@ -65,6 +65,7 @@ class HealthServer:
     port          where the proxy answers for itself
     metrics       returns what the proxy counts, in Prometheus' text form; none are served without
     eligible      returns whether balancers may lead to this node
+    answered      is told each answer about the proxy itself: path and status
     """
 
     def __init__(
@@ -77,11 +78,12 @@ class HealthServer:
         metrics: Callable[[], str] | None = None,
         metrics_port: int = METRICS_PORT,
         eligible: Callable[[], bool] = lambda: True,
+        answered: Callable[[str, int], None] = lambda path, status: None,
     ) -> None:
         self._addresses = [str(address) for address in addresses]
         self._clock, self._proxy_health, self._port = clock, proxy_health, port
         self._metrics, self._metrics_port = metrics, metrics_port
-        self._eligible = eligible
+        self._eligible, self._answered = eligible, answered
         self._checks: dict[int, ServiceRules] = {}
         self._servers: dict[int, asyncio.Server] = {}
 
@@ -109,7 +111,9 @@ class HealthServer:
 
     def _answer_for_proxy(self, path: str) -> Answer:
         healthy, updated = self._proxy_health()
-        return proxy_answer(path, healthy, updated, self._clock.now(), eligible=self._eligible())
+        answer = proxy_answer(path, healthy, updated, self._clock.now(), eligible=self._eligible())
+        self._answered(path, answer.status)
+        return answer
 
     def _answer_for_service(self, port: int, _: str) -> Answer:
         return service_answer(self._checks[port], self._proxy_health()[0])

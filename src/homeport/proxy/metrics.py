@@ -1,10 +1,13 @@
 """What the proxy counts, in Prometheus' text form and under upstream's names. Source: `services-dns` 17.5."""
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-__all__ = ["FamilyMetrics", "Histogram", "render"]
+from homeport.proxy.model import ServiceRules, Via
+
+__all__ = ["FamilyMetrics", "Histogram", "ProcessMetrics", "render", "without_local"]
 
 _SYNC_BUCKETS: Final = tuple(0.001 * 2**power for power in range(15))
 _PROGRAMMING_BUCKETS: Final = (
@@ -33,9 +36,10 @@ class Histogram:
         for bound, count in zip((*self._bounds, None), self._counts, strict=True):
             total += count
             text = "+Inf" if bound is None else f"{bound:.12g}"
-            yield f'{name}_bucket{{{labels},le="{text}"}} {total}'
-        yield f"{name}_sum{{{labels}}} {self._sum:.17g}"
-        yield f"{name}_count{{{labels}}} {total}"
+            yield f'{name}_bucket{{{labels + "," if labels else ""}le="{text}"}} {total}'
+        among = f"{{{labels}}}" if labels else ""
+        yield f"{name}_sum{among} {self._sum:.17g}"
+        yield f"{name}_count{among} {total}"
 
 
 class FamilyMetrics:
@@ -106,12 +110,42 @@ _NUMBERS: Final = (
 )
 
 
-def render(families: Sequence[FamilyMetrics], flows_forgotten: int) -> str:
-    """Return the text a scraper reads. `flows_forgotten` are UDP flows deleted because their endpoint went."""
-    return "".join(f"{line}\n" for line in _lines(families, flows_forgotten))
+_HEALTH: Final = (("/healthz", "healthz"), ("/livez", "livez"))
 
 
-def _lines(families: Sequence[FamilyMetrics], flows_forgotten: int) -> Iterator[str]:
+class ProcessMetrics:
+    """What is counted for the proxy as a whole. `forgetting` is the time flows took to be looked at and deleted."""
+
+    def __init__(self) -> None:
+        self.answers: Counter[tuple[str, int]] = Counter()
+        self.forgetting = Histogram(_SYNC_BUCKETS)
+        self.flows_forgotten = 0
+
+    def answered(self, path: str, status: int) -> None:
+        """Take note of an answer about the proxy's own health."""
+        self.answers[path, status] += 1
+
+
+def without_local(rules: Iterable[ServiceRules]) -> Mapping[str, int]:
+    """Count the Service ports that ask for endpoints here and have none, by the policy that asks."""
+    found = {"internal": 0, "external": 0}
+    for port in (port for one in rules for port in one.ports):
+        vias = {frontend.via for frontend in port.frontends}
+        found["internal"] += Via.DROP in vias
+        found["external"] += Via.EXTERNAL_LOCAL in vias and not port.local
+    return found
+
+
+def render(
+    families: Sequence[FamilyMetrics], process: ProcessMetrics, lacking: Sequence[Mapping[str, int]] = ()
+) -> str:
+    """Return the text a scraper reads. `lacking` is what `without_local` says of each family."""
+    return "".join(f"{line}\n" for line in _lines(families, process, lacking))
+
+
+def _lines(
+    families: Sequence[FamilyMetrics], process: ProcessMetrics, lacking: Sequence[Mapping[str, int]]
+) -> Iterator[str]:
     for name, attribute, text in _HISTOGRAMS:
         yield from (f"# HELP {name} {text}", f"# TYPE {name} histogram")
         for family in families:
@@ -120,6 +154,24 @@ def _lines(families: Sequence[FamilyMetrics], flows_forgotten: int) -> Iterator[
         yield from (f"# HELP {name} {text}", f"# TYPE {name} {kind}")
         for family in families:
             yield f'{name}{{ip_family="IPv{family.version}"}} {getattr(family, attribute):.17g}'
+    name = f"{_SYNC}_no_local_endpoints_total"
+    yield from (f"# HELP {name} Service ports that ask for endpoints here and have none.", f"# TYPE {name} gauge")
+    for family, counts in zip(families, lacking, strict=False):
+        for policy, count in counts.items():
+            yield f'{name}{{ip_family="IPv{family.version}",traffic_policy="{policy}"}} {count}'
+    yield from _process_lines(process)
+
+
+def _process_lines(process: ProcessMetrics) -> Iterator[str]:
+    for path, short in _HEALTH:
+        name = f"kubeproxy_proxy_{short}_total"
+        yield from (f"# HELP {name} Answers to {path}.", f"# TYPE {name} counter")
+        for (asked, status), count in sorted(process.answers.items()):
+            if asked == path:
+                yield f'{name}{{code="{status}"}} {count}'
+    name = "kubeproxy_conntrack_reconciler_sync_duration_seconds"
+    yield from (f"# HELP {name} Duration of looking for flows whose endpoint went.", f"# TYPE {name} histogram")
+    yield from process.forgetting.lines(name, "")
     name = "kubeproxy_conntrack_reconciler_deleted_entries_total"
     yield from (f"# HELP {name} Flows deleted because their endpoint went.", f"# TYPE {name} counter")
-    yield f"{name} {flows_forgotten}"
+    yield f"{name} {process.flows_forgotten}"

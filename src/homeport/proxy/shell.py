@@ -22,7 +22,7 @@ from homeport.proxy.balance import ANNOTATION, Balance, balance_of
 from homeport.proxy.conntrack import forget_stale_flows, serving_endpoints
 from homeport.proxy.health import HealthServer
 from homeport.proxy.kernel import Kernel, NftablesError, NftablesMissing, open_kernel
-from homeport.proxy.metrics import FamilyMetrics, render
+from homeport.proxy.metrics import FamilyMetrics, ProcessMetrics, render, without_local
 from homeport.proxy.model import Carried, Key, ProxySettings, ServiceRules
 from homeport.proxy.rules import decide, keep_places
 from homeport.proxy.table import Table
@@ -148,11 +148,13 @@ class Proxy:
         self._slices.add_handler(add=self._touch_slice, update=self._touch_both, delete=self._touch_slice)
         node = settings[0].node
         self._nodes = informers.informer(find("Node"), field_selector=f"metadata.name={node}") if node else None
+        self._process = ProcessMetrics()
         self._health = HealthServer(
             [address for side in settings for address in side.node_addresses],
             clock,
             lambda: (self.status.healthy, self.status.applied_at),
-            metrics=lambda: render(self._metrics, self.status.flows_forgotten),
+            metrics=self._rendered,
+            answered=self._process.answered,
             eligible=lambda: codec.eligible(self._nodes.get(None, node) if self._nodes else None),
         )
         self._metrics = [FamilyMetrics(side.version, clock.now()) for side in settings]
@@ -301,6 +303,7 @@ class Proxy:
 
     def _report(self, services: int, forgotten: int) -> None:
         refused = {key: reason for side in self._sides for key, reason in side.backend.refused.items()}
+        self._process.flows_forgotten += forgotten
         self.status = ProxyStatus(
             services=services,
             transactions=self._total("transactions"),
@@ -314,13 +317,19 @@ class Proxy:
         serving = serving_endpoints(changed)
         if not serving:
             return 0
+        began = self._clock.now()
         try:
-            return await asyncio.to_thread(self._forget, serving)
+            forgotten = await asyncio.to_thread(self._forget, serving)
         except OSError as error:
             if error.errno not in (errno.EPROTONOSUPPORT, errno.EINVAL, errno.EOPNOTSUPP):
                 raise NftablesError(f"flows of departed endpoints could not be forgotten: {error}") from error
             _log.info("this kernel does not list flows, so UDP clients keep a departed endpoint for 30 s: %s", error)
             return 0
+        self._process.forgetting.observe(self._clock.now() - began)
+        return forgotten
+
+    def _rendered(self) -> str:
+        return render(self._metrics, self._process, [without_local(side.rules.values()) for side in self._sides])
 
     def _touch(self, key: Key) -> None:
         self._touched.add(key)
