@@ -195,3 +195,15 @@ def test_a_pod_of_a_claim_that_is_not_there_waits_and_says_why(homeport: Simulat
     assert 'persistentvolumeclaim "ghost" not found' in message
     claim(homeport, "ghost")
     homeport.wait("pod/p")
+
+
+def test_more_room_is_the_provisioner_s_to_make(homeport: SimulatedCluster) -> None:
+    storage_class(homeport, "s", "example.com/p")
+    homeport.patch("storageclass/s", {"allowVolumeExpansion": True})
+    volume(homeport, "v", storageClassName="s")
+    claim(homeport, storageClassName="s")
+    homeport.patch("pvc/c", {"spec": {"resources": {"requests": {"storage": "2Gi"}}}})
+    homeport.settle()
+    (event,) = [event for event in homeport.events("pvc/c") if event.reason == "ExternalExpanding"]
+    assert (event.type, event.message) == ("Normal", "waiting for an external controller to expand this PVC")
+    assert homeport.get("pvc/c")["status"]["capacity"] == {"storage": "1Gi"}

@@ -77,6 +77,7 @@ class VolumeBinder:
     ) -> None:
         self._client, self._clock, self._retell_seconds = client, clock, retell_seconds
         self._events = EventRecorder(client, clock, self.component)
+        self._growth = EventRecorder(client, clock, "volume_expand")
         self._queue: WorkQueue[WorkKey] = WorkQueue(self.component)
         self._claims = informers.informer(CLAIMS)
         self._volumes = informers.informer(VOLUMES, indexers={VOLUMES_BY_CLAIM: _claim_of})
@@ -86,6 +87,7 @@ class VolumeBinder:
         self._writes.watch(self._claims)
         self._writes.watch(self._volumes)
         self._claims.on_change(self._claim_changed)
+        self._claims.add_handler(update=self._claim_grown)
         self._volumes.on_change(self._volume_changed)
         self._classes.add_handler(add=lambda _: self._wake_unbound(), update=lambda *_: self._wake_unbound())
         self._pods.add_handler(add=self._consumer_came)
@@ -224,6 +226,13 @@ class VolumeBinder:
         else:
             for candidate in self._volumes.by_index(VOLUMES_BY_CLAIM, f"{namespace}/{name}"):
                 self._queue.add(("volume", "", candidate["metadata"]["name"]))
+
+    def _claim_grown(self, old: Object, new: Object) -> None:
+        """Tell who asked for more room that a provisioner has to make it."""
+        before, after = decode_claim(old), decode_claim(new)
+        if after.phase == "Bound" and after.requested > before.requested:
+            text = "waiting for an external controller to expand this PVC"
+            self._growth.normal(new, "ExternalExpanding", text)
 
     def _volume_changed(self, raw: Object) -> None:
         self._queue.add(("volume", "", raw["metadata"]["name"]))
