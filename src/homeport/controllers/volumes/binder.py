@@ -96,6 +96,7 @@ class VolumeBinder:
         """Bind; ends by cancellation only."""
         async with asyncio.TaskGroup() as group:
             self._events.begin(group)
+            self._growth.begin(group)
             for informer in (self._claims, self._volumes, self._classes, self._pods):
                 await informer.synced.wait()
             await self._queue.process(self.sync)
