@@ -347,6 +347,7 @@ def test_every_other_way_of_not_getting_ready(late: Late, what: str, clause: str
 def test_piped_output_has_no_colours_and_no_cursor_movement(cluster: Cluster) -> None:
     done = cluster.run(cluster.command("up", "-f", str(ECHO)))
     assert "\x1b" not in done.stdout + done.stderr
+    assert re.search(r"^echo\s+ClusterIP\s.*\s2$", done.stdout, re.MULTILINE), "both pods are listed by now"
     assert "\r" not in done.stdout + done.stderr
     assert re.search(r"^echo-0\s+1/1\s+Running\s+10\.244\.\d+\.\d+\s+echo-0\.echo-peers", done.stdout, re.MULTILINE)
     status = cluster.homeport("status")

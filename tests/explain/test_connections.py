@@ -317,3 +317,43 @@ def test_addresses(address: str, owner: Any, fine: bool, outcome: str, sentence:
     here = seen(CLIENT, *([owner] if owner else []))
     found = explain_to_address(Wanted("client", address), here, owner, here, [SIDE])
     assert (found.fine, found.outcome, found.sentence) == (fine, outcome, sentence)
+
+
+def balancer(**spec: Any) -> dict[str, Any]:
+    ports = [{"name": "http", "port": 80, "nodePort": 30080}]
+    obj = service(type="LoadBalancer", ports=ports, externalIPs=["192.0.2.7"], **VIRTUAL, **spec)
+    return {**obj, "status": {"loadBalancer": {"ingress": [{"ip": "10.98.0.1"}]}}}
+
+
+def explain_by(address: str, port: str, obj: dict[str, Any], *others: dict[str, Any]) -> Connection:
+    client = {**CLIENT, "status": {**CLIENT["status"], "podIPs": [{"ip": "10.244.0.9"}]}}
+    found = seen(client, obj, *others)
+    meaning = asked("nginx", "default", "cluster.local")[0]
+    return explain_connection(Wanted("client", address, port), found, meaning, found, [SIDE])
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "spec", "outcome", "words"),
+    [
+        ("10.98.0.1", "80", {}, "balanced", "reaches the one endpoint of Service nginx by 10.98.0.1:80/TCP"),
+        ("192.0.2.7", "", {}, "balanced", "by 192.0.2.7:80/TCP"),
+        ("10.244.0.1", "30080", {}, "balanced", "by 10.244.0.1:30080/TCP"),
+        ("10.244.0.1", "80", {}, "refused", "has no such port"),
+        ("10.98.0.1", "80", {"externalTrafficPolicy": "Local"}, "balanced", "by 10.98.0.1:80/TCP"),
+        ("10.98.0.1", "80", {"loadBalancerSourceRanges": ["10.244.0.0/24"]}, "balanced", "by 10.98.0.1:80/TCP"),
+        ("10.98.0.1", "80", {"loadBalancerSourceRanges": ["192.0.2.0/24"]}, "ignored",
+         "the pod's address is in none of its loadBalancerSourceRanges (192.0.2.0/24)"),
+        ("10.96.1.1", "80", {"loadBalancerSourceRanges": ["192.0.2.0/24"]}, "balanced", "by 10.96.1.1:80/TCP"),
+    ],
+)  # fmt: skip
+def test_each_address_of_a_service_is_explained_as_its_own(
+    address: str, port: str, spec: dict[str, Any], outcome: str, words: str
+) -> None:
+    found = explain_by(address, port, balancer(**spec), sliced(READY))
+    assert (found.outcome, words in found.sentence) == (outcome, True), found.sentence
+
+
+def test_the_nodes_address_without_a_node_port_leads_nowhere() -> None:
+    here = seen(CLIENT)
+    found = explain_to_address(Wanted("client", "10.244.0.1", "81"), here, None, here, [SIDE])
+    assert found.sentence == "10.244.0.1 is the node's own address, and no Service has the node port 81."

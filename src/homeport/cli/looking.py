@@ -1,5 +1,6 @@
 """What explanations are made from: a namespace's objects, as they are or as they were."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from homeport.cli.cluster import fail
@@ -94,17 +95,26 @@ async def elsewhere(client: Any, resource: Any, name: str) -> list[Any]:
     ]
 
 
-async def owner_of(client: Any, address: Any) -> tuple[str, str, str]:
-    """Return kind, namespace and name of the Service or pod that has an address; the kind is empty for nobody's."""
+async def owner_of(client: Any, address: Any, port: str, nodes: Sequence[Any]) -> tuple[str, str, str]:
+    """Return kind, namespace and name of the Service or pod that has an address; the kind is empty for nobody's.
+
+    nodes  the node's addresses: theirs is the Service that has `port` as a node port
+    """
     from homeport.api.resources import find
 
-    text = str(address)
     for service in (await client.list(find("Service"))).items:
-        spec, metadata = service["spec"], service["metadata"]
-        ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
-        if text in (*(spec.get("clusterIPs") or ()), *(spec.get("externalIPs") or ()), *(i.get("ip") for i in ingress)):
-            return "Service", metadata["namespace"], metadata["name"]
+        if _answers(service, address, port, nodes):
+            return "Service", service["metadata"]["namespace"], service["metadata"]["name"]
     for pod in (await client.list(find("Pod"))).items:
-        if any(one["ip"] == text for one in (pod.get("status") or {}).get("podIPs") or ()):
+        if any(one["ip"] == str(address) for one in (pod.get("status") or {}).get("podIPs") or ()):
             return "Pod", pod["metadata"]["namespace"], pod["metadata"]["name"]
     return "", "", ""
+
+
+def _answers(service: Any, address: Any, port: str, nodes: Sequence[Any]) -> bool:
+    spec = service["spec"]
+    if address in nodes:
+        return any(str(one.get("nodePort")) == port for one in spec.get("ports") or ())
+    ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    own = (*(spec.get("clusterIPs") or ()), *(spec.get("externalIPs") or ()), *(one.get("ip") for one in ingress))
+    return str(address) in own

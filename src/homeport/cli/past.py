@@ -1,5 +1,6 @@
 """`why … --since`: what lately became of what is asked about."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,10 +49,11 @@ async def past(
     if settings is None:
         raise not_running(cluster)
     end = WallClock().now() if moment is None else moment
+    nodes = [ranges.gateway for ranges in settings.ranges]
     found, known = [], 0.0
     async with connected(cluster) as client:
         try:
-            for where, concern in await _concerns(client, what, names, namespace, settings.domain):
+            for where, concern in await _concerns(client, what, names, namespace, settings.domain, nodes):
                 told = await client.history(where, end - seconds)
                 known = max(known, parse_time(told["knownSince"]))
                 found += timeline(map(Change.read, told["changes"]), concern)
@@ -61,7 +63,9 @@ async def past(
     return Past(tuple(moments), seconds, end, known)
 
 
-async def _concerns(client: Any, what: str, names: tuple[str, ...], namespace: str, domain: str) -> list[Any]:
+async def _concerns(
+    client: Any, what: str, names: tuple[str, ...], namespace: str, domain: str, nodes: Sequence[Any]
+) -> list[Any]:
     from homeport.client.manifests import resource_of
     from homeport.explain.history import Concern
     from homeport.explain.names import asked
@@ -71,7 +75,7 @@ async def _concerns(client: Any, what: str, names: tuple[str, ...], namespace: s
         connection = wanted(names)
         namespace, text = connection.namespace or namespace, connection.service
         if connection.address is not None:
-            kind, where, name = await owner_of(client, connection.address)
+            kind, where, name = await owner_of(client, connection.address, connection.port, nodes)
             if kind != "Service":
                 own, there = Concern(pods=frozenset((connection.pod,))), Concern(pods=frozenset((name,)))
                 return [(namespace, own.with_pod(name))] if where == namespace else [(namespace, own), (where, there)]

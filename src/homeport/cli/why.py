@@ -146,7 +146,8 @@ async def _connection(words: tuple[str, ...], namespace: str, cluster: str, mome
             text = connection.service
             if address is not None:
                 sides = [side for side in sides if side.version == address.version]
-                kind, where, name = await owner_of(client, address)
+                nodes = [one for side in sides for one in side.node_addresses]
+                kind, where, name = await owner_of(client, address, connection.port, nodes)
                 if kind != "Service":
                     seen = await look.snapshot(where or home)
                     own = seen.find("Pod", name) if kind else None

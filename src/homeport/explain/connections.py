@@ -5,6 +5,7 @@ Decided by the proxy's own rules (`homeport.proxy.rules`), so that what is said 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import Any, Final
 
 from homeport.explain.model import Evidence, Explanation, Object, Snapshot, labels_match
@@ -15,12 +16,24 @@ from homeport.explain.services import explain_service, nobody_behind
 from homeport.explain.wanted import Wanted
 from homeport.proxy import codec
 from homeport.proxy.balance import Balance
-from homeport.proxy.model import Endpoint, PortRules, ProxySettings, Service, ServicePort, Target, Via
+from homeport.proxy.model import (
+    Address,
+    Endpoint,
+    Frontend,
+    PortRules,
+    ProxySettings,
+    Service,
+    ServicePort,
+    Target,
+    Via,
+)
 from homeport.proxy.rules import decide, hinted
 
 __all__ = ["NO_WAY_OUT", "Connection", "Way", "explain_connection", "explain_to_address"]
 
 NO_WAY_OUT: Final = "no way leads out of the cluster's network"
+_TO_ANY: Final = (Via.CLUSTER, Via.EXTERNAL, Via.EXTERNAL_LOCAL)
+"""Front ends by which a pod of the cluster reaches any endpoint."""
 _LAST_RESORT: Final = "last resort: terminating, still serving"
 _WAYS: Final = {
     Balance.RANDOM: "one drawn at random for each connection",
@@ -152,6 +165,9 @@ def explain_to_address(
         rest = f", and it is not ready ({trouble})" if trouble else ""
         way = Way(str(address), name, asked.port, True, "its own address")
         return Connection(subject, not trouble, f"{sentence}{rest}.", (_shown(way),), "direct", (way,))
+    if any(address in side.node_addresses for side in settings):
+        port = f"no Service has the node port {asked.port}" if asked.port else "name a node port of a Service"
+        return Connection(subject, False, f"{address} is the node's own address, and {port}.")
     if any(address in side.services for side in settings):
         sentence = f"Connections of pod {asked.pod} to {address} are ignored: no Service has this virtual address."
         return Connection(subject, False, sentence, outcome="ignored")
@@ -223,13 +239,16 @@ def _balanced(
     side: ProxySettings,
     answer: Evidence,
 ) -> Connection:
-    about, address = f"Service {service.key[1]}", service.cluster_addresses[0]
+    about, address = f"Service {service.key[1]}", asked.address or service.cluster_addresses[0]
     if address in side.real_addresses:
         sentence = (
             f"Pod {asked.pod} connects to {address} itself: the cluster's name server has that address, unbalanced."
         )
         return Connection(subject, True, sentence, (answer,), "direct")
-    chosen = [port for port in service.ports if asked.port in ("", str(port.port), port.name)]
+    if address in side.node_addresses:
+        chosen = [port for port in service.ports if port.node_port and asked.port == str(port.node_port)]
+    else:
+        chosen = [port for port in service.ports if asked.port in ("", str(port.port), port.name)]
     if not chosen:
         has = ", ".join(f"{port.port}" + (f" ({port.name})" if port.name else "") for port in service.ports) or "none"
         sentence = (
@@ -241,34 +260,53 @@ def _balanced(
     found = {port: codec.endpoints(slices, port, side.version) for port in service.ports}
     rules = dict(zip(service.ports, decide(service, found, side).ports, strict=True))
     facts = [answer, *_settings(obj, service)]
-    ways = [way for port in chosen for way in _ways(seen, obj, service, port, found[port], rules[port], side)]
+    fronts = {port: _front(rules[port], address) for port in chosen}
+    ways = [way for port in chosen for way in _ways(seen, obj, port, found[port], rules[port], fronts[port], side)]
     facts += [_shown(way, len(chosen) > 1) for way in ways]
     itself = [
         way for way in ways if way.reached and way.pod == asked.pod and seen.namespace == pod["metadata"]["namespace"]
     ]
     if itself:
         facts.append(Evidence(f"Pod {asked.pod}", "is one of those behind the Service: it may reach itself"))
-    told = [_port_told(asked, about, address, seen, obj, service, port, ways, rules[port]) for port in chosen]
+    told = [_port_told(asked, about, pod, seen, obj, service, port, ways, fronts[port]) for port in chosen]
     worst = min(told, key=lambda one: (one[1] == "balanced", one[0]))
     rest = [one for one in told if one is not worst]
     facts += [Evidence(f"port {one[3]}", one[2]) for one in rest]
     return Connection(subject, all(one[0] for one in told), worst[2], tuple(facts), worst[1], tuple(ways))
 
 
+def _front(rules: PortRules, address: Address) -> Frontend:
+    """Return the front end a connection to an address comes by; by name it is the first virtual address."""
+    return next((front for front in rules.frontends if front.address == address), rules.frontends[0])
+
+
+def _barred(pod: Object, front: Frontend) -> bool:
+    """Tell whether a front end's ranges leave a pod out."""
+    own = [ip_address(one["ip"]) for one in (pod.get("status") or {}).get("podIPs") or ()]
+    mine = [one for one in own if one.version == front.address.version]
+    return bool(front.sources) and not any(one in network for one in mine for network in front.sources)
+
+
 def _port_told(
     asked: Wanted,
     about: str,
-    address: Any,
+    pod: Object,
     seen: Snapshot,
     obj: Object,
     service: Service,
     port: ServicePort,
     ways: Sequence[Way],
-    rules: PortRules,
+    front: Frontend,
 ) -> tuple[bool, str, str, int]:
     """Return whether all is well, what becomes of a connection, a sentence, and the port."""
-    to = f"{Target(address, port.port)}/{port.protocol.upper()}"
-    via = rules.frontends[0].via
+    to = f"{Target(front.address, front.port)}/{port.protocol.upper()}"
+    via = front.via
+    if via is not Via.REJECT and _barred(pod, front):
+        text = (
+            f"Connections of pod {asked.pod} to {about} ({to}) are ignored until the client gives up: the pod's address"
+            f" is in none of its loadBalancerSourceRanges ({', '.join(map(str, front.sources))})."
+        )
+        return False, "ignored", text, port.port
     if via is Via.REJECT:
         missing = _no_port(seen, obj, port)
         clause = missing or nobody_behind(seen, obj)
@@ -321,15 +359,15 @@ def _settings(obj: Object, service: Service) -> Iterator[Evidence]:
 def _ways(
     seen: Snapshot,
     obj: Object,
-    service: Service,
     port: ServicePort,
     found: Sequence[Endpoint],
     rules: PortRules,
+    front: Frontend,
     side: ProxySettings,
 ) -> Iterator[Way]:
-    via = rules.frontends[0].via
-    targets = set(rules.cluster if via is Via.CLUSTER else rules.local if via is Via.LOCAL else ())
-    behind = entries(seen, service.key[1])
+    via = front.via
+    targets = set(rules.cluster if via in _TO_ANY else rules.local if via is Via.LOCAL else ())
+    behind = entries(seen, obj["metadata"]["name"])
     pods = {address: one.pod for one in behind for address in one.addresses}
     ready = [one for one in found if one.ready]
     near = {one.target for one in hinted(ready, side.node, side.zone)}
@@ -337,7 +375,7 @@ def _ways(
         who = pods.get(str(one.target.address), "")
         if one.target in targets:
             why = "ready" if one.ready else _LAST_RESORT
-        elif one.ready and service.internal_local:
+        elif one.ready and via in (Via.LOCAL, Via.DROP):
             why = f"on node {one.node or '?'}, and internalTrafficPolicy is Local"
         elif one.ready and one.target not in near:
             why = f"meant for clients of {', '.join(sorted(one.for_nodes | one.for_zones))} (hints)"
