@@ -21,9 +21,11 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from homeport.api.exchange import Request
 from homeport.api.resources import RESOURCES, Resource
 from homeport.client.informer import InformerFactory
+from homeport.controllers.roster import Settings as ControllerSettings
+from homeport.controllers.roster import controllers
 from homeport.server.settings import Settings
 from homeport.testing.loop import run_virtual
-from homeport.testing.world import World
+from homeport.testing.world import World, everything
 from tests.vectors.load import load, topics
 from tests.vectors.workload_facts import NAMESPACE, STATE, Names, alike, clean, facts, localise, normalise
 
@@ -167,13 +169,20 @@ def merge(rows: Sequence[Row]) -> list[Row]:
     return [{**json.loads(text), "count": count} for text, count in counts.items()]
 
 
+def with_nodes_watched(client_for: Any, clock: Any, informers: InformerFactory) -> Sequence[Any]:
+    """Return every controller, that of nodes as well: such scenarios are over before a node is missed."""
+    return controllers(client_for, clock, informers, ControllerSettings("ca\n", claim_retell_seconds=5.0))
+
+
 class Scenario:
     """One scenario in a world of its own."""
 
-    def __init__(self, topic: str, scenario: Row, controllers: Any, *, nodes_alike: bool = False) -> None:
+    def __init__(self, topic: str, scenario: Row, roster: Any, *, nodes_alike: bool = False) -> None:
         self.topic, self.scenario, self.nodes_alike = topic, scenario, nodes_alike
         self.step_seconds = 1.8 if topic in SLOW else 0.6
-        self.world = World(seed=1, settings=SETTINGS, **({"roster": controllers} if controllers else {}))
+        roster = roster or (with_nodes_watched if scenario.get("nodes") else everything)
+        nodes = () if scenario.get("nodes") else ("node-1", "node-2", "node-3")
+        self.world = World(seed=1, settings=SETTINGS, roster=roster, nodes=nodes)
         self.kubelet = self.world.kubelet
         self.kubelet.set(switches(scenario.get("kubelet", {})))
         self.furniture = topic in ("accounts", "namespace")
@@ -492,12 +501,12 @@ def explain(expected: Any, actual: Any) -> str:
     return f"  - {canon(expected)}\n  + {canon(actual)}"
 
 
-def replay(topic: str, scenario: Row, controllers: Any = None) -> list[str]:
+def replay(topic: str, scenario: Row, roster: Any = None) -> list[str]:
     """Return the differences of one scenario."""
     try:
-        differences = run_virtual(lambda: Scenario(topic, scenario, controllers).run())
+        differences = run_virtual(lambda: Scenario(topic, scenario, roster).run())
         if differences and scenario.get("nodes"):  # which of them comes first is chance
-            return run_virtual(lambda: Scenario(topic, scenario, controllers, nodes_alike=True).run())
+            return run_virtual(lambda: Scenario(topic, scenario, roster, nodes_alike=True).run())
         return differences
     except BaseException as error:  # a failing scenario must not end the others
         if isinstance(error, KeyboardInterrupt | SystemExit):

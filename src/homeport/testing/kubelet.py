@@ -59,7 +59,7 @@ class FakeKubelet:
         self._pause_seconds = pause_seconds
         self._client, self._clock = client, clock
         self._pods = informers.informer(PODS)
-        self._node = nodes[0]
+        self._node = nodes[0] if nodes else ""
         self._addresses = itertools.count(2)
         self._given: dict[str, str] = {}
         self._queue: WorkQueue[Key] = WorkQueue("fake-kubelet")
