@@ -7,6 +7,7 @@ from tests.api.objects import NOW, SERVICE, SLICE, created, decoded, refusals, s
 
 from homeport.api import tables
 from homeport.api.resources import Gvk
+from homeport.api.validation import warnings_for
 from homeport.clock import rfc3339
 
 ENDPOINTS = Gvk("", "v1", "Endpoints")
@@ -128,6 +129,16 @@ def test_a_slice_is_refused(body: dict[str, Any], refused: list[str]) -> None:
 )
 def test_endpoints_are_refused(subset: dict[str, Any], refused: list[str]) -> None:
     assert refusals(ENDPOINTS, subsets(subset)) == refused
+
+
+def test_spellings_of_addresses_are_warned_of() -> None:
+    tree = subsets({"addresses": [{"ip": "2001:DB8::1"}], "notReadyAddresses": [{"ip": "10.0.0.1"}, {"ip": "FD00::1"}]})
+    assert warnings_for(ENDPOINTS, created(ENDPOINTS, tree)) == [
+        'subsets[0].addresses[0].ip: IPv6 address "2001:DB8::1" should be in RFC 5952 canonical format ("2001:db8::1")',
+        'subsets[0].notReadyAddresses[1].ip: IPv6 address "FD00::1" should be in RFC 5952 canonical format ("fd00::1")',
+    ]
+    tree["metadata"]["labels"] = {"endpoints.kubernetes.io/managed-by": "endpoint-controller"}
+    assert warnings_for(ENDPOINTS, created(ENDPOINTS, tree)) == []
 
 
 def test_the_kind_of_addresses_stays() -> None:

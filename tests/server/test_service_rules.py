@@ -672,6 +672,31 @@ WARNINGS: list[tuple[str, Any, list[str]]] = [
             "service.kubernetes.io/topology-mode instead"
         ],
     ),
+    (
+        "an address for the balancer with zeros",
+        body("s", loadBalancerIP="01.2.3.4"),
+        [
+            'spec.loadBalancerIP: non-standard IP address "01.2.3.4" will be considered invalid in a future Kubernetes '
+            'release: use "1.2.3.4"'
+        ],
+    ),
+    (
+        "an address for the balancer of IPv4 in IPv6",
+        body("s", loadBalancerIP="::ffff:1.2.3.4"),
+        [
+            'spec.loadBalancerIP: non-standard IP address "::ffff:1.2.3.4" will be considered invalid in a future '
+            'Kubernetes release: use "1.2.3.4"'
+        ],
+    ),
+    ("no address for the balancer", body("s", loadBalancerIP="somewhere"), []),
+    (
+        "ranges of clients",
+        body("s", type="LoadBalancer", loadBalancerSourceRanges=["10.0.0.0/8", "2001:DB8::/64"]),
+        [
+            'spec.loadBalancerSourceRanges[1]: IPv6 CIDR value "2001:DB8::/64" should be in RFC 5952 canonical format '
+            '("2001:db8::/64")'
+        ],
+    ),
     ("none", body("s"), []),
 ]
 

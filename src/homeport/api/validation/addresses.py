@@ -8,6 +8,7 @@ from typing import Final
 __all__ = [
     "canonical_cidr",
     "canonical_ip",
+    "canonical_network",
     "cidr",
     "endpoint_ip",
     "family",
@@ -15,6 +16,7 @@ __all__ = [
     "ip_name",
     "port_number",
     "special_ip",
+    "standard_ip",
 ]
 
 Problems = tuple[str, ...]
@@ -128,6 +130,20 @@ def canonical_ip(text: str) -> str:
         return str(ipaddress.ip_address(text))
     except ValueError:
         return text
+
+
+def standard_ip(text: str) -> str:
+    """Return the usual form of an address with leading zeros or of one of IPv4 in IPv6; "" for what is none."""
+    try:
+        address = ipaddress.ip_address(_without_zeros(text))
+    except ValueError:
+        return ""
+    return str((address.ipv4_mapped if address.version == 6 else None) or address)
+
+
+def canonical_network(text: str) -> str:
+    """Return the form of a valid IPv6 network that RFC 5952 wants; "" for anything else."""
+    return str(ipaddress.ip_network(text)) if ":" in text and not cidr(text) else ""
 
 
 def port_number(value: int) -> Problems:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from homeport.api.quantity import parse_quantity
 from homeport.api.validation import addresses, names
 
-__all__ = ["DEPRECATED_VOLUMES", "fraction", "node_term", "pod_spec_warnings", "spelling"]
+__all__ = ["DEPRECATED_VOLUMES", "fraction", "network_spelling", "node_term", "pod_spec_warnings", "spelling"]
 
 Tree = dict[str, Any]
 
@@ -188,7 +188,19 @@ def _pod_affinity(affinity: Tree, path: str) -> Iterator[str]:
 
 
 def spelling(address: str, path: str) -> Iterator[str]:
-    """Warn of an IPv6 address not written as RFC 5952 wants it."""
+    """Warn of an address that is read today but is not written as it should be; of what is none nothing is said."""
+    if addresses.ip(address):
+        if standard := addresses.standard_ip(address):
+            text = "will be considered invalid in a future Kubernetes release: use"
+            yield f'{path}: non-standard IP address "{address}" {text} "{standard}"'
+        return
     canonical = addresses.canonical_ip(address)
-    if ":" in address and canonical != address:
+    if canonical != address:
         yield f'{path}: IPv6 address "{address}" should be in RFC 5952 canonical format ("{canonical}")'
+
+
+def network_spelling(network: str, path: str) -> Iterator[str]:
+    """Warn of an IPv6 network not written as RFC 5952 wants it."""
+    canonical = addresses.canonical_network(network)
+    if canonical and canonical != network:
+        yield f'{path}: IPv6 CIDR value "{network}" should be in RFC 5952 canonical format ("{canonical}")'

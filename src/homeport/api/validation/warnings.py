@@ -6,7 +6,14 @@ from typing import Any, Final
 
 from homeport.api.resources import Gvk
 from homeport.api.validation import names
-from homeport.api.validation.pod_warnings import DEPRECATED_VOLUMES, fraction, node_term, pod_spec_warnings, spelling
+from homeport.api.validation.pod_warnings import (
+    DEPRECATED_VOLUMES,
+    fraction,
+    network_spelling,
+    node_term,
+    pod_spec_warnings,
+    spelling,
+)
 
 __all__ = ["deprecation", "warnings_for"]
 
@@ -47,6 +54,8 @@ def warnings_for(gvk: Gvk, new: Tree, old: Tree | None = None) -> list[str]:
             found = _pod(new) if old is None else iter(())  # updates of pods are frequent and rarely by people
         case "", "Service":
             found = _service(new)
+        case "", "Endpoints":
+            found = _endpoints(new)
         case "", "PersistentVolumeClaim":
             found = _claim(new)
         case "", "PersistentVolume":
@@ -180,12 +189,24 @@ def _service(new: Tree) -> Iterator[str]:
         yield "spec.externalIPs is deprecated and may no longer be implemented in some clusters"
     if address := spec.get("loadBalancerIP"):
         yield from spelling(address, "spec.loadBalancerIP")
+    for index, network in enumerate(spec.get("loadBalancerSourceRanges", ())):
+        yield from network_spelling(network, f"spec.loadBalancerSourceRanges[{index}]")
     if external and kind == "ExternalName":
         yield 'spec.externalIPs is ignored when spec.type is "ExternalName"'
     if spec.get("externalName") and kind != "ExternalName":
         yield 'spec.externalName is ignored when spec.type is not "ExternalName"'
     if spec.get("trafficDistribution") == "PreferClose":
         yield 'spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"'
+
+
+def _endpoints(new: Tree) -> Iterator[str]:
+    """Warn of addresses; the controller's are as they should be."""
+    if new["metadata"].get("labels", {}).get("endpoints.kubernetes.io/managed-by") == "endpoint-controller":
+        return
+    for index, subset in enumerate(new.get("subsets", ())):
+        for group in ("addresses", "notReadyAddresses"):
+            for position, address in enumerate(subset.get(group, ())):
+                yield from spelling(address.get("ip", ""), f"subsets[{index}].{group}[{position}].ip")
 
 
 def _slice(new: Tree) -> Iterator[str]:
