@@ -7,7 +7,7 @@ import pytest
 from homeport.clock import rfc3339
 from homeport.node.lifecycle import ContainerState, Ended, Running, Waiting
 from homeport.node.pod import Pod, parse_pod
-from homeport.node.status import Observation, compute_phase, is_interim, pod_status, status_patch
+from homeport.node.status import Observation, compute_phase, is_interim, is_starting, pod_status, status_patch
 
 NOW = 1_767_225_600.0
 
@@ -230,12 +230,25 @@ SCHEDULED: dict[str, Any] = {"phase": "Pending", "conditions": [{"type": "PodSch
 def test_what_merely_says_that_a_pod_is_being_started_is_interim(state: ContainerState, interim: bool) -> None:
     for init, containers in (((), ("main",)), (("main",), ("other",))):
         of = pod(init=init, containers=containers)
-        after = status_of(of, Observation({"main": state}, sandbox_ready=True, pod_ips=("10.244.0.2",)), SCHEDULED)
-        assert is_interim(SCHEDULED, after) is interim
+        seen = Observation({"main": state}, sandbox_ready=True, pod_ips=("10.244.0.2",))
+        assert is_interim(SCHEDULED)
+        assert is_interim(status_of(of, seen, SCHEDULED)) is interim
+        assert is_starting(of, seen) is interim
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        Observation(verdict=Waiting("OutOfcpu", "too much"), rejected=True),
+        Observation(terminated=True),
+        Observation(restarting_all=True),
+        Observation(waiting={"main": Waiting("CrashLoopBackOff", "back-off")}),
+        Observation(verdict=Waiting("DeadlineExceeded", "too long")),
+    ],
+)
+def test_whether_a_pod_is_starting_is_known_without_its_status(seen: Observation) -> None:
+    assert is_starting(pod(), seen) is is_interim(status_of(pod(), seen, SCHEDULED))
 
 
 def test_what_takes_back_something_is_never_interim() -> None:
-    before = status_of(pod(), Observation({"main": running()}))
-    assert not is_interim(before, status_of(pod(), Observation({}), SCHEDULED))
-    rejected = Observation(verdict=Waiting("OutOfcpu", "too much"), rejected=True)
-    assert not is_interim(SCHEDULED, status_of(pod(), rejected, SCHEDULED))
+    assert not is_interim(status_of(pod(), Observation({"main": running()})))

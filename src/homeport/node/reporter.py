@@ -7,6 +7,7 @@ one request says both. Upstream's agent, which looks at its containers once a se
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from homeport.api.resources import find
@@ -30,10 +31,18 @@ class StatusReporter:
     """The status of one pod. `compute` is asked at the moment of writing, so bursts of changes become one write.
 
     patience  seconds an interim report may wait for a better one
+    starting  whether the status would be interim, if the one known is
     """
 
-    def __init__(self, client: Client, pod: Object, compute: Compute, patience: float = 0.0) -> None:
-        self._client, self._compute, self._patience = client, compute, patience
+    def __init__(
+        self,
+        client: Client,
+        pod: Object,
+        compute: Compute,
+        patience: float = 0.0,
+        starting: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._client, self._compute, self._patience, self._starting = client, compute, patience, starting
         metadata = pod["metadata"]
         self._namespace, self._name, self._uid = metadata["namespace"], metadata["name"], metadata["uid"]
         self._dirty, self._clean = asyncio.Event(), asyncio.Event()
@@ -85,17 +94,17 @@ class StatusReporter:
 
     async def _next(self) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
         """Return the status to publish, and the patch that does; None when there is nothing to write."""
-        wanted = self._compute(self.known)
-        if self._patience and is_interim(self.known, wanted):
-            try:
+        if self._patience and self._is_interim():
+            with suppress(TimeoutError):
                 async with asyncio.timeout(self._patience):
-                    while not self.gone and self._patience and is_interim(self.known, wanted):
+                    while not self.gone and self._patience and self._is_interim():
                         await self._dirty.wait()
                         self._dirty.clear()
-                        wanted = self._compute(self.known)
-            except TimeoutError:
-                wanted = self._compute(self.known)
+        wanted = self._compute(self.known)
         return wanted, None if self.gone else status_patch(self._uid, self.known, wanted)
+
+    def _is_interim(self) -> bool:
+        return self._starting() and is_interim(self.known)
 
     async def _send(self, patch: Mapping[str, Any]) -> None:
         try:

@@ -11,7 +11,7 @@ from homeport.clock import parse_time, rfc3339
 from homeport.node.lifecycle import NEW, ContainerState, Ended, Waiting, initialised, may_restart
 from homeport.node.pod import ContainerDef, Kind, Pod, RestartPolicy
 
-__all__ = ["Observation", "compute_phase", "is_interim", "pod_status", "status_patch"]
+__all__ = ["Observation", "compute_phase", "is_interim", "is_starting", "pod_status", "status_patch"]
 
 TERMINAL: Final = ("Succeeded", "Failed")
 DISRUPTIONS: Final = ("Evicted", "Terminated")
@@ -340,9 +340,9 @@ _STARTING: Final = ("ContainerCreating", "PodInitializing")
 _CONTAINER_STATUSES: Final = ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
 
 
-def is_interim(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Whether `after` tells of nothing but a start that goes as it should: no container has run, none is in trouble."""
-    return all(
+def is_interim(status: Mapping[str, Any]) -> bool:
+    """Whether a status tells of nothing but a start that goes as it should: no container ran, none is in trouble."""
+    return (
         status.get("phase") in (None, "Pending")
         and not status.get("reason")
         and all(
@@ -350,8 +350,21 @@ def is_interim(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
             for key in _CONTAINER_STATUSES
             for entry in status.get(key) or ()
         )
-        for status in (before, after)
     )
+
+
+def is_starting(pod: Pod, seen: Observation) -> bool:
+    """Whether the status of a pod that was interim would still be, told without making it."""
+    if seen.terminated or seen.rejected or seen.restarting_all:
+        return False
+    for container in pod.all():
+        state = seen.containers.get(container.name, NEW)
+        if state.running or state.ended or state.previous:
+            return False
+        waiting = seen.waiting.get(container.name) or state.waiting
+        if waiting is not None and waiting.reason not in _STARTING:
+            return False
+    return True
 
 
 _REPLACED_BY_KEY: Final = ("podIPs", "hostIPs")

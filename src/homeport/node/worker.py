@@ -31,7 +31,7 @@ from homeport.node.probing import Probing
 from homeport.node.records import ContainerRecords, Live
 from homeport.node.reporter import StatusReporter
 from homeport.node.runtime.contract import Exit
-from homeport.node.status import TERMINAL, Observation, active_since, pod_status
+from homeport.node.status import TERMINAL, Observation, active_since, is_starting, pod_status
 
 __all__ = ["PodWorker"]
 
@@ -78,7 +78,9 @@ class PodWorker:
         addresses = lambda: self.preparation.addresses  # noqa: E731
         self.probing = Probing(context, lambda: self.pod, self.records, self.events, addresses, self._ending)
         self.ending = Ending(context, lambda: self.pod, self.records, self.events, addresses)
-        self.reporter = StatusReporter(context.client, pod.tree, self._status, context.patience)
+        self.reporter = StatusReporter(
+            context.client, pod.tree, self._status, context.patience, lambda: is_starting(self.pod, self._seen())
+        )
         self.records.adopt(adopted.states, adopted.live)
         for exit in adopted.exits:
             self.records.exited(exit)
@@ -389,11 +391,14 @@ class PodWorker:
     def _status(self, known: Mapping[str, Any]) -> Mapping[str, Any]:
         if self._was_over:
             return known  # all there is to know is in it
+        return pod_status(self.pod, self._seen(), known, self.context.clock.now())
+
+    def _seen(self) -> Observation:
         preparation = self.preparation
         states = self.records.states
         if self._terminated and not self.pod.deleting and not self._rejection:
             states = {name: replace(state, waiting=None) if state.ended else state for name, state in states.items()}
-        seen = Observation(
+        return Observation(
             containers=states,
             waiting={} if self._terminated else self._waiting,
             started_at=self._started_at,
@@ -406,7 +411,6 @@ class PodWorker:
             restarting_all=self._restarting_all,
             runtime_name=self.context.runtime.name,
         )
-        return pod_status(self.pod, seen, known, self.context.clock.now())
 
     def _last_words(self, container: ContainerDef, container_id: str, exit: Exit) -> str:
         live = self.records.live[container_id]
