@@ -17,7 +17,7 @@ from homeport.api.resources import Gvk
 from homeport.api.scalars import canonical_bytes, canonical_micro_time, canonical_quantity, canonical_time
 from homeport.errors import BadRequest
 
-__all__ = ["Decoded", "decode", "empty", "normalise", "strict_error"]
+__all__ = ["Decoded", "decode", "decode_field", "empty", "normalise", "strict_error"]
 
 Json: TypeAlias = Any
 Findings: TypeAlias = list[str]
@@ -58,6 +58,26 @@ def decode(gvk: Gvk, tree: Json, *, kind: str = "") -> Decoded:
     decoded["apiVersion"] = gvk.api_version
     decoded["kind"] = gvk.kind
     return Decoded(decoded, tuple(findings[:_FINDINGS_LIMIT]))
+
+
+def decode_field(gvk: Gvk, name: str, value: Json) -> tuple[Json, tuple[str, ...]]:
+    """Decode one field of an object, in place, as `decode` does the whole; return it and what strict decoding objects
+    to. Raises BadRequest, KeyError."""
+    kind = schema.kind_type(gvk)
+    if kind is None:
+        raise KeyError(gvk)
+    findings: Findings = []
+    try:
+        decoded = _single(kind.name, name)(value, name, findings)
+    except _Mismatch as error:
+        raise _refusal(gvk, "", str(error)) from None
+    return decoded, tuple(findings[:_FINDINGS_LIMIT])
+
+
+@cache
+def _single(type_name: str, field: str) -> Walk:
+    facts = schema.struct(type_name)
+    return _field_walk(facts, facts.fields[field])
 
 
 def strict_error(gvk: Gvk, findings: tuple[str, ...] | list[str], *, kind: str = "") -> BadRequest:

@@ -33,7 +33,8 @@ class Body:
 
 def media_type(headers: Mapping[str, str]) -> str:
     """Return the content type without its parameters."""
-    return headers.get("content-type", "").partition(";")[0].strip().lower()
+    given = headers.get("content-type", "")
+    return given if given == "application/json" else given.partition(";")[0].strip().lower()
 
 
 _OF_OLD: Final = frozenset({("policy/v1beta1", "Eviction")})
@@ -79,7 +80,7 @@ def read_tree(headers: Mapping[str, str], body: bytes, kind: str) -> tuple[Tree,
 def _object(tree: Any, body: bytes, kind: str) -> tuple[Tree, list[str]]:
     """Return the object and a finding per repeated key; the careful parse runs only where keys may not add up."""
     checked = _checked(tree, body, kind)
-    if len(_KEY.findall(body)) == len(_KEY.findall(encode_json(checked))) and rb"\u0022" not in body:
+    if body.count(_COLON) == encode_json(checked).count(_COLON) and rb"\u0022" not in body and not _APART.search(body):
         return checked, []
     found: list[str] = []
     merged: Tree = _merged(json.loads(body, object_pairs_hook=_Pairs), "", found)
@@ -153,7 +154,8 @@ def _in_object(before: str) -> bool:
     return bool(stack) and stack[-1] == "{"
 
 
-_KEY: Final = re.compile(rb'"\s*:')
+_COLON: Final = b'":'
+_APART: Final = re.compile(rb'"\s+:')
 
 
 class _Pairs(list[tuple[str, Any]]):

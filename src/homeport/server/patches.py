@@ -58,6 +58,10 @@ def applied(
 
     status  the write is to a status: a spec the patch does not speak of is handed on as it is stored, and shared
     """
+    if status and _changes_status_alone(patch, tree):
+        quick = _with_status(patch, tree, gvk)
+        if quick is not None:
+            return quick
     match patch.media:
         case "application/json-patch+json":
             result = apply_json_patch(tree, patch.body)
@@ -89,6 +93,40 @@ def applied(
         decoded.tree["spec"] = fresh(kept)
     apply_defaults(gvk, decoded.tree)
     return decoded.tree
+
+
+def _changes_status_alone(patch: Patch, tree: Tree) -> bool:
+    """Whether a strategic patch speaks of the status, and beside it at most of the uid the object has."""
+    body = patch.body
+    if patch.media != _STRATEGIC or not isinstance(body, dict) or not body.keys() <= {"metadata", "status"}:
+        return False
+    metadata = body.get("metadata", {})
+    if not isinstance(metadata, dict) or not isinstance(body.get("status"), dict):
+        return False
+    return not metadata or metadata == {"uid": tree["metadata"]["uid"]}
+
+
+def _with_status(patch: Patch, tree: Tree, gvk: Gvk) -> Tree | None:
+    """Return the object with the patch's status on it, everything else shared; None where there is more to say.
+
+    What comes out is what the long way gives: metadata and spec are decoded and defaulted as they are stored.
+    """
+    rule = (merge_facts(gvk) or PLAIN).rule("status")
+    before = tree.get("status")
+    if rule.replace or not isinstance(before, dict):
+        return None
+    status = apply_strategic_patch(before, patch.body["status"], rule.below)
+    try:
+        decoded, findings = decoding.decode_field(gvk, "status", fresh(status))
+    except BadRequest:
+        return None
+    if findings:
+        return None
+    result = {key: value for key, value in tree.items() if key != "spec"}
+    result |= {"metadata": dict(tree["metadata"]), "status": decoded}
+    if "spec" in tree:
+        result["spec"] = tree["spec"]
+    return result if apply_status_defaults(gvk, result) else None
 
 
 def _speaks_of_status_alone(patch: Patch) -> bool:
