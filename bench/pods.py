@@ -37,7 +37,7 @@ from homeport.client.http import HttpTransport
 from homeport.client.rest import RestClient
 from homeport.client.settings import unix_settings
 from homeport.node.namespaces import enter, find_holder
-from homeport.node.runtime.state import Directories
+from homeport.node.runtime.state import Directories, Records
 
 PODS, SERVICES, SETS = find("Pod"), find("Service"), find("StatefulSet", "apps")
 SINGLE = 10
@@ -113,7 +113,7 @@ class Cluster:
 
         began = time.perf_counter()
         await until(self.client, lambda seen: not _of_set(seen), act)
-        while any((self.data / "run" / "sandboxes").iterdir()):  # noqa: ASYNC110 - another process's directory
+        while any(Records(self.data / "run").sandboxes()):  # noqa: ASYNC110 - another process's records
             await asyncio.sleep(0.01)  # the API has forgotten pods without grace before their processes have ended
         return time.perf_counter() - began
 
@@ -142,8 +142,8 @@ class Bare:
 
     def __init__(self, data: Path, folder: Path) -> None:
         self.folder = folder
-        places = Directories(data / "run")
-        bundle = next(places.bundle(one.id) for one in places.container_records() if one.labels["pod-name"] == "model")
+        models = (one.id for one in Records(data / "run").containers() if one.labels["pod-name"] == "model")
+        bundle = Directories(data / "run").bundle(next(models))
         config = json.loads((bundle / "config.json").read_text())
         for namespace in config["linux"]["namespaces"]:
             namespace.pop("path", None)

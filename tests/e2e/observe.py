@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from homeport.node.runtime.state import Records
 from tests.e2e.cluster import Cluster
 
 ECHO = Path(__file__).parent / "manifests" / "echo.yaml"
@@ -84,8 +85,8 @@ def network_namespaces(cluster: Cluster) -> set[str]:
     """Return the network namespaces of the cluster and its pods, seen through the host's process table."""
     here = os.readlink("/proc/self/ns/net")
     found = set()
-    for record in (cluster.data / "run" / "sandboxes").glob("*.json"):
-        found.add(_namespace(json.loads(record.read_text())["process"]["pid"]))
+    for record in Records(cluster.data / "run").sandboxes():
+        found.add(_namespace(record.process.pid))
     found.add(_namespace(pids(cluster)["holder"]))
     assert here not in found
     return found

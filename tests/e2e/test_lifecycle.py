@@ -1,6 +1,5 @@
 """Starting, dying and coming back: nothing lost, nobody disturbed, nothing left on the host."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from homeport.engine.hoststate import snapshot
-from homeport.node.runtime.state import living_containers, living_sandboxes
+from homeport.node.runtime.state import Records, living_containers, living_sandboxes
 from tests.e2e.cluster import Cluster, Make
 from tests.e2e.conftest import needs
 from tests.e2e.observe import (
@@ -127,9 +126,10 @@ def test_down_after_every_process_was_killed_leaves_nothing(running: Cluster) ->
 
 def test_a_pod_that_died_while_nobody_watched_is_started_again(running: Cluster) -> None:
     before = identity(running)
-    containers = [json.loads(path.read_text()) for path in running.data.glob("run/containers/*.json")]
-    (victim,) = [one for one in containers if before["echo-1"][1][0][0].endswith(one["id"])]
-    kill([*pids(running).values(), victim["process"]["pid"]])
+    containers = Records(running.data / "run").containers()
+    (victim,) = [one for one in containers if before["echo-1"][1][0][0].endswith(one.id)]
+    assert victim.process is not None
+    kill([*pids(running).values(), victim.process.pid])
     running.homeport("up", "-f", str(ECHO))
     after = identity(running)
     assert after["echo-0"] == before["echo-0"]

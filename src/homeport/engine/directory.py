@@ -1,7 +1,7 @@
 """A cluster's data directory: what lies where, which version wrote it, and who may use it now.
 
-Layout (mode 0700): `engine.json` settings and version; `state.db`; `pki/`; `images/`; `volumes/`; `pods/`; `logs/`;
-`kubeconfig`; `run/` sockets and process records, of no value once nothing runs.
+Layout (mode 0700): `engine.json` settings and version; `state.db`; `pki/`; `images/`; `volumes/`; `pods/`;
+`checkpoints`; `logs/`; `kubeconfig`; `run/` sockets and process records, of no value once nothing runs.
 """
 
 import fcntl

@@ -17,7 +17,7 @@ from homeport.engine.settings import ClusterSettings
 from homeport.node.holder_client import HolderClient, HolderGone, ensure_holder
 from homeport.node.namespaces import find_holder, wait_for_end
 from homeport.node.runtime.cgroups import clear_cgroups
-from homeport.node.runtime.state import Directories, living_containers, living_sandboxes
+from homeport.node.runtime.state import Records, living_containers, living_sandboxes
 
 __all__ = ["LaunchError", "processes", "start", "stop"]
 
@@ -104,7 +104,7 @@ def stop(directory: DataDirectory) -> bool:
         for record in left:
             end_process(record, farewell=signal.SIGUSR1 if record.name == "node" else signal.SIGTERM)
         stopped_pods = stop_holder(directory)
-        clear_cgroups(directory.run, Directories(directory.run).container_ids())
+        clear_cgroups(directory.run, {one.id for one in Records(directory.run).containers()})
         return control is not None or bool(left) or stopped_pods
 
 

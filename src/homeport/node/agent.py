@@ -13,7 +13,7 @@ from typing import Final
 from homeport.client.contract import Object
 from homeport.client.informer import Informer
 from homeport.node.admission import Occupancy, admit
-from homeport.node.checkpoint import Adopted, adopt, load_checkpoint
+from homeport.node.adoption import Adopted, adopt
 from homeport.node.context import NodeContext
 from homeport.node.lifecycle import Waiting
 from homeport.node.network.contract import NetworkFailure
@@ -133,18 +133,16 @@ class Agent:
         await self.context.network.detach(sandbox.id)
 
     def _sweep(self, pods: dict[str, Pod]) -> None:
-        """Remove the directories and logs of pods that are gone, once nothing is mounted there."""
+        """Remove the checkpoints, directories and logs of pods that are gone, once nothing is mounted there."""
+        self.context.checkpoints.keep_only(pods)
         settings = self.context.settings
         for root in (settings.pod_directory("any").parent, settings.pods):
             for entry in os.scandir(root) if root.is_dir() else ():
-                try:
-                    if not entry.is_dir(follow_symlinks=False):
-                        if entry.name.partition(".")[0] not in pods:
-                            os.unlink(entry.path)
-                    elif entry.name not in pods:
+                if entry.name not in pods and entry.is_dir(follow_symlinks=False):
+                    try:
                         remove_pod_directory(root / entry.name, self.context.mounts)
-                except OSError as error:
-                    _log.warning("directory of pod %s stays: %s", entry.name, error)
+                    except OSError as error:
+                        _log.warning("directory of pod %s stays: %s", entry.name, error)
         logs = self.context.settings.logs
         for entry in os.scandir(logs) if logs.is_dir() else ():
             namespace, _, rest = entry.name.partition("_")
@@ -163,7 +161,7 @@ class Agent:
             except NetworkFailure as failure:
                 _log.warning("sandbox %s of pod %s has lost its place in the network: %s", newest.id, pod, failure)
                 await self._discard(newest)
-        saved = load_checkpoint(self.context.settings.checkpoint(pod.uid))
+        saved = self.context.checkpoints.load(pod.uid)
         return adopt(pod, containers, sandbox, attempts, saved, self.context.clock.now())
 
     async def _adopted_sandbox(self, pod: Pod, sandbox: Sandbox, attempt: int) -> PodSandbox:

@@ -1,52 +1,51 @@
-"""Finding again what an earlier agent started: the runtime's labels, and a small file per pod beside them.
+"""What of each pod outlives the node process and the runtime: a checkpoint per pod, all in one file.
 
-The runtime knows which instances exist and how they ended; the file keeps what it cannot know: earlier terminations,
-restart counts of instances long removed, and whether a container had passed its probes. Source: `node` 15.4.
+The runtime knows which instances exist and how they ended; a checkpoint keeps what it cannot know: earlier
+terminations, restart counts of instances long removed, and whether a container had passed its probes. Source: `node`
+15.4.
 """
 
-import asyncio
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import msgspec
+from homeport.node.journal import Journal
+from homeport.node.lifecycle import ContainerState, Ended, Running
 
-from homeport.node.files import write_file
-from homeport.node.lifecycle import NEW, ContainerState, Ended, Running
-from homeport.node.pod import Pod
-from homeport.node.records import KILLED_CODE, LOST_MESSAGE, Live
-from homeport.node.runtime.contract import Container, Exit
-from homeport.node.sandboxes import PodSandbox
-
-__all__ = ["Adopted", "adopt", "load_checkpoint", "save_checkpoint"]
-
-_NOTHING: Final = b"{}"
-_encode: Final = msgspec.json.Encoder().encode
-_decode: Final = msgspec.json.Decoder().decode
+__all__ = ["Checkpoints", "Saved"]
 
 Saved = Mapping[str, ContainerState]
 
 
-@dataclass(frozen=True, slots=True)
-class Adopted:
-    """What a worker begins with.
+class Checkpoints:
+    """The checkpoints of a node's pods, by uid, in the file `path`."""
 
-    exits         ends nobody has recorded yet
-    sandbox_lost  the pod had a sandbox, and it is no more
-    """
+    def __init__(self, path: Path) -> None:
+        self._journal = Journal(path)
 
-    states: Mapping[str, ContainerState] = field(default_factory=dict)
-    live: Mapping[str, Live] = field(default_factory=dict)
-    exits: Sequence[Exit] = ()
-    sandbox: PodSandbox | None = None
-    next_sandbox_attempt: int = 0
-    sandbox_lost: bool = False
+    def save(self, uid: str, states: Saved) -> None:
+        """Keep how a pod's containers are. Raises OSError."""
+        tree = _tree(states)
+        if tree or self._journal.get(uid) is not None:
+            self._journal.put(uid, tree)
+
+    def load(self, uid: str) -> dict[str, ContainerState]:
+        """Return the states saved last; none when there are none."""
+        return {name: _state(entry) for name, entry in (self._journal.get(uid) or {}).items()}
+
+    def forget(self, uid: str) -> None:
+        """Drop a pod that is gone. Absent is fine. Raises OSError."""
+        self._journal.drop(uid)
+
+    def keep_only(self, uids: Collection[str]) -> None:
+        """Drop all pods but these. Raises OSError."""
+        for uid in self._journal:
+            if uid not in uids:
+                self._journal.drop(uid)
 
 
-def _text(states: Saved) -> bytes:
-    out = {
+def _tree(states: Saved) -> dict[str, Any]:
+    return {
         name: {
             "running": _plain(state.running) | {"failed_probe": None} if state.running else None,
             "ended": _plain(state.ended) if state.ended else None,
@@ -58,32 +57,11 @@ def _text(states: Saved) -> bytes:
         for name, state in sorted(states.items())
         if state.ever_created or state.previous
     }
-    return _encode(out)
 
 
 def _plain(value: Running | Ended) -> dict[str, Any]:
     """Return the fields of a value that holds nothing but plain ones."""
     return {name: getattr(value, name) for name in value.__slots__}
-
-
-def save_checkpoint(path: Path, states: Saved, last: bytes) -> bytes:
-    """Write what differs from `last`, the text written before; returns the text now on disk (empty: nothing is)."""
-    text = _text(states)
-    if text == (last or _NOTHING):
-        return last
-    draft = f"{path}.tmp"
-    write_file(draft, text, 0o600)
-    os.replace(draft, path)
-    return text
-
-
-def load_checkpoint(path: Path) -> dict[str, ContainerState]:
-    """Return the states written last; none when there is no such file, or not a whole one."""
-    try:
-        tree = _decode(path.read_bytes())
-    except (FileNotFoundError, msgspec.DecodeError):
-        return {}
-    return {name: _state(entry) for name, entry in tree.items()}
 
 
 def _state(tree: Mapping[str, Any]) -> ContainerState:
@@ -95,85 +73,4 @@ def _state(tree: Mapping[str, Any]) -> ContainerState:
         restart_count=tree["restart_count"],
         image=tree["image"],
         image_id=tree["image_id"],
-    )
-
-
-def adopt(
-    pod: Pod, containers: Sequence[Container], sandbox: PodSandbox | None, attempts: int, saved: Saved, now: float
-) -> Adopted:
-    """Return what there is of a pod: `containers` are the runtime's of this pod, `saved` its checkpoint."""
-    states: dict[str, ContainerState] = {}
-    live: dict[str, Live] = {}
-    exits: list[Exit] = []
-    for definition in pod.all():
-        name = definition.name
-        known = saved.get(name, NEW)
-        instances = sorted(
-            (one for one in containers if one.labels.get("container") == name),
-            key=lambda one: int(one.labels.get("attempt", "0")),
-        )
-        if not instances:
-            if known.ever_created or known.previous:
-                states[name] = _vanished(known, now)
-            continue
-        for one in instances:
-            attempt = int(one.labels.get("attempt", "0"))
-            live[one.id] = Live(definition, one.id, attempt, asyncio.Event(), one.labels.get("stop-signal", ""))
-            if one is not instances[-1]:
-                live[one.id].ended.set()
-        newest = instances[-1]
-        states[name] = _adopted(newest, known, pod)
-        if states[name].running is None:
-            live[newest.id].ended.set()
-        elif newest.exit is not None:
-            exits.append(newest.exit)
-    return Adopted(states, live, exits, sandbox, attempts, sandbox is None and bool(states))
-
-
-def _adopted(newest: Container, known: ContainerState, pod: Pod) -> ContainerState:
-    labels = newest.labels
-    if known.ended is not None and known.ended.container_id == newest.id:
-        return known
-    same = known.running is not None and known.running.container_id == newest.id
-    running = Running(
-        newest.id,
-        newest.started_at,
-        labels.get("hash", ""),
-        newest.pid,
-        hooked=True,
-        started=known.running.started if same and known.running else _reported(pod, newest.id, "started"),
-        ready=known.running.ready if same and known.running else _reported(pod, newest.id, "ready"),
-    )
-    return ContainerState(
-        running=running,
-        previous=known.previous if same else known.ended or known.previous,
-        restart_count=int(labels.get("attempt", "0")),
-        image=labels.get("image", ""),
-        image_id=labels.get("image-id", ""),
-    )
-
-
-def _reported(pod: Pod, container_id: str, what: str) -> bool:
-    """What the API last heard of an instance, for one the checkpoint does not know."""
-    for key in ("containerStatuses", "initContainerStatuses"):
-        for entry in pod.status.get(key) or ():
-            if str(entry.get("containerID") or "").endswith(f"://{container_id}"):
-                return bool(entry.get(what))
-    return False
-
-
-def _vanished(known: ContainerState, now: float) -> ContainerState:
-    """An instance the runtime no longer has: it ended, and nobody saw how (`node` 1.4)."""
-    running = known.running
-    if running is None:
-        return known
-    ended = Ended(
-        running.container_id, KILLED_CODE, "ContainerStatusUnknown", now, running.started_at, LOST_MESSAGE, running.hash
-    )
-    return ContainerState(
-        ended=ended,
-        previous=known.previous,
-        restart_count=known.restart_count,
-        image=known.image,
-        image_id=known.image_id,
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from homeport.client.contract import Client, Object
 from homeport.clock import Clock
+from homeport.node.checkpoint import Checkpoints
 from homeport.node.environment import Facts
 from homeport.node.events import Recorder
 from homeport.node.handlers import Prober, probe_for_real
@@ -51,6 +52,7 @@ class NodeContext:
     recorder: Recorder
     mounts: Mounts
     capacity: Capacity
+    checkpoints: Checkpoints
     services: Callable[[], Sequence[Object]]
     started_at: float
     departed: Callable[[str], Awaitable[None]]

@@ -17,6 +17,7 @@ from homeport.client.events import EventRecorder
 from homeport.client.informer import InformerFactory
 from homeport.clock import Clock
 from homeport.node.agent import Agent
+from homeport.node.checkpoint import Checkpoints
 from homeport.node.context import Capacity, NodeContext
 from homeport.node.eviction import Evictions
 from homeport.node.handlers import Prober, probe_for_real
@@ -124,6 +125,7 @@ async def serve_node(parts: NodeParts) -> None:
         recorder=recorder,
         mounts=parts.mounts,
         capacity=capacity,
+        checkpoints=Checkpoints(settings.checkpoints),
         services=services.list,
         started_at=clock.now(),
         prober=parts.prober,

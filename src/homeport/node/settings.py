@@ -14,10 +14,10 @@ __all__ = ["NodeSettings"]
 class NodeSettings:
     """Places and names of one node.
 
-    data           the cluster's data directory; pods, logs and sockets live below it
+    What a pod has lies in two places: on disk what outlives its processes (`checkpoints`, `pod_storage`, logs), in
+    memory what is made anew with them (`pod_directory`, below the runtime's `live`).
 
-    What a pod has lies in two places: on disk what outlives its processes and may be large (`checkpoint`,
-    `pod_storage`), in memory what is made anew with them (`pod_directory`, below the runtime's `live`).
+    data           the cluster's data directory; pods, logs and sockets live below it
     pod_cidrs      where its pods' addresses come from, one range per family; empty where nobody has to know
     host_resolver  the resolv.conf of the host, for `dnsPolicy: Default`
     """
@@ -58,8 +58,9 @@ class NodeSettings:
         """Where a pod's empty directories are; there only when it has some."""
         return Path(self.data, "pods", uid)
 
-    def checkpoint(self, uid: str) -> Path:
-        return Path(self.data, "pods", f"{uid}.json")
+    @property
+    def checkpoints(self) -> Path:
+        return self.data / "checkpoints"
 
     def log_directory(self, pod: Pod) -> Path:
         """Where a pod's container logs are (`node` 13.1)."""

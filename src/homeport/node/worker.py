@@ -17,8 +17,8 @@ from typing import Any, Final
 from homeport.api.resources import find
 from homeport.client.contract import Object
 from homeport.errors import ApiError, Conflict, NotFound
+from homeport.node.adoption import Adopted
 from homeport.node.assembly import termination_file
-from homeport.node.checkpoint import Adopted, save_checkpoint
 from homeport.node.context import NodeContext
 from homeport.node.ending import Ending
 from homeport.node.events import PodEvents
@@ -62,7 +62,6 @@ class PodWorker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._group: asyncio.TaskGroup
         self._started_at = active_since(self.pod.status) or context.clock.now()
-        self._saved = b""
         self._saved_states: Mapping[str, ContainerState] = {}
         self._was_over = self.pod.status.get("phase") in TERMINAL and not adopted.states
         self.events = PodEvents(context.recorder, lambda: self.pod)
@@ -335,7 +334,7 @@ class PodWorker:
         for container in await runtime.containers(("pod-uid", uid)):
             await runtime.remove_container(container.id)
         await self.preparation.volumes.tear_down()
-        self.context.settings.checkpoint(uid).unlink(missing_ok=True)
+        self.context.checkpoints.forget(uid)
 
     async def _leave(self) -> None:
         """Wait until the object's end is wanted, remove it, and wait until it is gone."""
@@ -426,7 +425,7 @@ class PodWorker:
         states = self.records.states
         if (self.preparation.ready or self._terminated) and states != self._saved_states:
             self._saved_states = dict(states)
-            self._saved = save_checkpoint(self.context.settings.checkpoint(self.pod.uid), states, self._saved)
+            self.context.checkpoints.save(self.pod.uid, states)
 
 
 def _facts(tree: Object) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from homeport.node.runtime.state import ContainerRecord, Directories
+from homeport.node.runtime.state import ContainerRecord, Records
 from homeport.node.syscalls import boot_id
 
 __all__ = ["EngineFailed", "RealEngine"]
@@ -129,12 +129,10 @@ class RealEngine:
 
     def containers(self, namespace: str, pod: str) -> list[ContainerRecord]:
         """Return the containers of a pod whose processes live."""
-        directories, boot = Directories(self.data / "run"), boot_id()
-        if not directories.containers.is_dir():
-            return []
+        boot = boot_id()
         return [
             record
-            for record in directories.container_records()
+            for record in Records(self.data / "run").containers()
             if (record.labels.get("pod-namespace"), record.labels.get("pod-name")) == (namespace, pod)
             and record.process is not None
             and record.process.alive(boot)

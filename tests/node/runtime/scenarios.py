@@ -27,7 +27,7 @@ from homeport.node.runtime.contract import (
     Security,
 )
 from homeport.node.runtime.oci import OciRuntime
-from homeport.node.runtime.state import Directories
+from homeport.node.runtime.state import Directories, Records
 from homeport.node.volumes.mounts import mounted_below
 
 SANDBOX = SandboxSpec("sandbox-1", "web-0", {"pod": "web-0"})
@@ -115,6 +115,7 @@ async def sandboxed(data: Path) -> AsyncIterator[Node]:
         assert await it.runtime.containers() == []
         places = Directories(data / "run")
         assert places.container_ids() == places.sandbox_ids() == set()
+        assert [*Records(places.run).containers(), *Records(places.run).sandboxes()] == []
         assert mounted_below(data, Path("/proc/self/mountinfo").read_text()) == [places.live]
         assert syscalls.start_ticks(sandbox.pid) is None
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
 import uvloop
 import zstandard
@@ -31,7 +32,7 @@ def code() -> Iterator[Path]:
     """The engine and the scenarios where any user can read them."""
     directory = Path(tempfile.mkdtemp(prefix="homeport-code-"))
     directory.chmod(0o755)
-    for module in (homeport, uvloop, zstandard):
+    for module in (homeport, msgspec, uvloop, zstandard):
         assert module.__file__ is not None
         package = Path(module.__file__).parent
         shutil.copytree(package, directory / package.name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -176,7 +176,7 @@ class Launcher:
         bundle = self.places.bundle(container_id)
         self.roots.unmount(bundle, self.places.layer(container_id))
         self.cgroups.remove(container_id)
-        self.places.forget_container(container_id)
+        self.places.exit_file(container_id).unlink(missing_ok=True)
         for directory in (self.state / container_id, bundle):
             if directory.exists():
                 shutil.rmtree(directory)

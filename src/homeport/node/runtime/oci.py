@@ -39,7 +39,7 @@ from homeport.node.runtime.launcher import ENVIRONMENT, Launcher, container_name
 from homeport.node.runtime.logs import LogFile, Pump
 from homeport.node.runtime.processes import gone, send_signal, with_same_mounts
 from homeport.node.runtime.rootfs import RootFilesystems
-from homeport.node.runtime.state import UNKNOWN_CODE, ContainerRecord, Directories, Process, SandboxRecord
+from homeport.node.runtime.state import UNKNOWN_CODE, ContainerRecord, Directories, Process, Records, SandboxRecord
 from homeport.node.runtime.streams import PipeSession, TerminalSession
 from homeport.node.runtime.usage import usage_of
 from homeport.node.runtime.users import IdMap
@@ -59,6 +59,7 @@ class OciRuntime:
 
     def __init__(self, directories: Directories, launcher: Launcher, clock: Clock, holder_log: Path) -> None:
         self._directories, self._launcher, self._clock, self._holder_log = directories, launcher, clock, holder_log
+        self._records = Records(directories.run)
         self._boot = syscalls.boot_id()
         self._sandboxes: dict[str, SandboxRecord] = {}
         self._containers: dict[str, ContainerRecord] = {}
@@ -177,7 +178,7 @@ class OciRuntime:
             spec.share_process_namespace,
             Process.of(pid, self._boot),
         )
-        self._directories.save_sandbox(record)
+        self._records.save_sandbox(record)
         self._sandboxes[spec.id] = record
         return self._sandbox(record)
 
@@ -214,7 +215,7 @@ class OciRuntime:
             started_at=self._clock.now(),
         )
         try:
-            self._directories.save_container(record)
+            self._records.save_container(record)
             await asyncio.to_thread(self._launcher.prepare, spec, sandbox)
             if not spec.tty:
                 self._pumps[spec.id] = self._pump(record, self._fifos(bundle))
@@ -226,7 +227,7 @@ class OciRuntime:
                 raise RuntimeFailure("CreateContainerError", str(error)) from error
             raise
         record = record.started(Process.of(pid, self._boot), self._clock.now())
-        self._directories.save_container(record)
+        self._records.save_container(record)
         if spec.tty:
             await self._pump_terminal(record)
         self._containers[spec.id] = record
@@ -359,15 +360,16 @@ class OciRuntime:
         self._holder.connect(places.run)
         self._keeping = asyncio.create_task(self._keep_holder())
         children = {child["name"]: int(child["pid"]) for child in (await self._holder.status())["children"]}
-        self._sandboxes.update((record.id, record) for record in places.sandbox_records())
-        records = {record.id: record for record in places.container_records()}
-        for record in places.prepared_records():
-            if record.id not in records and (recovered := self._recover(record, children)) is not None:
-                records[record.id] = recovered
-        for record in records.values():
+        self._sandboxes.update((record.id, record) for record in self._records.sandboxes())
+        never_began = set()
+        for known in self._records.containers():
+            record = self._recover(known, children) if known.process is None else known
+            if record is None:
+                never_began.add(known.id)
+                continue
             self._ended[record.id] = asyncio.Event()
             await self._follow(record, children)
-        for orphan in places.container_ids() - set(self._containers):
+        for orphan in (never_began | places.container_ids()) - set(self._containers):
             await self._discard(orphan)
         for orphan in places.sandbox_ids() - set(self._sandboxes):
             self._drop_sandbox(orphan)
@@ -382,7 +384,7 @@ class OciRuntime:
             return None
         pid = children.get(container_name(record.id), 0)
         record = record.started(Process.of(pid, self._boot), record.started_at)
-        self._directories.save_container(record)
+        self._records.save_container(record)
         return record
 
     async def _follow(self, record: ContainerRecord, children: Collection[str]) -> None:
@@ -493,6 +495,7 @@ class OciRuntime:
         with suppress(HolderGone, LaunchFailed):
             await self._holder.forget(container_name(container_id))
         await asyncio.to_thread(self._launcher.discard, container_id)
+        self._records.forget_container(container_id)
 
     def _drop_sandbox(self, sandbox_id: str) -> None:
         memory = self._directories.shared_memory(sandbox_id)
@@ -500,7 +503,7 @@ class OciRuntime:
             syscalls.umount(str(memory))
         if memory.exists():
             memory.rmdir()
-        self._directories.forget_sandbox(sandbox_id)
+        self._records.forget_sandbox(sandbox_id)
 
     def _sandbox(self, record: SandboxRecord) -> Sandbox:
         alive = record.process.alive(self._boot)
