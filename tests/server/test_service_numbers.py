@@ -307,3 +307,26 @@ async def test_a_selector_for_a_headless_service_of_two_families_on_a_cluster_of
         assert labels.status == 200
         single = {"selector": {"a": "b"}, "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}
         assert (await changed(ask, **single))["ipFamilies"] == ["IPv4"]
+
+
+async def test_figures_of_the_allocators() -> None:
+    settings = replace(FEW, service_cidrs=(IPv4Network("10.96.0.0/28"),))
+    async with running(settings) as ask:
+        await made(ask, type="NodePort", ports=[port(80, nodePort=30000)])
+        for refused in (body("t", clusterIP="10.96.0.1"), body("t", type="NodePort", ports=[port(80, nodePort=30000)])):
+            assert (await ask("POST", SERVICES, refused)).status == 422
+        await ask("POST", f"{SERVICES}?dryRun=All", body("t", type="NodePort"))
+        await ask.create(SERVICES, body("t", clusterIP="10.96.0.9"))
+        page = (await ask("GET", "/metrics")).raw.body.decode()
+    found = [line.removeprefix("kube_apiserver_") for line in page.splitlines() if line.startswith("kube_apiserver_")]
+    assert found == [
+        'clusterip_allocator_allocated_ips{cidr="10.96.0.0/28"} 3',
+        'clusterip_allocator_available_ips{cidr="10.96.0.0/28"} 11',
+        'clusterip_allocator_allocation_total{cidr="10.96.0.0/28",scope="dynamic"} 2',
+        'clusterip_allocator_allocation_total{cidr="10.96.0.0/28",scope="static"} 2',
+        'clusterip_allocator_allocation_errors_total{cidr="10.96.0.0/28",scope="static"} 1',
+        "nodeport_allocator_allocated_ports 1",
+        "nodeport_allocator_available_ports 1",
+        'nodeport_allocator_allocation_total{scope="static"} 1',
+        'nodeport_allocator_allocation_errors_total{scope="static"} 1',
+    ]

@@ -5,6 +5,7 @@ names it, or when a write under way has taken it.
 """
 
 import random
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -12,7 +13,7 @@ from typing import Final
 
 from homeport.server.cache import Change, ResourceCache
 from homeport.server.objects import Tree
-from homeport.server.pools import Full, OutOfRange, Taken, band, choose
+from homeport.server.pools import Full, OutOfRange, Scope, Taken, Tally, band, choose
 from homeport.server.settings import Network
 
 __all__ = ["Address", "AddressBook", "Holder", "Range", "cluster_addresses", "family_of", "is_ready"]
@@ -62,6 +63,7 @@ class AddressBook:
         self._holders: dict[Address, Holder] = {}
         self._underway: set[Address] = set()
         self._moved: set[Address] = set()
+        self.tallies: defaultdict[Network, Tally] = defaultdict(Tally)
 
     @property
     def holders(self) -> dict[Address, Holder]:
@@ -103,10 +105,14 @@ class AddressBook:
     def take(self, text: str) -> Address:
         """Take one address for a write under way. Raises Taken, OutOfRange."""
         address = ip_address(text)
-        if not any(address in one for one in self._ranges()):
+        found = next((one for one in self.ranges() if address in one), None)
+        if found is None:
             raise OutOfRange("the provided network does not match the current range")
+        tally = self.tallies[found.network]
         if self._used(address):
+            tally.refused[Scope.STATIC] += 1
             raise Taken(text)
+        tally.given[Scope.STATIC] += 1
         self._underway.add(address)
         return address
 
@@ -116,7 +122,7 @@ class AddressBook:
         Upstream, too, asks one range alone, and not who has the address.
         """
         address = ip_address(text)
-        for one in self._ranges():
+        for one in self.ranges():
             if one.network.version == address.version:
                 if address in one:
                     return
@@ -127,7 +133,7 @@ class AddressBook:
 
     def pick(self, family: str) -> Address:
         """Take any address of a family for a write under way. Raises Full."""
-        for one in self._ranges():
+        for one in self.ranges():
             if family_of(one.network) != family:
                 continue
             make = IPv4Address if family == "IPv4" else IPv6Address
@@ -138,14 +144,16 @@ class AddressBook:
             try:
                 address = make(choose(one.first, one.last, one.static, self._rng, taken))
             except Full:
+                self.tallies[one.network].refused[Scope.DYNAMIC] += 1
                 continue
+            self.tallies[one.network].given[Scope.DYNAMIC] += 1
             self._underway.add(address)
             return address
         raise Full
 
     def base(self, family: str) -> Address:
         """Return what stands for an address in a dry run. Raises Full."""
-        for one in self._ranges():
+        for one in self.ranges():
             if family_of(one.network) == family:
                 return one.network.network_address
         raise Full
@@ -161,7 +169,8 @@ class AddressBook:
             or self._addresses.get(f"{self._addresses.codec.prefix}{address}") is not None
         )
 
-    def _ranges(self) -> tuple[Range, ...]:
+    def ranges(self) -> tuple[Range, ...]:
+        """Return the ranges addresses are drawn from, in order."""
         return self._cidrs.memoised("", "ranges", lambda: tuple(_ready_ranges(self._cidrs)))
 
 

@@ -60,14 +60,15 @@ class Allocator:
         self._ports = PortPool(*settings.node_ports, rng)
         self._nothing = Reservation(book, self._ports)
 
+    @property
+    def ports(self) -> PortPool:
+        return self._ports
+
     def restore(self, services: Iterable[Tree]) -> None:
-        """Take the ports stored Services hold; a second claim on the same number is left to its holder."""
+        """Take the ports stored Services hold."""
         for service in services:
             for port in _ports(service["spec"]):
-                try:
-                    self._ports.take(port)
-                except (Taken, OutOfRange):
-                    continue
+                self._ports.restore(port)
 
     def create(self, codec: Codec, tree: Tree, *, dry_run: bool) -> Reservation:
         """Give a new Service what it lacks, in place. Raises Invalid, InternalError."""

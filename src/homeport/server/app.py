@@ -141,7 +141,7 @@ class Server:
         self._reviews = Reviews(services, self._authentication, self._authorizer)
         self._bootstrap = Bootstrap(services, writer)
         self._publication = Publication(services, self._bootstrap.publish)
-        self._metrics = Metrics(hub, watches)
+        self._metrics = Metrics(hub, watches, self._book, self._allocator.ports)
         self.feeds = Feeds(hub, services.codec)
         self._compressor = Compressor()
         self.discovery = Discovery(settings.server_address)

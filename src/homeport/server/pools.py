@@ -4,9 +4,11 @@ Source: services-dns 3.1, 3.2. A pool only remembers; it is rebuilt from the sto
 """
 
 import random
+from collections import Counter
 from collections.abc import Callable
+from enum import StrEnum
 
-__all__ = ["Full", "OutOfRange", "PortPool", "Taken", "band", "choose"]
+__all__ = ["Full", "OutOfRange", "PortPool", "Scope", "Taken", "Tally", "band", "choose"]
 
 
 class Taken(Exception):
@@ -19,6 +21,21 @@ class OutOfRange(Exception):
 
 class Full(Exception):
     """Nothing left."""
+
+
+class Scope(StrEnum):
+    """Whether a certain number was asked for, or any."""
+
+    STATIC = "static"
+    DYNAMIC = "dynamic"
+
+
+class Tally:
+    """How many numbers were given, and how often none could be."""
+
+    def __init__(self) -> None:
+        self.given: Counter[Scope] = Counter()
+        self.refused: Counter[Scope] = Counter()
 
 
 def band(size: int, share: int, least: int, most: int) -> int:
@@ -49,22 +66,40 @@ class PortPool:
         self._static = band(last - first + 1, 32, 16, 128)
         self._rng = rng
         self._taken: set[int] = set()
+        self.tally = Tally()
+
+    def __len__(self) -> int:
+        """Count those somebody holds."""
+        return len(self._taken)
 
     def __contains__(self, port: int) -> bool:
         """Tell whether somebody holds it."""
         return port in self._taken
 
+    def restore(self, port: int) -> None:
+        """Take one port that a stored Service has, if nobody else has it."""
+        if self.first <= port <= self.last:
+            self._taken.add(port)
+
     def take(self, port: int) -> None:
         """Take one port. Raises Taken, OutOfRange."""
         if not self.first <= port <= self.last:
+            self.tally.refused[Scope.STATIC] += 1
             raise OutOfRange(port)
         if port in self._taken:
+            self.tally.refused[Scope.STATIC] += 1
             raise Taken(port)
+        self.tally.given[Scope.STATIC] += 1
         self._taken.add(port)
 
     def pick(self) -> int:
         """Take any port. Raises Full."""
-        port = choose(self.first, self.last, self._static, self._rng, self._taken.__contains__)
+        try:
+            port = choose(self.first, self.last, self._static, self._rng, self._taken.__contains__)
+        except Full:
+            self.tally.refused[Scope.DYNAMIC] += 1
+            raise
+        self.tally.given[Scope.DYNAMIC] += 1
         self._taken.add(port)
         return port
 
