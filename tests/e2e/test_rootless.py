@@ -90,6 +90,7 @@ def test_the_host_reaches_a_service(seeded: Cluster) -> None:
         assert answer.read().decode().strip() in {"echo-0", "echo-1"}
     counted = json.loads(seeded.homeport("top", "svc", "echo", "-o", "json"))["endpoints"]
     assert sum(one["picks"] for one in counted) >= 1
+    assert seeded.status()["balancing"]["healthy"] is True
 
 
 def test_pods_are_adopted_after_every_process_was_killed(seeded: Cluster) -> None:
