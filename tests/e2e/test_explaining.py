@@ -1,6 +1,7 @@
 """`why` and `top` say what is: of a cluster at work, and of one that waits."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 from homeport.clock import milli_time, parse_time
 from tests.e2e.cluster import Cluster, Make
 from tests.e2e.conftest import needs
-from tests.e2e.observe import ECHO, fetch, until
+from tests.e2e.observe import ECHO, fetch, pids, until
 
 BROKEN = """
 apiVersion: v1
@@ -77,6 +78,15 @@ def echo(make_cluster: Make) -> Cluster:
 )
 def test_why(echo: Cluster, words: tuple[str, ...], code: int, sentence: str) -> None:
     assert sentence in echo.homeport("why", *words, code=code)
+
+
+def test_the_rule_that_is_told_is_the_kernels(echo: Cluster) -> None:
+    seen = json.loads(echo.homeport("why", "conn", "echo-0", "echo", "-o", "json"))
+    (rule,) = [one["says"] for one in seen["evidence"] if one["object"] == "table ip homeport"]
+    inside = ["nsenter", "--target", str(pids(echo)["node"]), "--net"] if os.geteuid() == 0 else []
+    if inside:
+        held = echo.run([*inside, "nft", "list", "map", "ip", "homeport", "services"]).stdout
+        assert rule.removeprefix("services { ").removesuffix(" }") in held
 
 
 def test_dig_tells_who_stands_behind_each_record(echo: Cluster) -> None:

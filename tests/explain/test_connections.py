@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from homeport.explain.connections import Connection, explain_connection, explain_to_address
+from homeport.explain.model import Evidence
 from homeport.explain.names import asked
 from homeport.explain.wanted import Wanted, wanted
 from homeport.proxy.model import ProxySettings
@@ -357,3 +358,27 @@ def test_the_nodes_address_without_a_node_port_leads_nowhere() -> None:
     here = seen(CLIENT)
     found = explain_to_address(Wanted("client", "10.244.0.1", "81"), here, None, here, [SIDE])
     assert found.sentence == "10.244.0.1 is the node's own address, and no Service has the node port 81."
+
+
+@pytest.mark.parametrize(
+    ("obj", "slices", "means", "about", "says"),
+    [
+        (service(**VIRTUAL), sliced(READY), "nftables", "table ip homeport",
+         "services { 10.96.1.1 . tcp . 80 : goto cluster-1 }"),
+        (service(**VIRTUAL), sliced(), "nftables", "table ip homeport",
+         "services { 10.96.1.1 . tcp . 80 : goto refuse }"),
+        (annotated("round-robin"), sliced(READY), "nftables", "table ip homeport",
+         "services { 10.96.1.1 . tcp . 80 : goto cluster/default/nginx/tcp/http }"),
+        (annotated("least-connections"), sliced(READY), "nftables", "proxy",
+         "joins connections itself, by a TCP socket on 10.96.1.1:80"),
+        (service(**VIRTUAL), sliced(READY), "userspace", "proxy",
+         "joins connections itself, by a TCP socket on 10.96.1.1:80"),
+    ],
+)  # fmt: skip
+def test_what_carries_a_decision_out_is_shown(obj: Any, slices: Any, means: str, about: str, says: str) -> None:
+    found = seen(CLIENT, obj, slices)
+    meaning = asked("nginx", "default", "cluster.local")[0]
+    told = explain_connection(Wanted("client", "nginx"), found, meaning, found, [SIDE], means=means)
+    assert Evidence(about, says) in told.evidence
+    untold = explain_connection(Wanted("client", "nginx"), found, meaning, found, [SIDE])
+    assert not any(one.object in ("proxy", "table ip homeport") for one in untold.evidence)

@@ -162,4 +162,15 @@ async def _connection(words: tuple[str, ...], namespace: str, cluster: str, mome
         said = explain_name(connection.service, meanings, found)
         return replace(said, sentence=f"{said.sentence.rstrip('.')}, and {NO_WAY_OUT}.")
     meaning = (there or meanings)[0]
-    return explain_connection(connection, found[home], meaning, found[meaning.namespace], sides)
+    means = "" if moment is not None else await _means(cluster)
+    return explain_connection(connection, found[home], meaning, found[meaning.namespace], sides, means=means)
+
+
+async def _means(cluster: str) -> str:
+    """Return what the cluster's proxy balances with; nothing where it is another program, or away."""
+    from homeport.engine.proxy_client import ProxyAway, proxy_status
+
+    try:
+        return str((await proxy_status(directory_of(cluster)))["means"])
+    except ProxyAway:
+        return ""

@@ -14,8 +14,9 @@ from homeport.explain.pods import pod_clause, pod_missing
 from homeport.explain.services import endpoints as entries
 from homeport.explain.services import explain_service, nobody_behind
 from homeport.explain.wanted import Wanted
-from homeport.proxy import codec
+from homeport.proxy import codec, nftables
 from homeport.proxy.balance import Balance
+from homeport.proxy.dialect import dialect_of
 from homeport.proxy.model import (
     Address,
     Endpoint,
@@ -24,10 +25,12 @@ from homeport.proxy.model import (
     ProxySettings,
     Service,
     ServicePort,
+    ServiceRules,
     Target,
     Via,
 )
 from homeport.proxy.rules import decide, hinted
+from homeport.proxy.ruleset import element
 
 __all__ = ["NO_WAY_OUT", "Connection", "Way", "explain_connection", "explain_to_address"]
 
@@ -70,7 +73,13 @@ class Connection(Explanation):
 
 
 def explain_connection(
-    asked: Wanted, client: Snapshot, meaning: Asked, seen: Snapshot, settings: Sequence[ProxySettings]
+    asked: Wanted,
+    client: Snapshot,
+    meaning: Asked,
+    seen: Snapshot,
+    settings: Sequence[ProxySettings],
+    *,
+    means: str = "",
 ) -> Connection:
     """Explain a connection.
 
@@ -78,13 +87,14 @@ def explain_connection(
     meaning   what the Service's name means to that pod: its first meaning that is there
     seen      the namespace of that meaning
     settings  where the proxy stands, in each address family
+    means     what it balances with, `nftables` or `userspace`; empty for what nobody told
     """
     subject = f"connection {asked.pod}→{asked.service}" + (f":{asked.port}" if asked.port else "")
     pod = client.find("Pod", asked.pod)
     if pod is None:
         clause, shown = pod_missing(client, asked.pod)
         return Connection(subject, False, f"Pod {asked.pod} does not exist: {clause}.", tuple(shown))
-    found = _explain(asked, subject, pod, meaning, seen, settings)
+    found = _explain(asked, subject, pod, meaning, seen, settings, means)
     extra = list(_client_facts(pod, client))
     if not extra:
         return found
@@ -104,7 +114,13 @@ def _client_facts(pod: Object, client: Snapshot) -> Iterator[Evidence]:
 
 
 def _explain(
-    asked: Wanted, subject: str, pod: Object, meaning: Asked, seen: Snapshot, settings: Sequence[ProxySettings]
+    asked: Wanted,
+    subject: str,
+    pod: Object,
+    meaning: Asked,
+    seen: Snapshot,
+    settings: Sequence[ProxySettings],
+    means: str,
 ) -> Connection:
     name = explain_name(meaning.text, [meaning], {meaning.namespace: seen})
     answer = Evidence(name.subject, name.sentence.removeprefix(f"{meaning.text} "))
@@ -124,7 +140,7 @@ def _explain(
     if spec.get("clusterIP") == "None" or meaning.host:
         return _direct(asked, subject, meaning, seen, obj, name)
     found = [
-        (f"IPv{side.version}", _balanced(asked, subject, pod, seen, obj, service, side, answer))
+        (f"IPv{side.version}", _balanced(asked, subject, pod, seen, obj, service, side, answer, means))
         for side in settings
         if (service := codec.service(obj, side.version)) is not None
     ]
@@ -238,6 +254,7 @@ def _balanced(
     service: Service,
     side: ProxySettings,
     answer: Evidence,
+    means: str,
 ) -> Connection:
     about, address = f"Service {service.key[1]}", asked.address or service.cluster_addresses[0]
     if address in side.real_addresses:
@@ -258,11 +275,13 @@ def _balanced(
         return Connection(subject, False, sentence, (answer,), "refused")
     slices = seen.slices(service.key[1])
     found = {port: codec.endpoints(slices, port, side.version) for port in service.ports}
-    rules = dict(zip(service.ports, decide(service, found, side).ports, strict=True))
+    decided = decide(service, found, side)
+    rules = dict(zip(service.ports, decided.ports, strict=True))
     facts = [answer, *_settings(obj, service)]
     fronts = {port: _front(rules[port], address) for port in chosen}
     ways = [way for port in chosen for way in _ways(seen, obj, port, found[port], rules[port], fronts[port], side)]
     facts += [_shown(way, len(chosen) > 1) for way in ways]
+    facts += [_rule(decided, rules[port], fronts[port], means) for port in chosen if means]
     itself = [
         way for way in ways if way.reached and way.pod == asked.pod and seen.namespace == pod["metadata"]["namespace"]
     ]
@@ -278,6 +297,18 @@ def _balanced(
 def _front(rules: PortRules, address: Address) -> Frontend:
     """Return the front end a connection to an address comes by; by name it is the first virtual address."""
     return next((front for front in rules.frontends if front.address == address), rules.frontends[0])
+
+
+def _rule(service: ServiceRules, port: PortRules, front: Frontend, means: str) -> Evidence:
+    """Return what carries the decision out: an element of the packet filter's map, or a socket."""
+    counted = port.balance is Balance.LEAST_CONNECTIONS and front.via not in (Via.REJECT, Via.DROP)
+    if means == "userspace" or counted:
+        place = Target(front.address, front.port)
+        return Evidence("proxy", f"joins connections itself, by a {port.protocol.upper()} socket on {place}")
+    dialect = dialect_of(front.address.version)
+    key = f"{front.address} . {port.protocol} . {front.port}"
+    verdict = nftables.compile_service(service, dialect).elements.get(element("services", key), "")
+    return Evidence(f"table {dialect.table}", f"services {{ {key} : {verdict} }}")
 
 
 def _barred(pod: Object, front: Frontend) -> bool:

@@ -44,7 +44,7 @@ def pod_clause(seen: Snapshot, pod: Object) -> str:
     if trouble.startswith("not scheduled") and unbound:
         return f"{trouble.rstrip('.')} ({'; '.join(unbound)})"
     if warnings and (trouble == "starting" or "probe" in trouble):
-        said = _words(warnings[-1].get("message", ""))
+        said = _words(warnings[-1].get("message", "")).rstrip(":")
         if said and said not in trouble:
             return f"{trouble}; last said: {said}"
     return trouble
