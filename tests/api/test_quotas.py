@@ -115,3 +115,20 @@ def test_an_update_is_charged_for_what_it_adds() -> None:
 
 def test_only_kinds_a_quota_names_are_looked_at() -> None:
     assert [each.kind for each in quotas.counted_kinds(RESOURCES, ["pods", "count/jobs.batch"])] == ["Pod", "Job"]
+
+
+@pytest.mark.parametrize(
+    ("change", "matters"),
+    [
+        ({}, False),
+        ({"tolerations": [{"operator": "Exists"}]}, False),
+        ({"activeDeadlineSeconds": 5}, True),
+        ({"containers": [{"name": "c", "resources": {"requests": {"cpu": "2"}}}]}, True),
+        ({"containers": [{"name": "c", "image": "b", "resources": {"requests": {"cpu": "1"}}}]}, False),
+        ({"initContainers": [{"name": "i", "resources": {"limits": {"cpu": "1"}}}]}, True),
+        ({"resources": {"requests": {"cpu": "2"}}}, True),
+    ],
+)
+def test_few_updates_of_a_pod_are_a_quota_s_business(change: dict[str, Any], matters: bool) -> None:
+    spec = {"containers": [{"name": "c", "image": "a", "resources": {"requests": {"cpu": "1"}}}]}
+    assert quotas.changes_usage({"spec": {**spec, **change}}, {"spec": spec}) == matters

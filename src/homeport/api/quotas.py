@@ -13,7 +13,19 @@ from homeport.api.quantity import Quantity, parse_quantity
 from homeport.api.resources import Resource
 from homeport.clock import parse_time
 
-__all__ = ["Usage", "charge", "counted_kinds", "counts", "encode", "parse", "reads", "refusal", "usage"]
+__all__ = [
+    "Usage",
+    "changes_usage",
+    "charge",
+    "counted_kinds",
+    "counts",
+    "encode",
+    "is_resize",
+    "parse",
+    "reads",
+    "refusal",
+    "usage",
+]
 
 Tree = Mapping[str, Any]
 Usage = dict[str, Quantity]
@@ -97,6 +109,22 @@ def charge(resource: Resource, new: Tree, old: Tree | None, now: float) -> Usage
     shrinks = resource.plural == "pods"
     added = {name: wanted.get(name, Quantity(0)) - had.get(name, Quantity(0)) for name in {*wanted, *had}}
     return {name: amount for name, amount in added.items() if amount and (shrinks or amount > Quantity(0))}
+
+
+def changes_usage(new: Tree, old: Tree) -> bool:
+    """Whether an update of a pod asks for other resources, or moves it between the scopes of deadlines."""
+    return is_resize(new, old) or _has_deadline(new["spec"]) != _has_deadline(old["spec"])
+
+
+def is_resize(new: Tree, old: Tree) -> bool:
+    """Whether an update of a pod asks for other resources."""
+    return any(_resources(new["spec"], group) != _resources(old["spec"], group) for group in _CONTAINERS) or (
+        new["spec"].get("resources") != old["spec"].get("resources")
+    )
+
+
+def _resources(spec: Tree, group: str) -> list[object]:
+    return [each.get("resources") for each in spec.get(group) or ()]
 
 
 def refusal(quota: Tree, resource: Resource, tree: Tree, added: Usage | None) -> str:
@@ -240,6 +268,8 @@ def _has_deadline(spec: Tree) -> bool:
     deadline = spec.get("activeDeadlineSeconds")
     return deadline is not None and deadline >= 0
 
+
+_CONTAINERS: Final = ("containers", "initContainers")
 
 _POD_SCOPES: Final[Mapping[str, Callable[[Tree], bool]]] = {
     "Terminating": _has_deadline,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from homeport import ids
+from homeport.api import quotas
 from homeport.api.exchange import User
 from homeport.api.resources import find
 from homeport.errors import Cause
@@ -76,7 +77,7 @@ class Admission:
         if namespace is None or not resource.namespaced:
             return
         limited = resource.group_resource == "persistentvolumeclaims" or (
-            resource.group_resource == "pods" and old is None
+            resource.group_resource == "pods" and (old is None or quotas.is_resize(new, old))
         )
         leaving = old is not None and "deletionTimestamp" in old["metadata"]
         if limited and not leaving and self._on("LimitRanger"):

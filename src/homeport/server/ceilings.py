@@ -17,7 +17,14 @@ from homeport.store.contract import Mismatch
 
 __all__ = ["LimitRanger", "QuotaKeeper"]
 
-_CHARGED_ON_UPDATE: Final = frozenset({"pods", "services", "persistentvolumeclaims"})
+_CHARGED_ON_UPDATE: Final = frozenset({"services", "persistentvolumeclaims"})
+
+
+def _charged(resource: Resource, new: Tree, old: Tree) -> bool:
+    """Whether an update is a quota's business: a pod's only when it is resized, or comes under another scope."""
+    if resource.group_resource == "pods":
+        return quotas.changes_usage(new, old)
+    return resource.group_resource in _CHARGED_ON_UPDATE
 
 
 class LimitRanger:
@@ -55,7 +62,7 @@ class QuotaKeeper:
     async def admit(self, resource: Resource, namespace: str, new: Tree, old: Tree | None, *, dry_run: bool) -> None:
         """Check and charge. Raises Forbidden."""
         cache = self._services.hub.cache(self._codec)
-        if not cache.entries or (old is not None and resource.group_resource not in _CHARGED_ON_UPDATE):
+        if not cache.entries or (old is not None and not _charged(resource, new, old)):
             return
         added = quotas.charge(resource, new, old, self._services.clock.now())
         found = [

@@ -7,6 +7,7 @@ import pytest
 
 from homeport.api.resources import find
 from homeport.errors import AlreadyExists, Forbidden
+from homeport.testing.behaviour import Ending
 from homeport.testing.cluster import SimulatedCluster
 
 
@@ -104,3 +105,16 @@ def test_the_last_place_is_given_once(cluster: SimulatedCluster) -> None:
     cluster.apply(secret)
     with pytest.raises(Forbidden, match="exceeded quota: q, requested: secrets=1, used: secrets=1, limited: secrets=1"):
         cluster.apply({**secret, "metadata": {"name": "b"}})
+
+
+def test_a_pod_that_was_there_before_its_quota_may_be_changed(cluster: SimulatedCluster) -> None:
+    cluster.program("task:1", Ending(5))
+    pod = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "task:1"}]}
+    spec = {"completions": 1, "template": {"spec": pod}}
+    cluster.apply({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": spec})
+    cluster.advance(seconds=1)
+    cluster.apply(quota(requests_cpu="1"))
+    cluster.advance(seconds=2)
+    cluster.wait("job/j", until=lambda tree: tree["status"].get("succeeded") == 1)
+    (ended,) = cluster.list("pod")
+    assert "finalizers" not in ended["metadata"]
