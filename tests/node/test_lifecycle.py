@@ -1,6 +1,5 @@
 """What a pod's containers should do next, as tables and as a property over random histories."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from tests.node.test_status import NOW, SIDECAR, pod
 
 def live(container: ContainerDef, **changes: Any) -> ContainerState:
     base = Running(f"{container.name}-0", NOW, container.hash, hooked=True, started=True, ready=True)
-    return ContainerState(running=replace(base, **changes))
+    return ContainerState(running=base._replace(**changes))
 
 
 def over(code: int = 0, at: float = NOW) -> ContainerState:
@@ -67,14 +66,14 @@ def test_the_first_restart_is_immediate_later_ones_wait() -> None:
     key = of.containers[0].backoff_key
     state = over(1)
     assert starts(of, {"main": state}) == ("main",)
-    delayed = replace(state, backoff=Backoff(40.0, NOW - 30, key))
+    delayed = state._replace(backoff=Backoff(40.0, NOW - 30, key))
     step = plan(of, {"main": delayed}, NOW + 10)
     assert step.start == ()
     assert step.wake_at == NOW + 40
     assert step.waiting["main"].reason == "CrashLoopBackOff"
     assert step.waiting["main"].message == "back-off 40s restarting failed container=main pod=web_default(u-1)"
     assert starts(of, {"main": delayed}, NOW + 40) == ("main",)
-    other_image = replace(delayed, backoff=Backoff(40.0, NOW - 30, "another"))
+    other_image = delayed._replace(backoff=Backoff(40.0, NOW - 30, "another"))
     assert starts(of, {"main": other_image}, NOW + 1) == ("main",)
 
 

@@ -35,12 +35,12 @@ class Assembly:
     sandbox_id: str
     attempt: int
     pod_ips: Sequence[str]
-    identity: Mapping[str, Path]
+    identity: Mapping[str, str]
 
 
 def termination_file(directory: Path, container: str, container_id: str) -> Path:
     """Return where an instance leaves its last words, below the pod's directory."""
-    return directory / "containers" / container / container_id
+    return directory.joinpath("containers", container, container_id)
 
 
 def assemble(
@@ -100,7 +100,7 @@ def _own_files(container: ContainerDef, place: Assembly, directory: Path) -> Ite
     taken = {os.path.normpath(mount["mountPath"]) for mount in container.tree.get("volumeMounts") or ()}
     for target, source in place.identity.items():
         if target not in taken:
-            yield Mount(target, str(source))
+            yield Mount(target, source)
     path = container.tree.get("terminationMessagePath") or "/dev/termination-log"
     if path not in taken:
         make_directory(os.fspath(directory), "containers", container.name, mode=0o750)

@@ -61,7 +61,7 @@ def _tree(states: Saved) -> dict[str, Any]:
 
 def _plain(value: Running | Ended) -> dict[str, Any]:
     """Return the fields of a value that holds nothing but plain ones."""
-    return {name: getattr(value, name) for name in value.__slots__}
+    return value._asdict()
 
 
 def _state(tree: Mapping[str, Any]) -> ContainerState:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, TypeVar
 
 from homeport.node.assembly import Assembly, assemble, image_id
@@ -58,7 +57,7 @@ class Launch:
     events: PodEvents
     sandbox_id: str
     pod_ips: Sequence[str]
-    identity: Mapping[str, Path]
+    identity: Mapping[str, str]
     volumes: Mapping[str, Volume]
     ending: asyncio.Event
     stop: Callable[[Live, str, int | None], Awaitable[None]]

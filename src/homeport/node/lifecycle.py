@@ -7,7 +7,7 @@ procedure of its own (`stopping`).
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from homeport.durations import format_duration
 from homeport.node.backoff import Backoff
@@ -27,8 +27,7 @@ class Waiting:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(NamedTuple):
     """The instance that runs. `started`: hook done and startup probe passed. `failed_probe` asks for its end."""
 
     container_id: str
@@ -41,8 +40,7 @@ class Running:
     failed_probe: ProbeKind | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """An instance that ended. Times in epoch seconds; `started_at` 0 when it never ran."""
 
     container_id: str
@@ -54,9 +52,8 @@ class Ended:
     hash: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerState:
-    """What is known of one container of the pod.
+class ContainerState(NamedTuple):
+    """What is known of one container of the pod. A tuple: it is replaced with every step of every container.
 
     running   the live instance
     ended     the newest instance, once it ended

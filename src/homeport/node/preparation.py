@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from homeport.node.context import NodeContext
@@ -43,7 +42,7 @@ class Preparation:
         self.sandbox = sandbox
         self.addresses: tuple[str, ...] = sandbox.addresses if sandbox else ()
         self.next_attempt = next_attempt
-        self.identity: Mapping[str, Path] = {}
+        self.identity: Mapping[str, str] = {}
         self.ready = False
         self.shown_ready = sandbox is not None  # what an earlier agent made is not reported lost while we look
         self._moved = asyncio.Event()

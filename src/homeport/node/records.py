@@ -6,7 +6,7 @@ The one mutable place between the pure parts: every change goes through a method
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from homeport.node.backoff import Backoff
 from homeport.node.lifecycle import NEW, ContainerState, Ended, Running, Waiting
@@ -70,17 +70,17 @@ class ContainerRecords:
         return state.restart_count + 1 if state.ever_created or state.previous is not None else 0
 
     def busy(self, name: str, busy: bool) -> None:
-        self._set(name, replace(self.get(name), busy=busy), shown=False)
+        self._set(name, self.get(name)._replace(busy=busy), shown=False)
 
     def unavailable(self, name: str, waiting: Waiting, retry_at: float | None) -> None:
         """A start failed before there was an instance: it is shown as waiting, and tried again at `retry_at`."""
-        self._set(name, replace(self.get(name), waiting=waiting, retry_at=retry_at, busy=False))
+        self._set(name, self.get(name)._replace(waiting=waiting, retry_at=retry_at, busy=False))
 
     def retry_configuration(self) -> None:
         """Something a container refers to changed: what could not be configured may be tried at once."""
         for name, state in list(self.states.items()):
             if state.waiting is not None and state.waiting.reason == "CreateContainerConfigError":
-                self._set(name, replace(state, retry_at=None))
+                self._set(name, state._replace(retry_at=None))
 
     def expect(self, container: ContainerDef, container_id: str, attempt: int) -> Live:
         """An instance is about to be made: its exit may be heard of before its start has returned."""
@@ -101,7 +101,7 @@ class ContainerRecords:
             backoff = backoff.next(failed.finished_at, now, container.backoff_key)
         elif backoff.key != container.backoff_key:
             backoff = Backoff(key=container.backoff_key)
-        self._set(container.name, replace(state, backoff=backoff, retry_at=None), shown=False)
+        self._set(container.name, state._replace(backoff=backoff, retry_at=None), shown=False)
 
     def started(self, live: Live, container: Container, image: str, image_id: str) -> None:
         """An instance runs; if it has ended already, that follows at once."""
@@ -110,8 +110,7 @@ class ContainerRecords:
         running = Running(live.container_id, container.started_at, live.container.hash, container.pid)
         self._set(
             name,
-            replace(
-                state,
+            state._replace(
                 running=running,
                 ended=None,
                 previous=state.ended or state.previous,
@@ -133,8 +132,7 @@ class ContainerRecords:
         live.ended.set()
         self._set(
             name,
-            replace(
-                state,
+            state._replace(
                 running=None,
                 ended=ended,
                 previous=state.ended or state.previous,
@@ -163,10 +161,10 @@ class ContainerRecords:
             state.running.hash,
         )
         live.ended.set()
-        self._set(live.container.name, replace(state, running=None, ended=ended))
+        self._set(live.container.name, state._replace(running=None, ended=ended))
 
     def force_restart(self, name: str) -> None:
-        self._set(name, replace(self.get(name), forced=True))
+        self._set(name, self.get(name)._replace(forced=True))
 
     def hooked(self, container_id: str) -> None:
         """Its postStart hook, if any, is done: without probes it is started and ready from this moment."""
@@ -189,12 +187,12 @@ class ContainerRecords:
         state = self.get(live.container.name) if live else NEW
         if live is None or state.running is None or state.running.container_id != container_id:
             return
-        running = replace(state.running, **changes)  # type: ignore[arg-type]
-        self._set(live.container.name, replace(state, running=running))
+        running = state.running._replace(**changes)  # type: ignore[arg-type]
+        self._set(live.container.name, state._replace(running=running))
 
     def hook_failed(self, name: str, waiting: Waiting) -> None:
         """The instance that failed its postStart hook was ended: say so until it is started again."""
-        self._set(name, replace(self.get(name), waiting=waiting))
+        self._set(name, self.get(name)._replace(waiting=waiting))
 
     def begin_anew(self, keep: Callable[[str, ContainerState], bool], now: float) -> None:
         """All instances are dead, or died with their sandbox: everything begins anew, counted as a restart.
@@ -209,7 +207,7 @@ class ContainerRecords:
                 running = state.running
                 ended = Ended(running.container_id, KILLED_CODE, "Error", now, running.started_at, "", running.hash)
                 self.live[running.container_id].ended.set()
-            fresh = replace(state, running=None, ended=None, previous=ended or state.previous, waiting=None, busy=False)
+            fresh = state._replace(running=None, ended=None, previous=ended or state.previous, waiting=None, busy=False)
             self._set(name, fresh)
 
     def adopt(self, states: Mapping[str, ContainerState], live: Mapping[str, Live]) -> None:

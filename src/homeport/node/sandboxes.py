@@ -70,7 +70,7 @@ def _sysctls(pod: Pod) -> dict[str, str]:
     return {entry["name"].replace("/", "."): entry["value"] for entry in context.get("sysctls") or ()}
 
 
-def write_identity(context: NodeContext, pod: Pod, addresses: tuple[str, ...], events: PodEvents) -> Mapping[str, Path]:
+def write_identity(context: NodeContext, pod: Pod, addresses: tuple[str, ...], events: PodEvents) -> Mapping[str, str]:
     """Write /etc/hosts, /etc/hostname and /etc/resolv.conf; returns target → file. Raises OSError."""
     settings = context.settings
     pod_names = names(pod, settings.cluster_domain, settings.name)
@@ -80,16 +80,15 @@ def write_identity(context: NodeContext, pod: Pod, addresses: tuple[str, ...], e
         events.warning("MissingClusterDNS", config.missing)
     for warning in config.cut:
         events.warning("DNSConfigForming", warning)
-    directory = settings.pod_directory(pod.uid)
-    make_directory(os.fspath(directory.parent), pod.uid, mode=0o750)
+    directory = make_directory(os.fspath(settings.pod_directory(pod.uid).parent), pod.uid, mode=0o750)
     node_hosts = _read(settings.host_hosts) if pod.host_network else ""
     files = {
-        "/etc/hosts": (directory / "etc-hosts", hosts_file(pod, pod_names, addresses, node_hosts)),
-        "/etc/hostname": (directory / "hostname", pod_names.kernel + "\n"),
-        "/etc/resolv.conf": (directory / "resolv.conf", config.text()),
+        "/etc/hosts": (f"{directory}/etc-hosts", hosts_file(pod, pod_names, addresses, node_hosts)),
+        "/etc/hostname": (f"{directory}/hostname", pod_names.kernel + "\n"),
+        "/etc/resolv.conf": (f"{directory}/resolv.conf", config.text()),
     }
     for path, text in files.values():
-        write_file(os.fspath(path), text.encode(), 0o644)
+        write_file(path, text.encode(), 0o644)
     return {target: path for target, (path, _) in files.items()}
 
 

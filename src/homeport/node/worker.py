@@ -11,7 +11,6 @@ import contextlib
 import logging
 import shutil
 from collections.abc import Coroutine, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from homeport.api.resources import find
@@ -396,7 +395,7 @@ class PodWorker:
         preparation = self.preparation
         states = self.records.states
         if self._terminated and not self.pod.deleting and not self._rejection:
-            states = {name: replace(state, waiting=None) if state.ended else state for name, state in states.items()}
+            states = {name: state._replace(waiting=None) if state.ended else state for name, state in states.items()}
         return Observation(
             containers=states,
             waiting={} if self._terminated else self._waiting,
