@@ -62,6 +62,7 @@ def reply(**more: Any) -> dict[str, Any]:
         "why": "",
         "server": "127.0.0.1#5353",
         "milliseconds": 0.5,
+        "time": "Tue Nov 24 20:00:00 UTC 2026",
         **more,
     }  # fmt: skip
 
@@ -70,6 +71,8 @@ def test_it_is_printed_as_dig_does() -> None:
     assert (
         "\n".join(lines(reply()))
         == """\
+; <<>> homeport dig <<>> web.default.svc.cluster.local. A
+;; Got answer:
 ;; ->>HEADER<<- opcode: QUERY, status: NOERROR, id: 4711
 ;; flags: qr aa rd; QUERY: 1, ANSWER: 2, AUTHORITY: 0, ADDITIONAL: 0
 
@@ -81,7 +84,8 @@ web.default.svc.cluster.local.\t5\tIN\tA\t10.244.0.9 \t; Pod web-9, ready
 web.default.svc.cluster.local.\t5\tIN\tA\t10.244.0.10\t; Pod web-10, ready
 
 ;; Query time: 0.5 msec
-;; SERVER: 127.0.0.1#5353"""
+;; SERVER: 127.0.0.1#5353
+;; WHEN: Tue Nov 24 20:00:00 UTC 2026"""
     )
     assert list(short_lines(reply())) == ["10.244.0.9", "10.244.0.10"]
 

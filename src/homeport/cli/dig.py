@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -12,9 +13,12 @@ import click
 from homeport.cli.cluster import cluster_option, connected, directory_of, fail, not_running, run_async
 from homeport.cli.objects import namespace_option
 from homeport.cli.output import fitting, output_option, print_json, screen_columns
+from homeport.clock import WallClock
 
 _FLAGS: Final = (("qr", 1 << 15), ("aa", 1 << 10), ("tc", 1 << 9), ("rd", 1 << 8), ("ra", 1 << 7), ("ad", 1 << 5))
 _SECTIONS: Final = ("answer", "authority", "additional")
+_FOR_RECORDS: Final = frozenset(("Service", "EndpointSlice", "Pod"))
+"""The kinds that records lead to; why there are none takes all."""
 PATIENCE_SECONDS: Final = 5.0
 
 
@@ -130,7 +134,8 @@ async def _dig(wanted: Wanted, namespace: str, cluster: str, *, explained: bool)
     milliseconds = round((loop.time() - started) * 1000, 2)
     flags = [name for name, bit in _FLAGS if header.flags & bit]
     seen |= {"id": header.id, "flags": flags, "tried": tried}
-    seen |= {"server": f"{resolver.host}#{resolver.port}", "milliseconds": milliseconds}
+    server, now = f"{resolver.host}#{resolver.port}", datetime.fromtimestamp(WallClock().now()).astimezone()
+    seen |= {"server": server, "milliseconds": milliseconds, "time": f"{now:%a %b %d %H:%M:%S %Z %Y}"}
     return await _explained(seen, wanted, namespace, settings.domain, cluster) if explained else seen
 
 
@@ -147,7 +152,8 @@ async def _explained(seen: dict[str, Any], wanted: Wanted, namespace: str, domai
     try:
         async with connected(cluster) as client:
             look = Look(client, domain, None)
-            snapshots = {one: await look.snapshot(one) for one in sorted(wanted_namespaces)}
+            kinds = {} if meanings else {"kinds": _FOR_RECORDS}
+            snapshots = {one: await look.snapshot(one, **kinds) for one in sorted(wanted_namespaces)}
     except ApiError as error:
         raise fail(error.message) from error
     told = {
@@ -170,6 +176,7 @@ def lines(seen: Mapping[str, Any], *, below: bool = False) -> Iterator[str]:
     """Yield a reply as dig prints it; comments after the records, or below them, say who stands behind them."""
     question = seen["question"]
     counts = ", ".join(f"{section.upper()}: {len(seen[section])}" for section in _SECTIONS)
+    yield from (f"; <<>> homeport dig <<>> {question['name']} {question['type']}", ";; Got answer:")
     yield f";; ->>HEADER<<- opcode: QUERY, status: {seen['status']}, id: {seen['id']}"
     yield f";; flags: {' '.join(seen['flags'])}; QUERY: 1, {counts}"
     if seen["tried"]:
@@ -182,6 +189,7 @@ def lines(seen: Mapping[str, Any], *, below: bool = False) -> Iterator[str]:
     if seen["why"]:
         yield from ("", f";; WHY: {seen['why']}")
     yield from ("", f";; Query time: {seen['milliseconds']:g} msec", f";; SERVER: {seen['server']}")
+    yield f";; WHEN: {seen['time']}"
 
 
 def _told(records: Sequence[Mapping[str, Any]], *, below: bool) -> Iterator[str]:

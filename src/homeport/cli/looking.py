@@ -1,6 +1,7 @@
 """What explanations are made from: a namespace's objects, as they are or as they were."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Container, Sequence
 from typing import Any, Final
 
 from homeport.cli.cluster import fail
@@ -26,24 +27,27 @@ _KINDS: Final = (
 """What explanations are made from, as (kind, group). The server's history has all but Events, which have times."""
 
 
+_ALL: Final = frozenset(kind for kind, _ in _KINDS)
+
+
 class Look:
     """Looks at namespaces as they are, or as they were at a moment, epoch seconds."""
 
     def __init__(self, client: Any, domain: str, moment: float | None) -> None:
         self._client, self._domain, self._moment = client, domain, moment
 
-    async def snapshot(self, namespace: str) -> Any:
-        """Return a `Snapshot`. Ends the command where nobody remembers that far back."""
+    async def snapshot(self, namespace: str, kinds: Container[str] = _ALL) -> Any:
+        """Return a `Snapshot` of some kinds. Ends the command where nobody remembers that far back."""
         from homeport.explain.history import Change, rewound
 
-        seen = await self._present(namespace)
+        seen = await self._present(namespace, kinds)
         if self._moment is None:
             return seen
         told = await self._client.history(namespace, self._moment, first=True)  # after `seen`: so no change is missed
         refuse_forgotten(told, self._moment)
         return rewound(seen, map(Change.read, told["changes"]), self._moment)
 
-    async def _present(self, namespace: str) -> Any:
+    async def _present(self, namespace: str, kinds: Container[str]) -> Any:
         from homeport.api.resources import find
         from homeport.errors import NotFound
         from homeport.explain.model import Snapshot
@@ -52,10 +56,12 @@ class Look:
             await self._client.get(find("Namespace"), None, namespace)
         except NotFound:
             return Snapshot(namespace, self._domain, {}, exists=False)
-        objects = {}
-        for kind, group in _KINDS:
-            items = (await self._client.list(find(kind, group), namespace)).items
-            objects[kind] = tuple({"kind": kind, **item} for item in items)
+        wanted = [(kind, find(kind, group)) for kind, group in _KINDS if kind in kinds]
+        found = await asyncio.gather(*(self._client.list(resource, namespace) for _, resource in wanted))
+        objects = {
+            kind: tuple({"kind": kind, **item} for item in listing.items)
+            for (kind, _), listing in zip(wanted, found, strict=True)
+        }
         return Snapshot(namespace, self._domain, objects)
 
 
