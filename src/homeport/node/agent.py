@@ -7,8 +7,8 @@ import asyncio
 import logging
 import os
 import shutil
-from collections.abc import AsyncIterator, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Final, TypeVar
 
 from homeport.client.contract import Object
 from homeport.client.informer import Informer
@@ -33,6 +33,8 @@ SETTLE_SECONDS: Final = 10.0
 """How long reports on adopted pods may take before the node is called ready all the same."""
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T", Container, Sandbox)
 
 
 class Agent:
@@ -113,9 +115,9 @@ class Agent:
             if container.labels.get("pod-uid") not in pods:
                 await runtime.remove_container(container.id)
         self._sweep(pods)
-        for pod in pods.values():
-            own = [one for one in containers if one.labels.get("pod-uid") == pod.uid]
-            self._begin(pod, await self._adopted(pod, own, sandboxes))
+        own_containers, own_sandboxes = _by_pod(containers), _by_pod(sandboxes)
+        for uid, pod in pods.items():
+            self._begin(pod, await self._adopted(pod, own_containers.get(uid, ()), own_sandboxes.get(uid, ())))
 
     async def _settle(self) -> None:
         reports = [asyncio.ensure_future(worker.reporter.flush()) for worker in self.workers.values()]
@@ -151,9 +153,9 @@ class Agent:
                 shutil.rmtree(entry.path, ignore_errors=True)
 
     async def _adopted(self, pod: Pod, containers: Sequence[Container], sandboxes: Sequence[Sandbox]) -> Adopted:
-        own = [one for one in sandboxes if one.labels.get("pod-uid") == pod.uid]
-        attempts = 1 + max((int(one.labels.get("attempt", "0")) for one in own), default=-1)
-        newest = next((one for one in own if one.running), None)
+        """Return what there is of a pod, whose own containers and sandboxes these are."""
+        attempts = 1 + max((int(one.labels.get("attempt", "0")) for one in sandboxes), default=-1)
+        newest = next((one for one in sandboxes if one.running), None)
         sandbox = None
         if newest is not None:
             try:
@@ -249,3 +251,11 @@ class Agent:
         if failed.gone.is_set():
             worker.removed()
         return worker
+
+
+def _by_pod(found: Sequence[T]) -> Mapping[str, Sequence[T]]:
+    """Return what the runtime has by the uids of the pods it belongs to."""
+    out: dict[str, list[T]] = {}
+    for one in found:
+        out.setdefault(one.labels.get("pod-uid", ""), []).append(one)
+    return out

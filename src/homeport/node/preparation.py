@@ -103,6 +103,7 @@ class Preparation:
         pause, waited, complained = VOLUME_RETRY_SECONDS, 0.0, False
         pod = self._pod()
         await self._context.objects.hold(pod.uid, references(pod), self.object_changed)
+        self._moved.clear()  # what came until now is seen in a moment
         while True:
             try:
                 await self.volumes.set_up(self._pod(), self._context.facts(self.addresses))

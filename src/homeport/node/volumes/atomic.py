@@ -7,7 +7,7 @@ builds a new stamped directory and renames one symbolic link over another.
 import contextlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from homeport.node.files import write_file
@@ -65,16 +65,23 @@ def _effective(mode: int, group: int | None) -> int:
 
 
 def _same(current: str, files: Mapping[str, File], group: int | None) -> bool:
-    there = {
-        os.path.relpath(os.path.join(root, name), current) for root, _, names in os.walk(current) for name in names
-    }
-    if there != {os.path.normpath(path) for path in files}:
+    if set(_paths(current)) != {os.path.normpath(path) for path in files}:
         return False
     for path, file in files.items():
         with open(f"{current}/{path}", "rb") as found:
             if os.fstat(found.fileno()).st_mode & 0o777 != _effective(file.mode, group) or found.read() != file.content:
                 return False
     return True
+
+
+def _paths(root: str, prefix: str = "") -> Iterator[str]:
+    """Yield what lies below a directory and is none, by its path from there."""
+    with os.scandir(f"{root}/{prefix}") as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _paths(root, f"{prefix}{entry.name}/")
+            else:
+                yield prefix + entry.name
 
 
 def _write(root: str, path: str, file: File, group: int | None, owner: int | None) -> None:
