@@ -127,13 +127,20 @@ def test_an_owner_of_another_namespace_counts_as_absent_and_is_told(homeport: Si
     made(homeport, config("child", reference(owner)))
     homeport.settle()
     assert homeport.find("configmap/child") is None
-    assert "OwnerRefInvalidNamespace" in {event.reason for event in homeport.events()}
+    (told,) = {event.message for event in homeport.events() if event.reason == "OwnerRefInvalidNamespace"}
+    assert told == (
+        f"ownerRef [v1/ConfigMap, namespace: default, name: owner, uid: {owner['metadata']['uid']}] "
+        'does not exist in namespace "default"'
+    )
 
 
 def test_a_namespaced_owner_of_a_cluster_wide_object_is_ignored(homeport: SimulatedCluster) -> None:
     owner = made(homeport, config("owner"))
     role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole"}
     made(homeport, {**role, "metadata": {"name": "r", "ownerReferences": [reference(owner)]}})
+    homeport.settle()
+    (told,) = {event.message for event in homeport.events() if event.reason == "OwnerRefInvalidNamespace"}
+    assert told.endswith(f'uid: {owner["metadata"]["uid"]}] does not exist in namespace ""')
     delete(homeport, "configmap/owner")
     homeport.settle()
     assert homeport.find("clusterrole/r") is not None

@@ -93,8 +93,12 @@ class GarbageCollector:
             return OwnerState.WAITING if owner.awaits_dependents else OwnerState.SOLID
         group, _, version = reference.api_version.rpartition("/")
         resource = BY_GVK.get(Gvk(group, version, reference.kind))
-        if resource is None or (resource.namespaced and not node.namespace):
+        if resource is None:
             return OwnerState.SOLID  # nothing can be told about it: the safe side
+        if resource.namespaced and not node.namespace:
+            if owner is not None:
+                self._warn_of_namespace(node, reference)
+            return OwnerState.SOLID  # it makes no sense, and does no harm
         namespace = node.namespace if resource.namespaced else ""
         if (namespace, reference.uid) in self._absent:
             return OwnerState.DANGLING
@@ -211,7 +215,7 @@ class GarbageCollector:
         }
         message = (
             f"ownerRef [{reference.api_version}/{reference.kind}, namespace: {node.namespace}, name: {reference.name}, "
-            f"uid: {reference.uid}] does not exist in namespace {node.namespace!r}"
+            f'uid: {reference.uid}] does not exist in namespace "{node.namespace}"'
         )
         self._events.warning(about, "OwnerRefInvalidNamespace", message)
 
