@@ -76,6 +76,11 @@ class LabelSelector:
         tests = tuple(_predicate(term) for term in terms if term.operator not in ("=", "=="))
         return cls(terms, False, equal, tests)
 
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """The labels, with their values, that whatever matches must have."""
+        return self._equal
+
     def matches(self, labels: Labels | None) -> bool:
         """Whether an object with these labels is meant."""
         if self.nothing:

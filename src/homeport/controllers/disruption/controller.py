@@ -7,6 +7,7 @@ from typing import Any, Final
 from homeport.api import budgets
 from homeport.api.owners import Owner, controller_of
 from homeport.api.resources import RESOURCES, find
+from homeport.api.selectors import NOTHING, LabelSelector, label_selector_from_object
 from homeport.client.contract import Client, Object
 from homeport.client.events import EventRecorder
 from homeport.client.informer import Informer, InformerFactory, Key, key_of
@@ -15,13 +16,14 @@ from homeport.clock import Clock
 from homeport.controllers import children
 from homeport.controllers.disruption.codec import decode_budget, decode_pod, failed_status, selector_text, status_of
 from homeport.controllers.disruption.reconcile import Count, count, needs_scales
-from homeport.controllers.indices import in_namespace, index_by_namespace
-from homeport.errors import NotFound
+from homeport.controllers.indices import index_by_label, selected
+from homeport.errors import BadRequest, NotFound
 
 __all__ = ["DisruptionController"]
 
 BUDGETS: Final = find("PodDisruptionBudget", "policy")
 PODS: Final = find("Pod")
+SELECTOR: Final = "selector"
 REPLICA_SETS: Final = find("ReplicaSet", "apps")
 DEPLOYMENTS: Final = find("Deployment", "apps")
 SCALED: Final = (REPLICA_SETS, DEPLOYMENTS, find("StatefulSet", "apps"), find("ReplicationController"))
@@ -49,7 +51,7 @@ class DisruptionController:
         self._scaled: Mapping[tuple[str, str], Informer] = {
             (resource.group, resource.kind): informers.informer(resource) for resource in SCALED
         }
-        index_by_namespace(self._pods)
+        self._budgets.add_indexer(SELECTOR, _filed_under)
         self._budgets.add_handler(add=self._budget_changed, update=lambda _, new: self._budget_changed(new))
         self._pods.on_change(self._pod_changed)
 
@@ -67,7 +69,7 @@ class DisruptionController:
         if obj is None:
             return
         now = self._clock.now()
-        pods = [pod for pod in in_namespace(self._pods, key[0]) if budgets.matching((obj,), pod)]
+        pods = selected(self._pods, key[0], _selector_of(obj))
         if not pods:
             self._events.normal(obj, "NoPods", "No matching pods found")
         try:
@@ -129,18 +131,46 @@ class DisruptionController:
             return
 
     def _budget_changed(self, budget: Object) -> None:
+        index_by_label(self._pods)  # from the first budget on
         self._queue.add(key_of(budget))
 
     def _pod_changed(self, pod: Object) -> None:
         """Look at the budgets that select a pod; one that does no longer is not told, as upstream."""
         namespace, name = key_of(pod)
-        found = budgets.matching(self._budgets.list(namespace), pod)
+        found = budgets.matching(self._candidates(namespace, pod), pod)
         for budget in found:
             self._queue.add(key_of(budget))
         if len(found) > 1:
             chosen = found[0]["metadata"]["name"]
             text = f'Pod "{namespace}"/"{name}" matches multiple PodDisruptionBudgets.  Chose "{chosen}" arbitrarily.'
             self._events.warning(pod, "MultiplePodDisruptionBudgets", text)
+
+    def _candidates(self, namespace: str, pod: Object) -> Sequence[Object]:
+        """Return the budgets that may select a pod, in the order of their names."""
+        labels = pod["metadata"].get("labels") or {}
+        places = [_place(namespace, name, value) for name, value in labels.items()]
+        found = [budget for place in (namespace, *places) for budget in self._budgets.by_index(SELECTOR, place)]
+        return sorted(found, key=key_of)
+
+
+def _selector_of(budget: Object) -> LabelSelector:
+    """Return what a budget selects; one that cannot be read selects nothing."""
+    try:
+        return label_selector_from_object(budget["spec"].get("selector"))
+    except BadRequest:
+        return NOTHING
+
+
+def _filed_under(budget: Object) -> Sequence[str]:
+    """File a budget under a label it asks for; one that asks for none by its value, under its namespace."""
+    namespace, selector = budget["metadata"].get("namespace", ""), _selector_of(budget)
+    if selector.nothing:
+        return ()
+    return (_place(namespace, *selector.pairs[0]) if selector.pairs else namespace,)
+
+
+def _place(namespace: str, name: str, value: str) -> str:
+    return f"{namespace}/{name}={value}"
 
 
 def _no_scale(owner: Owner) -> str:

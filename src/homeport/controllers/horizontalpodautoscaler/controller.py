@@ -28,7 +28,7 @@ from homeport.controllers.horizontalpodautoscaler.codec import (
 from homeport.controllers.horizontalpodautoscaler.model import ABLE_TO_SCALE, SCALING_ACTIVE, Condition, Memory
 from homeport.controllers.horizontalpodautoscaler.pace import begin, remember_change
 from homeport.controllers.horizontalpodautoscaler.reconcile import Decision, Figures, decide, needs_figures
-from homeport.controllers.indices import in_namespace, index_by_namespace
+from homeport.controllers.indices import index_by_label, selected
 from homeport.errors import ApiError, BadRequest, Conflict, NotFound
 
 __all__ = ["HorizontalPodAutoscalerController"]
@@ -70,7 +70,6 @@ class HorizontalPodAutoscalerController:
         self._known: dict[Key, _Known] = {}
         self._scalers = informers.informer(AUTOSCALERS)
         self._pods = informers.informer(PODS)
-        index_by_namespace(self._pods)
         self._scalers.add_handler(add=self._seen, delete=self._gone)
 
     async def run(self) -> None:
@@ -82,6 +81,7 @@ class HorizontalPodAutoscalerController:
             await self._queue.process(self.sync, workers=WORKERS)
 
     def _seen(self, obj: Object) -> None:
+        index_by_label(self._pods)  # from the first autoscaler on
         self._known.setdefault(key_of(obj), _Known())
         self._queue.add_after(key_of(obj), SYNC_SECONDS)
 
@@ -186,7 +186,7 @@ class HorizontalPodAutoscalerController:
             self._events.warning(obj, "InvalidSelector", why)
             return _refused("InvalidSelector", why)
         known.selector = selector
-        pods = [p for p in in_namespace(self._pods, key[0]) if selector.matches(p["metadata"].get("labels"))]
+        pods = selected(self._pods, key[0], selector)
         rivals = self._rivals(key[0], pods)
         if len(rivals) > 1:
             why = f"pods by selector {text} are controlled by multiple HPAs: [{' '.join(rivals)}]"
