@@ -37,7 +37,8 @@ async def command(
         line = (await process.stderr.readline()).decode()
     assert "serving cluster.local of https://127.0.0.1:" in line
     try:
-        yield process, int(line.rsplit(":", 1)[1])
+        first = line.rpartition(" on ")[2].split(", ")[0]
+        yield process, int(first.rsplit(":", 1)[1])
     finally:
         process.send_signal(signal.SIGTERM)
         await process.stderr.read()
@@ -78,13 +79,15 @@ async def test_it_serves_both_families_by_ipv6(tmp_path: Path) -> None:
         six = pg("fd00:10:244::5")
         body = {**six, "metadata": {**six["metadata"], "name": "pg-6"}, "addressType": "IPv6"}  # type: ignore[dict-item]
         await client.create(SLICES, body)
-        async with command(tmp_path, address="[::1]") as (_, asked):
+        four = free_port()
+        async with command(tmp_path, "--listen", f"127.0.0.1:{four}", address="[::1]") as (_, asked):
             for question, answer in (
                 ("pg-0.pg.default.svc.cluster.local. AAAA", "fd00:10:244::5"),
                 ("pg-0.pg.default.svc.cluster.local. A", "10.244.0.5"),
                 (f"{ip_address('fd00:10:244::5').reverse_pointer}. PTR", "pg-0.pg.default.svc.cluster.local."),
             ):
                 await until(asked, question, answer, "::1")
+                await until(four, question, answer)
 
 
 async def test_it_serves_tls(tmp_path: Path) -> None:
@@ -109,6 +112,7 @@ async def test_it_serves_tls(tmp_path: Path) -> None:
         (["--ttl", "soon"], "write ttl=SECONDS"),
         (["--stub", "corp.example"], "ZONE=ADDRESS"),
         (["--tls-listen", "127.0.0.1:853"], "--tls-cert"),
+        (["--listen", "127.0.0.1:0", "--listen", "::1"], "ADDRESS:PORT"),
         (["--domain", "a..b"], "a..b"),
     ],
 )

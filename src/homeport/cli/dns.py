@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,16 @@ def _address(text: str) -> tuple[str, int]:
 )
 @click.option("--context", default="", help="A context of the kubeconfig; its current one by default.")
 @click.option("--domain", default="cluster.local", show_default=True, help="The cluster's domain.")
-@click.option("--listen", default=DEFAULT_LISTEN, show_default=True, metavar="ADDRESS:PORT", help="UDP and TCP.")
-@click.option("--tls-listen", metavar="ADDRESS:PORT", help="DNS over TLS, on the address of --listen.")
+@click.option(
+    "--listen",
+    "listens",
+    multiple=True,
+    default=[DEFAULT_LISTEN],
+    show_default=True,
+    metavar="ADDRESS:PORT",
+    help="UDP and TCP; may be repeated, as for an address of each family.",
+)
+@click.option("--tls-listen", metavar="ADDRESS:PORT", help="DNS over TLS, on an address of --listen.")
 @click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Certificate (PEM).")
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Its key (PEM).")
 @_flags
@@ -73,7 +82,7 @@ def dns(
     kubeconfig: Path | None,
     context: str,
     domain: str,
-    listen: str,
+    listens: tuple[str, ...],
     tls_listen: str | None,
     tls_cert: Path | None,
     tls_key: Path | None,
@@ -96,10 +105,10 @@ def dns(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if tls_listen is not None and (tls_cert is None or tls_key is None):
         raise fail("--tls-listen needs --tls-cert and --tls-key")
-    host, port = _address(listen)
-    tls_host, tls_port = _address(tls_listen) if tls_listen is not None else (host, None)
-    if tls_host != host:
-        raise fail(f"--tls-listen {tls_listen}: use the address of --listen, {host}")
+    places = [_address(one) for one in listens]
+    tls_place = _address(tls_listen) if tls_listen is not None else None
+    if tls_place is not None and tls_place[0] not in {host for host, _ in places}:
+        raise fail(f"--tls-listen {tls_listen}: use an address of --listen, {', '.join(host for host, _ in places)}")
     path = kubeconfig or Path(os.environ.get("KUBECONFIG") or "~/.kube/config").expanduser()
     try:
         options = parse_options(_words(given))
@@ -110,20 +119,33 @@ def dns(
         raise fail(str(error)) from error
     except OSError as error:
         raise fail(f"{tls_cert}, {tls_key}: {error.strerror or error}") from error
+    sockets: list[Any] = []
     try:
-        sockets = open_sockets(host, port, tls_port=tls_port)
-    except OSError as error:
-        raise fail(f"{listen}: {error.strerror or error}") from error
-    try:
-        status = open_status(options.status)
-    except OSError as error:
-        sockets.close()
-        raise fail(f"--status {options.status}: {error.strerror or error}") from error
-    where = sockets.resolver
-    click.echo(f"serving {domain} of {settings.server} on {where.host}:{where.port}", err=True)
+        for host, port in places:
+            tls_port = tls_place[1] if tls_place is not None and tls_place[0] == host else None
+            sockets.append(_opened(_shown(host, port), partial(open_sockets, host, port, tls_port=tls_port)))
+        status = _opened(f"--status {options.status}", partial(open_status, options.status))
+    except click.ClickException:
+        for one in sockets:
+            one.close()
+        raise
+    where = ", ".join(_shown(one.resolver.host, one.resolver.port) for one in sockets)
+    click.echo(f"serving {domain} of {settings.server} on {where}", err=True)
     answer_promptly()
     collect_rarely()
-    run_until_told(_serve(settings, domain, options, [sockets], tls, status))
+    run_until_told(_serve(settings, domain, options, sockets, tls, status))
+
+
+def _opened(what: str, opening: Callable[[], Any]) -> Any:
+    """Return what was opened, or end the command with what could not be."""
+    try:
+        return opening()
+    except OSError as error:
+        raise fail(f"{what}: {error.strerror or error}") from error
+
+
+def _shown(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def _serve(
