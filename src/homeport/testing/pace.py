@@ -17,10 +17,13 @@ from typing import Any, Final, TypeVar
 
 from homeport.testing.loop import Ready, Select, VirtualLoop
 
-__all__ = ["PATIENCE_SECONDS", "LoopThread", "Pace", "call_started", "running_loop"]
+__all__ = ["PATIENCE_SECONDS", "LoopThread", "Pace", "await_outcome", "call_started", "running_loop"]
 
 PATIENCE_SECONDS: Final = 0.05
 """Real seconds a client outside has to react to what it was told before time goes on."""
+
+HEARING_SECONDS: Final = 1.0
+"""How often one who waits for another thread listens for signals that came just before it began to wait."""
 
 T = TypeVar("T")
 
@@ -150,10 +153,10 @@ class LoopThread:
                 raise self._failure
             self._loop.call_soon_threadsafe(begin)
             try:
-                concurrent.futures.wait([outcome])
+                await_outcome(outcome)
             except BaseException:  # a signal's: Ctrl-C, or a test's time limit
                 self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in running])
-                concurrent.futures.wait([outcome])
+                await_outcome(outcome)
                 raise
             return outcome.result()
         finally:
@@ -182,6 +185,15 @@ class LoopThread:
             self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.pace = None
+
+
+def await_outcome(outcome: "concurrent.futures.Future[Any]") -> None:
+    """Return once it is there, in the thread of a caller. Signals are heard, KeyboardInterrupt is raised here.
+
+    A signal that comes between Python's last look for one and the moment the thread sleeps does not wake it.
+    """
+    while not concurrent.futures.wait([outcome], HEARING_SECONDS).done:
+        pass
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

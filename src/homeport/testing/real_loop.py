@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from homeport.testing.pace import call_started
+from homeport.testing.pace import await_outcome, call_started
 
 __all__ = ["RealLoop"]
 
@@ -37,7 +37,7 @@ class RealLoop:
 
         outcome = asyncio.run_coroutine_threadsafe(run(), self._loop)
         try:
-            concurrent.futures.wait([outcome])
+            await_outcome(outcome)
         except BaseException:  # a signal's: Ctrl-C, or a test's time limit
             outcome.cancel()
             raise
