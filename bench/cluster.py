@@ -1,8 +1,9 @@
 """A whole cluster: cold start, the seed manifests to Ready, memory and CPU at rest, pods per second, news to DNS.
 
-    python -m bench.cluster [--rounds 3] [--pods 40]
+    python -m bench.cluster [--rounds 3] [--pods 40] [--news 200] [--quick]
 
-Baselines in the same run: bare `crun run` of the same program for pods per second.
+Baselines in the same run: bare `crun run` of the same program for pods per second. What a client inside learns of a
+real pod's readiness, and when, is measured by `bench.news`.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.report import median, write
+from bench.report import median, percentile, say, write
 
 ROOT = Path(__file__).parents[1]
 SEED = ROOT / "tests" / "seed"
@@ -110,8 +111,18 @@ def bare_containers(count: int) -> float:
         return time.perf_counter() - began
 
 
-async def news(state: str, rounds: int) -> list[float]:
-    """Return milliseconds from the moment a watcher sees a pod Ready to the moment DNS answers with it."""
+def news(state: str, rounds: int) -> dict[str, dict[str, float]]:
+    """Return how many milliseconds after a watcher a client inside knows of a real pod's readiness."""
+    api = json.loads(homeport(state, "status", "-o", "json").stdout)["data"] + "/run/api.sock"
+    said = homeport(state, "run", "--", sys.executable, "-m", "bench.news", api, str(rounds)).stdout
+    return {
+        name: {"median": median(late), "p99": percentile(late, 0.99), "max": percentile(late, 1.0)}
+        for name, late in json.loads(said).items()
+    }
+
+
+async def replaced(state: str, rounds: int) -> list[float]:
+    """Return milliseconds from the moment a watcher sees a new pod Ready to the moment DNS answers with it."""
     from homeport.api.resources import find
     from homeport.client.http import HttpTransport
     from homeport.client.rest import RestClient
@@ -153,17 +164,24 @@ def _packed(address: str) -> bytes:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pods", type=int, default=40)
+    parser.add_argument("--news", type=int, default=200)
+    parser.add_argument("--quick", action="store_true", help="one round, few pods; nothing is written")
     arguments = parser.parse_args()
+    rounds, pods, changes = arguments.rounds, arguments.pods, arguments.news
+    if arguments.quick:
+        rounds, pods, changes = 1, 5, 10
     cold: list[float] = []
     seed: list[float] = []
     many: list[float] = []
     rest: dict[str, Any] = {}
     latencies: list[float] = []
-    bare = median([bare_containers(arguments.pods) for _ in range(arguments.rounds)])
-    for number in range(arguments.rounds):
+    heard: dict[str, dict[str, float]] = {}
+    bare = median([bare_containers(pods) for _ in range(rounds)])
+    say(f"{pods} bare containers: {bare} s")
+    for number in range(rounds):
         with tempfile.TemporaryDirectory() as state:
             try:
                 with timed(seed):
@@ -171,12 +189,15 @@ def main() -> None:
                 rest = rest or at_rest(state)
                 homeport(state, "delete", "-f", str(SEED))
                 with timed(many):
-                    homeport(state, "up", "-f", "-", stdin=SET.format(replicas=arguments.pods))
+                    homeport(state, "up", "-f", "-", stdin=SET.format(replicas=pods))
+                say(f"cold start {cold[-1]} s, seed {seed[-1]:.2f} s, {pods} pods {many[-1]:.2f} s")
                 if number == 0:
-                    latencies = asyncio.run(news(state, 10))
+                    latencies = asyncio.run(replaced(state, min(20, changes)))
+                    heard = news(state, changes)
+                    say(f"ready: {heard}")
             finally:
                 homeport(state, "down", "--purge")
-    pods_per_second = arguments.pods / median(many)
+    pods_per_second = pods / median(many)
     write(
         "cluster",
         {
@@ -184,11 +205,13 @@ def main() -> None:
             "seed_to_all_ready_seconds": median(seed),
             "at_rest": rest,
             "pods_per_second": round(pods_per_second, 1),
-            "bare_crun_per_second": round(arguments.pods / bare, 1),
-            "pods_to_bare_ratio": round(pods_per_second / (arguments.pods / bare), 3),
-            "ready_to_dns_milliseconds": {"median": median(latencies), "max": round(max(latencies), 2)},
+            "bare_crun_per_second": round(pods / bare, 1),
+            "pods_to_bare_ratio": round(pods_per_second / (pods / bare), 3),
+            "milliseconds_from_readiness": heard,
+            "new_pod_ready_to_dns_milliseconds": {"median": median(latencies), "max": round(max(latencies), 2)},
             "rounds": {"cold": cold, "seed": seed, "pods": many},
         },
+        quick=arguments.quick,
     )
 
 

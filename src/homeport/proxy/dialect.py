@@ -14,25 +14,16 @@ class Dialect:
     ip            the protocol in expressions, as in `ip saddr`
     address_type  the type of addresses in sets and maps
     longest       how long an address may be in a name
-    refuse        the rules that refuse a connection at once
     """
 
     table: str
     ip: str
     address_type: str
     longest: int
-    refuse: tuple[str, ...]
 
 
-IPV4: Final = Dialect("ip homeport", "ip", "ipv4_addr", len("255.255.255.255"), ("reject",))
-IPV6: Final = Dialect(
-    "ip6 homeport",
-    "ip6",
-    "ipv6_addr",
-    len("ffff-ffff-ffff-ffff-ffff-ffff-ffff-ffff"),
-    # The kernel sends few ICMPv6 errors a second, and a socket that is still busy sending its SYN misses one.
-    ("meta l4proto tcp reject with tcp reset", "reject"),
-)
+IPV4: Final = Dialect("ip homeport", "ip", "ipv4_addr", len("255.255.255.255"))
+IPV6: Final = Dialect("ip6 homeport", "ip6", "ipv6_addr", len("ffff-ffff-ffff-ffff-ffff-ffff-ffff-ffff"))
 
 
 def dialect_of(version: int) -> Dialect:

@@ -30,6 +30,9 @@ HASH_SEED: Final = 0x9E3779B9
 """The same everywhere and always: a client finds its endpoint again after a restart."""
 LOCAL_OFFSET: Final = 0x10000
 """Indices of a port's endpoints on this node start here, those of its endpoints anywhere at 0."""
+REFUSE: Final = ("meta l4proto tcp reject with tcp reset", "reject")
+"""The rules that refuse a connection at once. The kernel sends a peer one ICMP error a second after the first six, and
+whose SYN is not answered tries again after a second; a reset is sent always."""
 STANDING: Final = range(1, 9)
 """Numbers of endpoints whose chains are always there. A chain that comes with the Service that leads to it is, for a
 few microseconds, seen empty by packets under way; they are dropped and sent again."""
@@ -259,7 +262,7 @@ def base(settings: ProxySettings) -> str:
         f"set pods {{ type {kind}; flags interval; elements = {{ {settings.pods} }} }}",
     )
     chains: list[tuple[str, Sequence[str]]] = [
-        ("refuse", dialect.refuse),
+        ("refuse", REFUSE),
         ("translate", [translate]),
         *((f"cluster-{count}", _draw(count)) for count in STANDING),
         *((f"external-{count}", _external(f"cluster-{count}")) for count in STANDING),
