@@ -31,7 +31,9 @@ def test_each_family_counts_its_own() -> None:
     pods = [Target(ip_address(address), 8080) for address in ("10.244.0.2", "fd00:10:244::2")]
     fronts = [Target(ip_address(address), 80) for address in SERVICE["spec"]["clusterIPs"]]
     flows = [
-        Connection("tcp", front, pod, live) for front, pod in zip(fronts, pods, strict=True) for live in (True, False)
+        Connection("tcp", front, pod, live, pod.address)
+        for front, pod in zip(fronts, pods, strict=True)
+        for live in (True, False)
     ]
     joined = [Carried(("default", "web"), "tcp", "http", pods[1], 2, 5)]
     rows = [row for side in SIDES for row in rows_of(SERVICE, both(), flows, side, joined)]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -78,6 +79,18 @@ def echo(make_cluster: Make) -> Cluster:
 )
 def test_why(echo: Cluster, words: tuple[str, ...], code: int, sentence: str) -> None:
     assert sentence in echo.homeport("why", *words, code=code)
+
+
+def test_the_choices_of_connections_under_way_are_told(echo: Cluster) -> None:
+    command = echo.command("exec", "-i", "echo-0", "--", "python3", "-c", HOLD, "echo")
+    with subprocess.Popen(command, env=echo.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as held:
+        assert held.stdin is not None
+        assert held.stdout is not None
+        assert held.stdout.readline() == "held\n"
+        said = echo.homeport("why", "conn", "echo-0", "echo")
+        held.stdin.close()
+    (line,) = [line for line in said.splitlines() if "connections under way: " in line]
+    assert sum(map(int, re.findall(r"(\d+) to echo-[01] ", line))) == 6
 
 
 def test_the_rule_that_is_told_is_the_kernels(echo: Cluster) -> None:

@@ -9,7 +9,8 @@ from homeport.explain.connections import Connection, explain_connection, explain
 from homeport.explain.model import Evidence
 from homeport.explain.names import asked
 from homeport.explain.wanted import Wanted, wanted
-from homeport.proxy.model import ProxySettings
+from homeport.proxy.flows import Connection as Flow
+from homeport.proxy.model import ProxySettings, Target
 from tests.explain.objects import pod, seen, service, slice_of
 
 SIDE = ProxySettings(
@@ -382,3 +383,23 @@ def test_what_carries_a_decision_out_is_shown(obj: Any, slices: Any, means: str,
     assert Evidence(about, says) in told.evidence
     untold = explain_connection(Wanted("client", "nginx"), found, meaning, found, [SIDE])
     assert not any(one.object in ("proxy", "table ip homeport") for one in untold.evidence)
+
+
+def test_connections_under_way_are_told() -> None:
+    """Those of this pod, to what it asks for: an endpoint that gets no new ones is named as such."""
+    client = {**CLIENT, "status": {**CLIENT["status"], "podIPs": [{"ip": "10.244.0.9"}]}}
+    found = seen(client, service(**VIRTUAL), sliced(READY))
+    meaning = asked("nginx", "default", "cluster.local")[0]
+    front, own = Target(IPv4Address("10.96.1.1"), 80), IPv4Address("10.244.0.9")
+    near, gone = (Target(IPv4Address(f"10.244.0.{n}"), 8080) for n in (2, 3))
+    flows = [
+        *[Flow("tcp", front, near, True, own)] * 2,
+        Flow("tcp", front, gone, True, own),
+        Flow("tcp", front, near, False, own),  # over
+        Flow("udp", front, near, True, own),
+        Flow("tcp", front, near, True, IPv4Address("10.244.0.8")),  # somebody else's
+        Flow("tcp", Target(front.address, 81), near, True, own),
+    ]
+    told = explain_connection(Wanted("client", "nginx"), found, meaning, found, [SIDE], flows=flows)
+    said = "connections under way: 2 to web-0 (10.244.0.2:8080), 1 to 10.244.0.3:8080, which gets no new ones"
+    assert Evidence("Pod client", said) in told.evidence

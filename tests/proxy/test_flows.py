@@ -35,7 +35,7 @@ def entry(protocol: int, state: int | None = None) -> bytes:
     ],
 )
 def test_a_connection_is_read(protocol: int, state: int | None, name: str, live: bool) -> None:
-    assert parse_connection(entry(protocol, state)) == Connection(name, FRONT, BACK, live)
+    assert parse_connection(entry(protocol, state)) == Connection(name, FRONT, BACK, live, CLIENT.address)
 
 
 def test_other_entries_are_passed_over() -> None:
@@ -50,12 +50,12 @@ def test_connections_are_counted_by_endpoint() -> None:
     rules = decide(service, {port: [Endpoint(BACK), Endpoint(OTHER)]}, SETTINGS)
     by_node = Target(IPv4Address("10.244.0.1"), 30053)
     flows = [
-        Connection("udp", FRONT, BACK, True),
-        Connection("udp", by_node, BACK, False),
-        Connection("udp", FRONT, GONE, True),
-        Connection("tcp", FRONT, BACK, True),  # another protocol
-        Connection("udp", target("10.96.9.9", 53), BACK, True),  # another Service
-        Connection("udp", FRONT, FRONT, True),  # began when there was no rule
+        Connection("udp", FRONT, BACK, True, CLIENT.address),
+        Connection("udp", by_node, BACK, False, CLIENT.address),
+        Connection("udp", FRONT, GONE, True, CLIENT.address),
+        Connection("tcp", FRONT, BACK, True, CLIENT.address),  # another protocol
+        Connection("udp", target("10.96.9.9", 53), BACK, True, CLIENT.address),  # another Service
+        Connection("udp", FRONT, FRONT, True, CLIENT.address),  # began when there was no rule
     ]
     carried = [
         Carried(("default", "dns"), "udp", rules.ports[0].name, OTHER, 2, 5),

@@ -157,13 +157,26 @@ async def _connection(words: tuple[str, ...], namespace: str, cluster: str, mome
             found = {one: await look.snapshot(one) for one in {home, *(meaning.namespace for meaning in meanings)}}
         except ApiError as error:
             raise fail(error.message) from error
-    there = [one for one in meanings if found[one.namespace].find("Service", one.service) is not None]
-    if not there and (len(meanings) != 1 or not found[meanings[0].namespace].exists):
+    known = [one for one in meanings if found[one.namespace].find("Service", one.service) is not None]
+    if not known and (len(meanings) != 1 or not found[meanings[0].namespace].exists):
         said = explain_name(connection.service, meanings, found)
         return replace(said, sentence=f"{said.sentence.rstrip('.')}, and {NO_WAY_OUT}.")
-    meaning = (there or meanings)[0]
-    means = "" if moment is not None else await _means(cluster)
-    return explain_connection(connection, found[home], meaning, found[meaning.namespace], sides, means=means)
+    meaning = (known or meanings)[0]
+    here, there = found[home], found[meaning.namespace]
+    if moment is not None:  # of then, neither rules nor connections are remembered
+        return explain_connection(connection, here, meaning, there, sides)
+    means, flows = await _means(cluster), await _flows(cluster)
+    return explain_connection(connection, here, meaning, there, sides, means=means, flows=flows)
+
+
+async def _flows(cluster: str) -> list[Any]:
+    """Return the connections the kernel leads; none where it does not list them, `top` says why."""
+    from homeport.engine.flows import FlowsError, cluster_flows
+
+    try:
+        return await cluster_flows(directory_of(cluster))
+    except FlowsError:
+        return []
 
 
 async def _means(cluster: str) -> str:

@@ -9,6 +9,7 @@ import json
 import sys
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from homeport.engine.directory import DataDirectory
 from homeport.node.namespaces import enter, find_holder
@@ -34,9 +35,17 @@ async def cluster_flows(directory: DataDirectory) -> list[Connection]:
     return [_read(*words) for words in json.loads(out)]
 
 
-def _read(protocol: str, asked: str, asked_port: int, answers: str, answers_port: int, live: bool) -> Connection:
+def _row(one: Connection) -> tuple[Any, ...]:
+    asked, answers = one.asked, one.answers
+    ends = (str(asked.address), asked.port, str(answers.address), answers.port)
+    return (one.protocol, *ends, one.live, str(one.client))
+
+
+def _read(
+    protocol: str, asked: str, asked_port: int, answers: str, answers_port: int, live: bool, client: str
+) -> Connection:
     front, back = Target(ip_address(asked), asked_port), Target(ip_address(answers), answers_port)
-    return Connection(protocol, front, back, live)
+    return Connection(protocol, front, back, live, ip_address(client))
 
 
 def main() -> None:
@@ -51,11 +60,7 @@ def main() -> None:
         found = connections()
     except OSError as error:
         raise SystemExit(str(error)) from error
-    rows = [
-        (one.protocol, str(one.asked.address), one.asked.port, str(one.answers.address), one.answers.port, one.live)
-        for one in found
-    ]
-    print(json.dumps(rows))
+    print(json.dumps([_row(one) for one in found]))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 Decided by the proxy's own rules (`homeport.proxy.rules`), so that what is said is what happens.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any, Final
@@ -17,6 +18,7 @@ from homeport.explain.wanted import Wanted
 from homeport.proxy import codec, nftables
 from homeport.proxy.balance import Balance
 from homeport.proxy.dialect import dialect_of
+from homeport.proxy.flows import Connection as Flow
 from homeport.proxy.model import (
     Address,
     Endpoint,
@@ -80,6 +82,7 @@ def explain_connection(
     settings: Sequence[ProxySettings],
     *,
     means: str = "",
+    flows: Iterable[Flow] = (),
 ) -> Connection:
     """Explain a connection.
 
@@ -88,13 +91,14 @@ def explain_connection(
     seen      the namespace of that meaning
     settings  where the proxy stands, in each address family
     means     what it balances with, `nftables` or `userspace`; empty for what nobody told
+    flows     the flows of the cluster's network: those of the pod to the Service are told of
     """
     subject = f"connection {asked.pod}→{asked.service}" + (f":{asked.port}" if asked.port else "")
     pod = client.find("Pod", asked.pod)
     if pod is None:
         clause, shown = pod_missing(client, asked.pod)
         return Connection(subject, False, f"Pod {asked.pod} does not exist: {clause}.", tuple(shown))
-    found = _explain(asked, subject, pod, meaning, seen, settings, means)
+    found = _explain(asked, subject, pod, meaning, seen, settings, means, tuple(flows))
     extra = list(_client_facts(pod, client))
     if not extra:
         return found
@@ -121,6 +125,7 @@ def _explain(
     seen: Snapshot,
     settings: Sequence[ProxySettings],
     means: str,
+    flows: Sequence[Flow],
 ) -> Connection:
     name = explain_name(meaning.text, [meaning], {meaning.namespace: seen})
     answer = Evidence(name.subject, name.sentence.removeprefix(f"{meaning.text} "))
@@ -140,7 +145,7 @@ def _explain(
     if spec.get("clusterIP") == "None" or meaning.host:
         return _direct(asked, subject, meaning, seen, obj, name)
     found = [
-        (f"IPv{side.version}", _balanced(asked, subject, pod, seen, obj, service, side, answer, means))
+        (f"IPv{side.version}", _balanced(asked, subject, pod, seen, obj, service, side, answer, means, flows))
         for side in settings
         if (service := codec.service(obj, side.version)) is not None
     ]
@@ -255,6 +260,7 @@ def _balanced(
     side: ProxySettings,
     answer: Evidence,
     means: str,
+    flows: Sequence[Flow],
 ) -> Connection:
     about, address = f"Service {service.key[1]}", asked.address or service.cluster_addresses[0]
     if address in side.real_addresses:
@@ -281,6 +287,7 @@ def _balanced(
     fronts = {port: _front(rules[port], address) for port in chosen}
     ways = [way for port in chosen for way in _ways(seen, obj, port, found[port], rules[port], fronts[port], side)]
     facts += [_shown(way, len(chosen) > 1) for way in ways]
+    facts += _under_way(asked.pod, pod, [(rules[port], fronts[port]) for port in chosen], ways, flows)
     facts += [_rule(decided, rules[port], fronts[port], means) for port in chosen if means]
     itself = [
         way for way in ways if way.reached and way.pod == asked.pod and seen.namespace == pod["metadata"]["namespace"]
@@ -297,6 +304,33 @@ def _balanced(
 def _front(rules: PortRules, address: Address) -> Frontend:
     """Return the front end a connection to an address comes by; by name it is the first virtual address."""
     return next((front for front in rules.frontends if front.address == address), rules.frontends[0])
+
+
+def _under_way(
+    name: str,
+    pod: Object,
+    fronts: Sequence[tuple[PortRules, Frontend]],
+    ways: Sequence[Way],
+    flows: Sequence[Flow],
+) -> Iterator[Evidence]:
+    """Say which endpoints the pod's connections chose that are under way."""
+    own = {ip_address(one["ip"]) for one in (pod.get("status") or {}).get("podIPs") or ()}
+    asked = {(port.protocol, Target(front.address, front.port)) for port, front in fronts}
+    chosen = Counter(
+        str(flow.answers)
+        for flow in flows
+        if flow.live and flow.client in own and (flow.protocol, flow.asked) in asked and flow.answers != flow.asked
+    )
+    if not chosen:
+        return
+    pods = {way.target: way for way in ways}
+    shown = ", ".join(_chosen(target, count, pods.get(target)) for target, count in sorted(chosen.items()))
+    yield Evidence(f"Pod {name}", f"connections under way: {shown}")
+
+
+def _chosen(target: str, count: int, way: Way | None) -> str:
+    who = f"{way.pod} ({target})" if way is not None and way.pod else target
+    return f"{count} to {who}" + ("" if way is not None and way.reached else ", which gets no new ones")
 
 
 def _rule(service: ServiceRules, port: PortRules, front: Frontend, means: str) -> Evidence:

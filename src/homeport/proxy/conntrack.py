@@ -92,9 +92,10 @@ def _forget(flow: Flow) -> Request:
 
 @dataclass(frozen=True, slots=True)
 class Tuples:
-    """A conntrack entry: its protocol by number, whom the client asked, who answers, and all of it."""
+    """A conntrack entry: its protocol by number, the client, whom it asked, who answers, and all of it."""
 
     protocol: int
+    client: Target
     asked: Target
     answers: Target
     attributes: Mapping[int, bytes]
@@ -117,7 +118,8 @@ def parse_tuples(body: bytes) -> Tuples | None:
         return None
     asked = _target(original, _DESTINATION, _PROTO_DESTINATION_PORT)
     answers = _target(reply, _SOURCE, _PROTO_SOURCE_PORT)
-    return Tuples(asked[0], asked[1], answers[1], found) if asked and answers else None
+    client = _target(original, _SOURCE, _PROTO_SOURCE_PORT)
+    return Tuples(asked[0], client[1], asked[1], answers[1], found) if asked and answers and client else None
 
 
 def _target(data: bytes, address_kind: int, port_kind: int) -> tuple[int, Target] | None:

@@ -11,7 +11,7 @@ from typing import Final
 
 from homeport.netlink import NETFILTER, Netlink, attributes
 from homeport.proxy.conntrack import LIST_FLOWS, parse_tuples
-from homeport.proxy.model import Carried, PortRules, ServiceRules, Target
+from homeport.proxy.model import Address, Carried, PortRules, ServiceRules, Target
 
 __all__ = ["Connection", "Load", "connections", "parse_connection", "tally"]
 
@@ -23,12 +23,16 @@ _NAMES: Final = {socket.IPPROTO_TCP: "tcp", socket.IPPROTO_UDP: "udp", socket.IP
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One flow: whom the client asked, who answers. `live` is False for one that has ended and is still remembered."""
+    """One flow: whom the client asked, who answers. `live` is False for one that has ended and is still remembered.
+
+    client  its address
+    """
 
     protocol: str
     asked: Target
     answers: Target
     live: bool
+    client: Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,8 @@ def parse_connection(body: bytes) -> Connection | None:
     tuples = parse_tuples(body)
     if tuples is None or tuples.protocol not in _NAMES:
         return None
-    return Connection(_NAMES[tuples.protocol], tuples.asked, tuples.answers, _live(tuples.attributes))
+    live = _live(tuples.attributes)
+    return Connection(_NAMES[tuples.protocol], tuples.asked, tuples.answers, live, tuples.client.address)
 
 
 def _live(found: Mapping[int, bytes]) -> bool:
