@@ -2,8 +2,10 @@
 
     python -m bench.simulation [--replicas 5000] [--sets 100] [--rounds 20]
 
-Times are real; everything simulated runs as fast as it can. `reset` returns to a snapshot of three ready pods with
-claims, and includes ending what was there; `baseline` is a bare asyncio loop that is made and closed.
+Times are of the processor; what is simulated runs as fast as it can. `reset` returns to a snapshot of three ready pods
+with claims, and includes ending what was there; `reset and begun` also lets happen what components that begin anew do
+first, which otherwise comes with the next call. `fork` makes a second world and ends it. `baseline` is a bare asyncio
+loop that is made and closed.
 """
 
 import argparse
@@ -36,17 +38,43 @@ def create(rounds: int) -> float:
     return median(taken)
 
 
-def reset(rounds: int) -> tuple[float, float]:
-    """Return milliseconds of a snapshot and of the way back to it."""
-    cluster = SimulatedCluster()
-    cluster.apply(MANIFEST)
-    cluster.wait("statefulset/db")
-    cluster.settle()
-    snapshots = [timed(cluster.snapshot) for _ in range(rounds)]
+def going_back(cluster: SimulatedCluster, rounds: int) -> dict[str, float]:
+    """Return milliseconds of a snapshot, of the way back to it, and of a fork."""
+
+    def begin() -> None:
+        cluster.restore(saved)
+        cluster.advance(seconds=0.001)
+
+    def fork() -> None:
+        with cluster.fork() as other:
+            assert other.simulation
+
     saved = cluster.snapshot()
-    resets = [timed(lambda: cluster.restore(saved)) for _ in range(rounds)]
-    cluster.close()
-    return median(snapshots), median(resets)
+    taken = {
+        "snapshot_milliseconds": [timed(cluster.snapshot) for _ in range(rounds)],
+        "reset_milliseconds": [timed(lambda: cluster.restore(saved)) for _ in range(rounds)],
+        "reset_and_begun_milliseconds": [timed(begin) for _ in range(rounds)],
+        "fork_milliseconds": [timed(fork) for _ in range(rounds)],
+    }
+    return {name: median(values) for name, values in taken.items()}
+
+
+def small(rounds: int) -> dict[str, float]:
+    """Return what going back takes with three pods and their claims."""
+    with SimulatedCluster() as cluster:
+        cluster.apply(MANIFEST)
+        cluster.wait("statefulset/db")
+        cluster.settle()
+        return going_back(cluster, rounds)
+
+
+def large(replicas: int, rounds: int) -> dict[str, float]:
+    """Return what going back takes with many pods."""
+    with SimulatedCluster() as cluster:
+        cluster.apply(a_set("many", replicas))
+        cluster.wait("statefulset/many", ready=replicas, timeout=36_000)
+        cluster.settle()
+        return going_back(cluster, rounds)
 
 
 def bare_loop() -> None:
@@ -96,18 +124,15 @@ def main() -> None:
     parser.add_argument("--sets", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=20)
     arguments = parser.parse_args()
-    snapshot, back = reset(arguments.rounds)
-    figures = {
-        "create_milliseconds": create(arguments.rounds),
-        "snapshot_milliseconds": snapshot,
-        "reset_milliseconds": back,
-    }
-    one, some = many(arguments.replicas), many(50, arguments.sets)
     baseline = {"loop_milliseconds": median([timed(bare_loop) for _ in range(arguments.rounds)])}
+    figures = {"create_milliseconds": create(arguments.rounds), **small(arguments.rounds)}
+    crowds = {f"a world of {pods:,} pods": large(pods, 5) for pods in (100, 1000)}
+    one, some = many(arguments.replicas), many(50, arguments.sets)
     write(
         "simulation",
         {
             "simulation": {name: round(value, 2) for name, value in figures.items()},
+            **crowds,
             f"one set of {arguments.replicas:,}": rates(one),
             f"{arguments.sets:,} sets of 50": rates(some),
             "bare loop": {name: round(value, 2) for name, value in baseline.items()},
