@@ -225,3 +225,31 @@ async def test_the_node_registers_and_renews_its_lease(tmp_path: Path) -> None:
         assert node["status"]["addresses"][0] == {"type": "InternalIP", "address": "10.244.0.1"}
         lease = await w.client.get(find("Lease", "coordination.k8s.io"), "kube-node-lease", "node-1")
         assert lease["spec"]["renewTime"].startswith("2026-01-01T00:00:20")
+
+
+@pytest.mark.virtual
+async def test_a_pod_has_its_hosts_file_where_no_container_mounts_its_own(tmp_path: Path) -> None:
+    """services-dns 16.2: the same file for all containers, with the aliases."""
+    async with world(tmp_path) as w:
+        own = [{"name": "own", "mountPath": "/etc/hosts"}]
+        containers = {"name": "main"}, {"name": "other"}, {"name": "proud", "volumeMounts": own}
+        aliases = [{"ip": "192.0.2.7", "hostnames": ["a.example", "b"]}, {"ip": "192.0.2.8", "hostnames": ["c"]}]
+        volumes = [{"name": "own", "emptyDir": {}}]
+        await w.pod("web", *containers, volumes=volumes, hostAliases=aliases)
+        address = (await w.until("web", ready))["status"]["podIP"]
+        found = {
+            spec.labels["container"]: [mount.source for mount in spec.mounts if mount.target == "/etc/hosts"]
+            for spec in w.runtime.specs()
+        }
+        assert found["main"] == found["other"]
+        assert found["proud"] != found["main"]
+        assert [len(sources) for sources in found.values()] == [1, 1, 1]
+        lines = Path(found["main"][0]).read_text().splitlines()
+        assert lines[0] == "# Kubernetes-managed hosts file."
+        assert lines[-5:] == [
+            f"{address}\tweb",
+            "",
+            "# Entries added by HostAliases.",
+            "192.0.2.7\ta.example\tb",
+            "192.0.2.8\tc",
+        ]
