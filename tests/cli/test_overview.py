@@ -94,6 +94,11 @@ def test_what_is_piped_is_whole(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     ]  # fmt: skip
 
 
+def test_nothing_is_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_overview({"pods": [], "claims": [], "services": []})
+    assert capsys.readouterr().out == ""
+
+
 def test_the_last_form_is_taken_where_none_fits() -> None:
     assert fitting(["a" * 9, "b" * 5], 4) == "b" * 5
     assert fitting(["a" * 9, "b" * 4, "c"], 4) == "b" * 4

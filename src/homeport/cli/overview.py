@@ -87,7 +87,8 @@ def print_overview(seen: Mapping[str, Any]) -> None:
     columns = screen_columns()
     found = (_pods(seen["pods"]), _claims(seen["claims"]), _services(seen["services"]))
     shown = [fitting(_texts(tables, rows), columns) for rows, tables in found if rows]
-    click.echo("\n\n".join(shown))
+    if shown:
+        click.echo("\n\n".join(shown))
 
 
 _Table: TypeAlias = tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...]

@@ -95,10 +95,17 @@ def proxy(
 
 def _ranges(pods: str, services: str) -> list[tuple[Any, Any]]:
     """Return the pods' and the virtual addresses of each family. Raises ValueError."""
-    pairs = [{net.version: net for net in map(ip_network, text.split(","))} for text in (pods, services)]
+    pairs = [_networks("--pods", pods), _networks("--services", services)]
     if pairs[0].keys() != pairs[1].keys():
         raise ValueError(f"--pods {pods} and --services {services}: give one range of each family to both")
     return [(pairs[0][version], services_range) for version, services_range in pairs[1].items()]
+
+
+def _networks(option: str, text: str) -> dict[int, Any]:
+    try:
+        return {net.version: net for net in map(ip_network, text.split(","))}
+    except ValueError as error:
+        raise ValueError(f"{option} {text}: {error}; write a range as in 10.244.0.0/16,fd00:10:244::/64") from None
 
 
 def _of(version: int, texts: tuple[str, ...]) -> tuple[Any, ...]:

@@ -142,7 +142,8 @@ async def _connection(words: tuple[str, ...], namespace: str, cluster: str, mome
     async with connected(cluster) as client:
         look = Look(client, settings.domain, moment)
         try:
-            await refuse_unknown(client, home)
+            if moment is None:
+                await refuse_unknown(client, home)
             text = connection.service
             if address is not None:
                 sides = [side for side in sides if side.version == address.version]

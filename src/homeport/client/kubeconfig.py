@@ -25,7 +25,9 @@ def load_kubeconfig(path: Path, context: str = "") -> ConnectionSettings:
     """
     try:
         document = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise KubeconfigError(f"{path}: {error.strerror or error}") from error
+    except yaml.YAMLError as error:
         raise KubeconfigError(f"{path}: {error}") from error
     if not isinstance(document, Mapping):
         raise KubeconfigError(f"{path}: is no kubeconfig")
@@ -113,7 +115,7 @@ def _read(path: Path, name: str) -> bytes:
     try:
         return (path.parent / name).read_bytes()
     except OSError as error:
-        raise KubeconfigError(f"{path}: {error}") from error
+        raise KubeconfigError(f"{path}: {path.parent / name}: {error.strerror or error}") from error
 
 
 def _base64(data: bytes) -> str:
