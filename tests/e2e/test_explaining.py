@@ -69,6 +69,7 @@ def echo(make_cluster: Make) -> Cluster:
         (("name", "echo-2.echo-peers"), 1, "StatefulSet echo wants 2 replicas, echo-0 to echo-1."),
         (("svc/typo",), 1, "no pod has the labels it selects (app=ecko)"),
         (("pvc/data-echo-0",), 0, "is bound to volume"),
+        (("node/homeport",), 0, "Node homeport is ready; it waits for nothing."),
         (("svc/kube-dns",), 1, "Namespace kube-system: has a Service kube-dns: give -n kube-system"),
         (("conn", "echo-0", "->", "echo"), 0, "Pod echo-0 reaches 2 of 2 endpoints of Service echo"),
         (("conn", "default/echo-0", "kube-system/kube-dns:53"), 0, "Pod echo-0 connects to 10.96.0.10 itself"),

@@ -91,6 +91,8 @@ async def _concerns(
         return [(namespace, Concern(pods=frozenset((name,))))]
     if kind == "Service":
         return [(namespace, Concern.of_service(name, await _service(client, namespace, name)))]
+    if kind == "Node":
+        raise fail("--since: what became of nodes is not remembered")
     owners = {(kind, name)}
     if kind == "Deployment":
         owners |= await _sets(client, namespace, name)

@@ -83,6 +83,7 @@ async def _why(what: str, name: str, namespace: str, cluster: str, moment: float
     from homeport.explain.budgets import explain_budget
     from homeport.explain.claims import explain_claim
     from homeport.explain.jobs import explain_job
+    from homeport.explain.nodes import explain_node
     from homeport.explain.pods import explain_pod
     from homeport.explain.services import explain_service
     from homeport.explain.workloads import WORKLOADS, explain_workload
@@ -108,8 +109,12 @@ async def _why(what: str, name: str, namespace: str, cluster: str, moment: float
                 "PodDisruptionBudget": explain_budget,
                 "Service": explain_service,
             }.get(kind)
+            if kind == "Node":
+                if moment is not None:
+                    raise fail("--at: how nodes were is not remembered")
+                return explain_node(tuple((await client.list(resource)).items), name)
             if explain is None and kind not in WORKLOADS:
-                known = f"pods, Services, claims, Jobs, autoscalers, budgets, {', '.join(WORKLOADS)}"
+                known = f"pods, nodes, Services, claims, Jobs, autoscalers, budgets, {', '.join(WORKLOADS)}"
                 raise fail(f"no {what} is explained; `homeport why` knows names, connections, {known}")
             if moment is None:
                 await refuse_unknown(client, namespace)
