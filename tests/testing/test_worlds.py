@@ -80,6 +80,22 @@ def test_faults_are_part_of_a_world(kept: SimulatedCluster) -> None:
         assert kept.nodes["node-2"].ready  # its hour has not come
 
 
+def test_frozen_names_are_those_of_the_snapshot(kept: SimulatedCluster) -> None:
+    kept.freeze_names()
+    kept.fail_requests("error", component="dns", method="GET")
+    with kept.fork() as other:
+        before = other.resolve("db-0.db")
+        assert before == (kept.pods["db-0"].ip,)
+        other.pods["db-0"].delete()
+        other.settle()
+        assert other.pods["db-0"].ip not in before
+        assert other.resolve("db-0.db") == before
+        other.heal()
+        other.restore_names()
+        other.settle()
+        assert other.resolve("db-0.db") == (other.pods["db-0"].ip,)
+
+
 def test_a_snapshot_serves_other_clusters(kept: SimulatedCluster) -> None:
     saved = kept.snapshot()
     elsewhere = SimulatedCluster(seed=9, nodes=1)

@@ -154,7 +154,9 @@ class Faults:
     def resume(self, saved: SavedFaults) -> None:
         """Put in force what was saved."""
         self.rules = list(map(replace, saved.rules))
-        self._cut = dict.fromkeys(saved.cut)
+        self._cut.clear()
+        for party in saved.cut:
+            self.cut(party)
 
     def trouble_for(self, request: Request) -> str:
         """Return what happens to a request; empty for nothing."""

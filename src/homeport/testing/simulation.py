@@ -130,8 +130,6 @@ class Simulation:
         self.clock = VirtualClock(snapshot.now) if snapshot is not None else VirtualClock()
         self.story = Story(snapshot.moments if snapshot is not None else ())
         self.faults = Faults(self.rng)
-        if snapshot is not None:
-            self.faults.resume(snapshot.faults)
         self.reach = Reach(self)
         self.behaviours = Behaviours(
             self.clock, self._probed, hears=self.reach.hears_enough,
@@ -204,6 +202,10 @@ class Simulation:
         self.start(dns.run(), "dns")
         self.start(proxy.run(), "proxy")
         self.start(self.names.feed.run(), "dns-feed")
+        await dns.synced()
+        await proxy.synced()
+        if self._snapshot is not None:
+            self.faults.resume(self._snapshot.faults)  # frozen names are those of the snapshot
         self.start_control()
         for number, machine in enumerate(self.machines.values()):
             saved = self._snapshot.machines[number] if self._snapshot is not None else None
@@ -211,8 +213,6 @@ class Simulation:
                 machine.resume(saved)
             if saved is None or saved.serving:
                 machine.start()
-        await dns.synced()
-        await proxy.synced()
         while self._snapshot is None and self.find(ACCOUNTS, "default", "default") is None:
             self.changed.clear()
             await self.changed.wait()  # until then no pod can be made
