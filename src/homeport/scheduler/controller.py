@@ -65,7 +65,7 @@ class Scheduler:
         self._cache = ClusterCache()
         self._writing: dict[Key, asyncio.Task[None]] = {}  # pods whose writes are under way
         self._again: set[Key] = set()  # of those, the ones to look at once more afterwards
-        self._claim_changed = asyncio.Event()
+        self._claim_waiters: dict[Key, dict[asyncio.Event, None]] = {}  # who waits for a claim to change
         self._pods = informers.informer(PODS)
         self._nodes = informers.informer(NODES)
         self._namespaces = informers.informer(NAMESPACES)
@@ -82,6 +82,7 @@ class Scheduler:
         self._volumes.add_handler(
             add=self._volume_seen, update=lambda _, new: self._volume_seen(new), delete=self._volume_gone
         )
+        self._claims.on_change(self._claim_changed)
         for informer in (self._claims, self._volumes, self._classes):
             informer.on_change(self._storage_changed)
 
@@ -171,9 +172,19 @@ class Scheduler:
                 }
                 await self._client.patch(VOLUMES, None, volume.name, reserve)
         seen_selected: set[str] = set()
-        while not all(self._is_bound(binding, node, seen_selected) for binding in bindings):
-            self._claim_changed.clear()
-            await self._claim_changed.wait()
+        changed, keys = asyncio.Event(), [(binding.claim.namespace, binding.claim.name) for binding in bindings]
+        for key in keys:
+            self._claim_waiters.setdefault(key, {})[changed] = None
+        try:
+            while not all(self._is_bound(binding, node, seen_selected) for binding in bindings):
+                changed.clear()
+                await changed.wait()
+        finally:
+            for key in keys:
+                waiters = self._claim_waiters.get(key, {})
+                waiters.pop(changed, None)
+                if not waiters:
+                    self._claim_waiters.pop(key, None)
 
     def _is_bound(self, binding: Binding, node: str, seen_selected: set[str]) -> bool:
         """Whether the claim is bound. Raises VolumeLost when it never will be this way."""
@@ -341,8 +352,11 @@ class Scheduler:
     def _volume_gone(self, raw: Object) -> None:
         self._volume_index.drop(raw["metadata"]["name"])
 
+    def _claim_changed(self, claim: Object) -> None:
+        for changed in self._claim_waiters.get(key_of(claim), ()):
+            changed.set()
+
     def _storage_changed(self, _: Object) -> None:
-        self._claim_changed.set()
         self._queue.wake_all()
 
 
