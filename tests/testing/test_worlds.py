@@ -96,6 +96,16 @@ def test_frozen_names_are_those_of_the_snapshot(kept: SimulatedCluster) -> None:
         assert other.resolve("db-0.db") == (other.pods["db-0"].ip,)
 
 
+def test_a_world_whose_engine_died_in_the_middle_of_a_write_can_be_left(kept: SimulatedCluster) -> None:
+    saved = kept.snapshot()
+    kept.stall_store()
+    kept.nodes["node-1"].lose()
+    kept.advance(minutes=2)
+    kept.kill_engine()
+    kept.restore(saved)
+    assert all(pod.ready for pod in kept.pods)
+
+
 def test_a_snapshot_serves_other_clusters(kept: SimulatedCluster) -> None:
     saved = kept.snapshot()
     elsewhere = SimulatedCluster(seed=9, nodes=1)

@@ -73,6 +73,10 @@ class RecordedStore(LogStore):
         """Lose what is not durable, as `kill -9` does: no write under way ever ends, `save` says what is left."""
         self._told.dead = True
 
+    async def close(self) -> None:
+        if not self._told.dead:  # else what is under way never ends
+            await super().close()
+
     def current(self, key: str) -> Entry | None:
         """Return the entry of a key, at once."""
         return self._whole.current(key)
