@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from homeport.explain.connections import Connection, explain_connection, explain_to_address
+from homeport.explain.connections import explain_connection, explain_to_address
 from homeport.explain.model import Evidence
 from homeport.explain.names import asked
 from homeport.explain.wanted import Wanted, wanted
+from homeport.explain.ways import Connection
 from homeport.proxy.flows import Connection as Flow
 from homeport.proxy.model import ProxySettings, Target
 from tests.explain.objects import pod, seen, service, slice_of
