@@ -2,9 +2,10 @@
 
     python -m bench.pods [--rounds 5] [--pods 100]
 
-Turn by turn in every round, so that whatever else the machine does hits all alike; ratios are taken within a round, and
-their medians are given. `load_average` is the machine's, before and after. Where others are busy, a pod waits for its
-turn in four processes, a bare start in one, so ratios grow with it; `processor seconds of pods` do not.
+Turn by turn in every round, bare starts before the pods and again after them, so that whatever else the machine does
+hits all alike; ratios are taken within a round, and their medians are given. `load_average` is the machine's, before
+and after. Where others are busy, a pod waits for its turn in four processes, a bare start in one; `processor seconds of
+pods` depend less on it.
 
 - `smallest`: `crun run` of the smallest bundle (`crun spec`, busybox `true`), one after the other.
 - `same, one by one`: `crun run --detach` of the very bundle a pod's container has (same root, mounts, capabilities) in
@@ -198,22 +199,28 @@ def bare_same(data: Path, counts: Sequence[tuple[int, int]]) -> list[float]:
     return [float(value) for value in json.loads(text)]
 
 
+async def bare_now(cluster: Cluster, pods: int) -> list[float]:
+    """Return the seconds bare starts take: so many one by one, two at a time, and a single one."""
+    await cluster.start_one("model")
+    seconds = bare_same(cluster.data, [(pods, 1), (pods, 2), (1, 1)])
+    await cluster.remove_one("model")
+    return seconds
+
+
 async def one_round(cluster: Cluster, pods: int, figures: dict[str, list[float]]) -> None:
     def note(name: str, seconds: float) -> None:
         figures.setdefault(name, []).append(seconds)
 
     note("smallest, one by one", bare_containers(pods))
-    await cluster.start_one("model")
-    one, two, alone = bare_same(cluster.data, [(pods, 1), (pods, 2), (1, 1)])
-    await cluster.remove_one("model")
-    note("same, one by one", one)
-    note("same, two at a time", two)
-    note("same, a single one", alone)
+    earlier = await bare_now(cluster, pods)
     before = cluster.cpu()
     note("pods", await cluster.start_set(pods))
     await asyncio.sleep(0.5)  # events are still being sent: they are part of the price
     note("processor seconds of pods", cluster.cpu() - before)
     note("pods deleted", await cluster.remove_set())
+    names = ("same, one by one", "same, two at a time", "same, a single one")
+    for name, once, again in zip(names, earlier, await bare_now(cluster, pods), strict=True):
+        note(name, (once + again) / 2)
     for number in range(SINGLE):
         note("a single pod", await cluster.start_one(f"one-{number}"))
         await cluster.remove_one(f"one-{number}")
