@@ -37,12 +37,13 @@ ASKED = 500
 """Names in turn; the zone may hold more."""
 
 RECORDS = 1000
-SIZES = (10, 1_000, 100_000)
+SIZES: tuple[int, ...] = (10, 1_000, 100_000)
 CHANGES = 5_000
 WARM_SECONDS = 0.3
 """Of questions that are not measured: what a server is asked first it has still to look up."""
 
-QUICK_SECONDS, QUICK_SIZES = 0.5, (10, 1_000)
+QUICK_SECONDS = 0.5
+QUICK_SIZES: tuple[int, ...] = (10, 1_000)
 OURS_NAME, TWO_NAME, LIMIT_NAME = "homeport, one worker", "homeport, two workers", "minimal C responder"
 OTHERS = ("nsd", "knotd")
 OURS = (sys.executable, "-m", "bench.dns_server")

@@ -123,7 +123,8 @@ class Told:
 
 async def measure(api: str, rounds: int) -> dict[str, list[float]]:
     transport = HttpTransport(unix_settings(api))
-    client, found = RestClient(transport, "bench"), {}
+    client = RestClient(transport, "bench")
+    found: dict[str, list[float]] = {}
     await client.create(SERVICES, service("gated", clusterIP="None"), "default")
     front = await client.create(SERVICES, service("front"), "default")
     await client.create(PODS, POD, "default")
