@@ -31,6 +31,7 @@ def pod(name: str = "pg-0", **spec: Any) -> Pod:
         ),
         (pod(setHostnameAsFQDN=True), "pg-0", "pg-0", "pg-0"),
         (pod(hostnameOverride="any.name", subdomain="pg"), "any.name", "any.name", "any.name"),
+        (pod(hostnameOverride="x" * 64), "x" * 63, "x" * 63, "x" * 63),
         (pod(hostNetwork=True, hostname="other"), "node-1", "node-1", "node-1"),
     ],
 )
@@ -63,6 +64,21 @@ def test_hosts() -> None:
     )
     plain = pod()
     assert hosts_file(plain, names(plain, "c", "n"), ("10.244.0.5",)) == HOSTS_HEAD + "10.244.0.5\tpg-0\n"
+
+
+def test_hosts_of_both_families() -> None:
+    of = pod(hostname="pg-0", subdomain="pg")
+    text = hosts_file(of, names(of, "cluster.local", "node-1"), ("10.244.0.5", "fd00::5"))
+    named = "pg-0.pg.db.svc.cluster.local\tpg-0\n"
+    assert text == f"{HOSTS_HEAD}10.244.0.5\t{named}fd00::5\t{named}"
+
+
+def test_hosts_of_the_host_with_aliases() -> None:
+    of = pod(hostNetwork=True, hostAliases=[{"ip": "192.0.2.9", "hostnames": ["a"]}])
+    assert hosts_file(of, names(of, "c", "n"), (), "127.0.0.1 localhost\n") == (
+        "# Kubernetes-managed hosts file (host network).\n127.0.0.1 localhost\n"
+        "\n# Entries added by HostAliases.\n192.0.2.9\ta\n"
+    )
 
 
 def test_hosts_of_the_host() -> None:
