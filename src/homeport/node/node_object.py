@@ -181,13 +181,14 @@ class NodeObject:
         try:
             node = await self._renewed(await self._client.get(NODES, None, self._settings.name))
         except NotFound:
-            node = await self._created()
+            return await self._created()
         self._reported_at = float("-inf")
         await self._report(node)
         return node
 
     async def _created(self) -> Object:
-        name = self._settings.name
+        name, now = self._settings.name, self._clock.now()
+        status = await self._status(now, {})
         body = {
             "apiVersion": "v1",
             "kind": "Node",
@@ -197,9 +198,11 @@ class NodeObject:
                 "annotations": {"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
             },
             "spec": {"podCIDRs": list(self._settings.pod_cidrs)} if self._settings.pod_cidrs else {},
-            "status": await self._status(self._clock.now(), {}),
+            "status": status,
         }
-        return await self._client.create(NODES, body)
+        node = await self._client.create(NODES, body)
+        self._posted, self._reported_at = status, now  # a server that did not take it is told with the first heartbeat
+        return node
 
     async def _renewed(self, node: Object) -> Object:
         """Return the node of an earlier agent with this one's labels and ranges."""
