@@ -40,6 +40,9 @@ IO_GRACE_SECONDS: Final = 5.0
 MOST_TURNS: Final = 1_000_000
 """Turns of the loop in which something always ran and no virtual time passed: beyond, it never will."""
 
+TURNS_A_POLL: Final = 64
+"""Turns between two looks at the system while the loop has nothing outside to wait for."""
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 Ready: TypeAlias = list[tuple[selectors.SelectorKey, int]]
@@ -68,7 +71,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._own_descriptors: int | None = None
         self.pace: Callable[[float | None, Select], Ready] | None = None
         """Called in place of a jump when nothing is ready, with the seconds to the next timer (None: there is none)."""
-        super().__init__(_JumpingSelector(self._idle, self._restless))
+        super().__init__(_JumpingSelector(self._idle, self._restless, self._is_alone))
         self._own_descriptors = len(self._jumping.get_map())
         self._end_wish = collect_rarely()
 
@@ -116,6 +119,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Let so much virtual time have passed."""
         self._virtual_now = round(self._virtual_now + seconds, 9)
 
+    def _is_alone(self) -> bool:
+        """Whether nothing outside could have happened: there is no socket, and no thread at work."""
+        return not self._in_flight and len(self._jumping.get_map()) == self._own_descriptors
+
     def _restless(self) -> None:
         raise Livelock(f"no time passed in {MOST_TURNS:,} turns:\n{_places(asyncio.all_tasks(self))}")
 
@@ -139,13 +146,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 class _JumpingSelector(selectors.DefaultSelector):
     """A selector that asks what to do before it would block, and says when it never would."""
 
-    def __init__(self, idle: Callable[[float | None, Select], Ready], restless: Callable[[], None]) -> None:
+    def __init__(
+        self, idle: Callable[[float | None, Select], Ready], restless: Callable[[], None], alone: Callable[[], bool]
+    ) -> None:
         super().__init__()
-        self._ask, self._restless = idle, restless
-        self._turns = 0
+        self._ask, self._restless, self._alone = idle, restless, alone
+        self._turns = self._asked = 0
 
     def select(self, timeout: float | None = None) -> Ready:
-        ready = super().select(0)
+        self._asked += 1
+        needless = self._asked % TURNS_A_POLL and self._alone()  # the system would only say what is known: nothing
+        ready: Ready = [] if needless else super().select(0)
         if not ready and timeout is not None and timeout <= 0:
             self._turns += 1
             if self._turns >= MOST_TURNS:
