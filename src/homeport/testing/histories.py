@@ -15,7 +15,7 @@ from homeport.client.contract import PatchType
 from homeport.testing.faults import TROUBLES
 from homeport.testing.invariants import Invariants, Violation
 from homeport.testing.simulation import CONTROL, Simulation
-from homeport.testing.steps import SETS, Player, Step, parse_step
+from homeport.testing.steps import DEPLOYMENTS, SETS, Player, Step, parse_step
 from homeport.testing.workloads import SET, Workload, parse_workload, random_world
 
 __all__ = ["History", "Step", "make_history", "parse_history", "play", "without"]
@@ -178,13 +178,18 @@ async def _come_to_rest(simulation: Simulation, invariants: Invariants, patient:
 
 
 async def _touch(simulation: Simulation) -> None:
-    """Touch the sets, as a person would: nothing else wakes one that waited for a former claim to vanish (6.3)."""
-    simulation.say("the sets are touched")
+    """Touch the workloads, as a person would.
+
+    Nothing else wakes a set that waited for a former claim to vanish (6.3), or a Deployment given up after 15 failures
+    (19), but a look at everything that upstream takes twice a day.
+    """
+    simulation.say("the workloads are touched")
     patch = {"metadata": {"annotations": {"touched": f"{simulation.now:.0f}"}}}
-    for tree in simulation.objects(SETS):
-        metadata = tree["metadata"]
-        client = simulation.client("person")
-        await client.patch(SETS, metadata["namespace"], metadata["name"], patch, kind=PatchType.STRATEGIC)
+    client = simulation.client("person")
+    for resource in (SETS, DEPLOYMENTS):
+        for tree in simulation.objects(resource):
+            metadata = tree["metadata"]
+            await client.patch(resource, metadata["namespace"], metadata["name"], patch, kind=PatchType.STRATEGIC)
 
 
 async def _stay(simulation: Simulation) -> None:
