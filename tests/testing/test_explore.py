@@ -13,7 +13,7 @@ from homeport.testing.simulation import run_simulated
 from homeport.testing.steps import parse_step
 from homeport.testing.workloads import SET, Workload, parse_workload
 
-SEEDS = int(os.environ.get("HOMEPORT_SEEDS", "1000" if os.environ.get("CI") else "120"))
+SEEDS = int(os.environ.get("HOMEPORT_SEEDS", "2000" if os.environ.get("CI") else "120"))
 
 
 @pytest.mark.timeout(1800)

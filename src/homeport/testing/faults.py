@@ -142,6 +142,10 @@ class Faults:
         self._end(lines, Expired("too old resource version: the history was compacted"))
         return len(lines)
 
+    def open_watches(self, component: str) -> int:
+        """Return how many watches of a component are open."""
+        return len(self._of(component))
+
     def clear(self) -> None:
         """Lift every rule and every partition."""
         self.rules.clear()

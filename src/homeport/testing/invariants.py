@@ -2,26 +2,27 @@
 
 All the way:
     identity       never do containers of two pods of one name run at once, on whatever nodes
-    order          OrderedReady: a pod is created once all before it are ready, removed once all after it are gone
-    availability   a rolling update takes a ready pod only while all pods it has to wait for are ready
-    partition      pods below the partition, and all pods under OnDelete, are left alone while they are ready
+    order, availability, partition    what a StatefulSet's policies and strategy allow (`ordering`)
+    claims         nobody's data is lost but by a retention policy; a pod uses its own claims (`retention`)
     ownership      never two controllers of one object, two volumes of one claim, or another volume for a bound claim
-    claims         a claim goes only when its set's retention policy says so; a pod uses its own
     surge, unavailable, recreate, pause    what a Deployment's strategy allows (`rollouts`)
     budget         an eviction leaves as many healthy pods as a disruption budget asks for (`budgets`)
+    names          names and virtual addresses lead to the ready pods that bear them, and to all of those (`naming`)
     phases         a terminal phase is never left
     revisions      the store counts on, also over the death of the engine
 
 At rest (`at_rest`):
     convergence    workloads have the pods they want, all ready and as up to date as they ask for
-    names          a ready pod's name leads to it; nobody else's does
+    names, claims  are exactly as they should be
     observers      who only watched knows exactly what a listing says
     durability     every write that was answered with success happened, and the store holds what was written last
+
+None of this pauses when something goes wrong: who decides is then judged by all that it may have known (`knowledge`).
 
 Source of the rules: workloads 2 to 9 and 13 of the specification; KEP-961, KEP-1847, KEP-3335.
 """
 
-import re
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from itertools import chain
 from typing import Any, Final
@@ -29,38 +30,34 @@ from typing import Any, Final
 import msgspec
 
 from homeport.api.exchange import Request, Response
-from homeport.api.resources import find
+from homeport.api.resources import Resource, find
 from homeport.client.informer import Informer
 from homeport.node.runtime.contract import ContainerSpec
 from homeport.store.contract import Event
 from homeport.testing.budgets import Budgets
-from homeport.testing.objects import is_ready, ordinal_of
+from homeport.testing.knowledge import STALE_SECONDS, Knowledge, Ledger, Past, Spells
+from homeport.testing.naming import Naming
+from homeport.testing.objects import first_ordinal, is_ready, ordinal_of
+from homeport.testing.ordering import Ordering
+from homeport.testing.retention import Retention
 from homeport.testing.rollouts import Rollouts
-from homeport.testing.simulation import CONTROL, Simulation
+from homeport.testing.simulation import CONTROL, DNS, MANAGER, PROXY, Simulation
 from homeport.testing.steps import Step
 
 __all__ = ["Invariants", "Violation"]
 
-STALE_SECONDS: Final = 1.0
-"""How old what a controller acts upon may be, while nothing disturbs it."""
-
-RECOVERY_SECONDS: Final = 120.0
-"""How long after a disturbance informers may still be catching up."""
-
 _DISTURBANCES: Final = frozenset(
-    ("cut", "join", "refuse", "heal", "drop_watches", "expire_watches", "restart_control", "jump", "stall", "go_on",
-     "kill_engine", "start_engine", "freeze_names", "restore_names")
+    ("cut", "join", "drop_watches", "expire_watches", "restart_control", "stall", "go_on", "kill_engine",
+     "start_engine", "freeze_names", "restore_names")
 )  # fmt: skip
+"""Steps that come between the cluster and its news. What some begin is seen as it lasts; others are over at once."""
 
 SETS: Final = find("StatefulSet", "apps")
 PODS: Final = find("Pod")
 CLAIMS: Final = find("PersistentVolumeClaim")
 SERVICES: Final = find("Service")
-NAMESPACES: Final = find("Namespace")
 SLICES: Final = find("EndpointSlice", "discovery.k8s.io")
 
-_CONTROLLER: Final = "statefulset-controller"
-_POD_PATH: Final = re.compile(r"^/api/v1/namespaces/([^/]+)/pods(?:/([^/]+))?$")
 _TERMINAL: Final = ("Succeeded", "Failed")
 _decode: Final = msgspec.json.Decoder().decode
 
@@ -77,75 +74,128 @@ class Invariants:
 
     def __init__(self) -> None:
         self.violations: list[str] = []
+        self._failure: Exception | None = None
         self._simulation: Simulation | None = None
         self._observers: list[Informer] = []
-        self._ready_until: dict[tuple[str, str], tuple[str, float]] = {}  # name → (uid, last seen ready)
-        self._volumes: dict[str, str] = {}  # claim uid → its volume
-        self._pods: set[tuple[str, str]] = set()
-        self._expendable: set[tuple[str, str]] = set()  # claims whose set's policy gave them up, by namespace and name
-        self._policies: dict[
-            tuple[str, str], Any
-        ] = {}  # retention policies a set has had: {"whenScaled", "whenDeleted"}
-        self._former: dict[tuple[str, str], list[tuple[float, Any]]] = {}  # what sets asked for, and until when
-        self._dropped: set[tuple[str, str]] = set()  # sets somebody asked to delete with all that is theirs
-        self._orphaned: dict[str, float] = {}  # names of sets asked to be deleted alone, and when
-        self._made: dict[str, float] = {}  # claim uid → when it was made
+        self._past: Past[tuple[str, str, str], Any] = Past()  # what workloads asked for
+        self._ready: Spells[tuple[str, str], str] = Spells()  # pod → its uid, while it is ready
+        self._made: dict[str, float] = {}  # uid of a pod → since when it is there
         self._revisions: set[int] = set()
         self._held: dict[str, int] = {}  # key → revision of its last write
         self._last_revision = 0
         self._answered: list[tuple[str, int]] = []
-        self._disturbed_until = 0.0
-        self._renewed_at = float("-inf")
-        self._rollouts = Rollouts(self)
-        self._budgets = Budgets(self)
+        self._ledger, self._unsettled = Ledger(), asyncio.Event()
+        self._control = self._knowledge(CONTROL, MANAGER)
+        self._readers = (self._knowledge(DNS, DNS), self._knowledge(PROXY, PROXY))
+        self._ordering, self._retention, self._naming = Ordering(self), Retention(self), Naming(self)
+        self._rollouts, self._budgets = Rollouts(self), Budgets(self)
+
+    def _knowledge(self, party: str, component: str) -> Knowledge:
+        def hindered() -> bool:
+            simulation = self._simulation
+            if simulation is None or not simulation.serving or simulation.faults.is_cut(party):
+                return True
+            return party == CONTROL and simulation.store.stalled  # a pass under way waits, with what it knew
+
+        return Knowledge(
+            self._ledger,
+            lambda: self.now,
+            lambda: self.simulation.copies.get(party),
+            hindered,
+            lambda: self.simulation.faults.open_watches(component),
+        )
 
     @property
     def simulation(self) -> Simulation:
         assert self._simulation is not None, "attach() comes first"
         return self._simulation
 
+    @property
+    def is_attached(self) -> bool:
+        return self._simulation is not None
+
+    @property
+    def now(self) -> float:
+        return self._simulation.now if self._simulation is not None else 0.0
+
     def attach(self, simulation: Simulation) -> None:
         """Follow a running simulation: the requests of its components, and the changes observers hear of."""
         self._simulation = simulation
-        simulation.faults.on_request = self._requested
+        simulation.faults.on_request = self._ordering.requested
         simulation.faults.on_answer = self._answer
         factory = simulation.watching()
         self._observers = [factory.informer(resource) for resource in (SETS, PODS, CLAIMS, SERVICES, SLICES)]
         simulation.start(factory.run(), "observers")
+        simulation.start(self._look_again(), "invariants")
+
+    async def _look_again(self) -> None:
+        """Look once a second while news is late, or what follows from it held up, or names have to show a change."""
+        while True:
+            await self._unsettled.wait()
+            await asyncio.sleep(STALE_SECONDS)
+            self._naming.look()
+            self._budgets.since()
+            if not (self.news_is_late() or self._naming.is_unsettled or self._budgets.is_held_up):
+                self._unsettled.clear()
 
     def before(self, step: Step) -> None:
         """Hear what is about to be done."""
-        if step.kind in _DISTURBANCES:
+        self._naming.look()
+        if step.kind in _DISTURBANCES and not step.what.startswith("node-"):
             self.disturbed()
-        if step.kind == "delete" and step.value != "Orphan":
-            self._dropped.update(name for name in self._policies if name[1] == step.what)
-        elif step.kind == "delete":
-            self._orphaned[step.what] = self.now
+        if step.kind == "refuse":
+            self.look_again()
+
+    def look_again(self) -> None:
+        """Ask for another look in a second."""
+        self._unsettled.set()
 
     def disturbed(self) -> None:
-        """Say that for a while controllers may act upon old news, which no rule forbids."""
-        self._disturbed_until = self.now + RECOVERY_SECONDS
-
-    @property
-    def calm(self) -> bool:
-        """Whether controllers know of everything that is older than STALE_SECONDS."""
-        faults, simulation = self.simulation.faults, self.simulation
-        if faults.rules or faults.is_cut(CONTROL) or simulation.store.stalled or not simulation.serving:
-            self.disturbed()
-        return self.now >= self._disturbed_until
-
-    @property
-    def settled(self) -> bool:
-        """Whether controllers also know everything that people ask for."""
-        return self.calm and self.now >= self._renewed_at + STALE_SECONDS
+        """Say that something comes between the cluster and its news."""
+        for knowledge in (self._control, *self._readers):
+            knowledge.disturb()
+        self.look_again()
 
     def check(self) -> None:
-        """Raise Violation if a promise was broken."""
+        """Raise Violation if a promise was broken, or what an invariant itself failed with."""
+        if self._failure is not None:
+            raise self._failure
         if self.violations:
             raise Violation(self.violations[0])
 
     def broken(self, rule: str, text: str) -> None:
         self.violations.append(f"{rule}: {text}")
+
+    # What those who decide may know
+
+    @property
+    def since(self) -> float:
+        """The moment from which on everything may be news to controllers."""
+        return self._control.since
+
+    def news_is_late(self) -> bool:
+        """Whether controllers, or those who follow what they write, may be behind, or their writes are refused."""
+        fresh = [knowledge.is_fresh for knowledge in (self._control, *self._readers)]
+        return not all(fresh) or bool(self.simulation.faults.rules)
+
+    def versions(self, resource: Resource, namespace: str, name: str, since: float | None = None) -> list[Any]:
+        """Return an object as it is, and as controllers (or whoever knows what was at `since`) may take it to be."""
+        now = self.simulation.find(resource, namespace, name)
+        former = self._past.since((resource.plural, namespace, name), self.since if since is None else since)
+        return [*([now] if now is not None else []), *former]
+
+    def was_ready(self, pod: tuple[str, str], since: float | None = None) -> bool:
+        """Whether a pod is ready, or was so lately that a controller may not know better."""
+        return bool(self._ready.had(pod, self.since if since is None else since))
+
+    def is_known(self, pod: Any) -> bool:
+        """Whether controllers know of a pod. They always know what they did themselves, unless they began anew."""
+        return self._control.is_fresh or self._made.get(pod["metadata"]["uid"], 0.0) <= self.since
+
+    def taken(self, pod: tuple[str, str]) -> None:
+        """A controller deletes a pod: who takes it knows that it is not ready any more."""
+        if self._control.is_fresh:
+            self._ready.retract(pod, self.since - 1.0)
 
     # All the way
 
@@ -163,37 +213,42 @@ class Invariants:
                     self.broken("identity", f"{labels['container']} of {who[1]} starts on {node} and runs already")
 
     def changed(self, event: Event) -> None:
-        """A change is durable."""
+        """A change is durable. Whatever comes of looking at it, the store goes on; `check` tells."""
+        try:
+            self._look_at(event)
+        except Exception as error:
+            self._failure = self._failure or error
+
+    def _look_at(self, event: Event) -> None:
         if event.revision <= self._last_revision:
             self.broken("revisions", f"{event.key} has revision {event.revision} after {self._last_revision}")
         self._last_revision = event.revision
         self._revisions.add(event.revision)
+        self._ledger.note(event.key, event.revision, self.now)
         if event.entry is not None:
             self._held[event.key] = event.revision
         else:
             self._held.pop(event.key, None)
         parts = event.key.removeprefix("/registry/").split("/")
-        kind = parts[1] if parts[0] in ("apps", "policy") else parts[0]
+        kind = parts[1] if parts[0] == "apps" else parts[0]
         if kind not in _LOOKED_AT:
             return
         new = _decode(event.entry.value) if event.entry is not None else None
         old = _decode(event.previous.value) if event.previous is not None else None
         if new is not None:
             self._look_at_owners(event.key, new)
-            if kind in _DECIDED_UPON and (old is None or _wishes(old) != _wishes(new)):
-                self._renewed_at = self.now  # who decides may not have heard of it yet
         match kind:
-            case "statefulsets":
-                if old is not None:
-                    self._former.setdefault((parts[2], parts[3]), []).append((self.now, old))
-                self._look_at_set(new or old)
+            case "statefulsets" | "deployments":
+                if old is not None and _wishes(old) != _wishes(new):
+                    self._past.end((kind, parts[2], parts[3]), old, self.now)
+                if kind == "statefulsets":
+                    self._retention.set_changed(old, new)
             case "pods":
                 self._look_at_pod((parts[1], parts[2]), old, new)
-                self._budgets.pod_changed(old, new)
             case "persistentvolumeclaims":
-                self._look_at_claim(old, new)
-            case "persistentvolumes" if new is not None:
-                self._look_at_volume(new)
+                self._retention.claim_changed(old, new)
+            case "persistentvolumes":
+                self._retention.volume_changed(old, new)
             case "replicasets":
                 self._rollouts.changed(old, new)
 
@@ -202,136 +257,19 @@ class Invariants:
         if len(owners) > 1:
             self.broken("ownership", f"{key} has {len(owners)} controllers")
 
-    def _look_at_set(self, tree: Any) -> None:
-        name, namespace = tree["metadata"]["name"], tree["metadata"]["namespace"]
-        had = self._policies.setdefault((namespace, name), set())
-        policy = tree["spec"].get("persistentVolumeClaimRetentionPolicy") or {}
-        had.update(field for field in ("whenScaled", "whenDeleted") if policy.get(field) == "Delete")
-        if "whenScaled" in had:
-            for claim in self.simulation.objects(CLAIMS, namespace):
-                ordinal = _claim_ordinal(tree, claim["metadata"]["name"])
-                if ordinal is not None and not _wants(tree, ordinal):
-                    self._expendable.add((namespace, claim["metadata"]["name"]))
-
     def _look_at_pod(self, name: tuple[str, str], old: Any, new: Any) -> None:
-        if old is None:
-            self._pods.add(name)
-            self._look_at_used_claims(name[1], new)
-        elif new is None:
-            self._pods.discard(name)
         if old is not None and new is not None:
             before, after = _phase(old), _phase(new)
             if before in _TERMINAL and before != after:
                 self.broken("phases", f"pod {name[1]} went from {before} to {after}")
-        now = self.now
-        if new is not None and is_ready(new):
-            self._ready_until[name] = (new["metadata"]["uid"], float("inf"))
-        elif (known := self._ready_until.get(name)) is not None and known[1] == float("inf"):
-            self._ready_until[name] = (known[0], now)
-
-    @property
-    def now(self) -> float:
-        return self._simulation.now if self._simulation is not None else 0.0
-
-    def _look_at_used_claims(self, name: str, pod: Any) -> None:
-        for volume in pod["spec"].get("volumes") or ():
-            claim = (volume.get("persistentVolumeClaim") or {}).get("claimName", "")
-            if claim and claim != f"{volume['name']}-{name}":
-                self.broken("claims", f"pod {name} uses claim {claim}")
-
-    def _look_at_claim(self, old: Any, new: Any) -> None:
-        if old is None and new is not None:
-            self._expendable.discard((new["metadata"]["namespace"], new["metadata"]["name"]))
-        if new is not None:
-            self._made.setdefault(new["metadata"]["uid"], self.now)
-            uid, volume = new["metadata"]["uid"], (new.get("spec") or {}).get("volumeName", "")
-            if volume and self._volumes.setdefault(uid, volume) != volume:
-                self.broken("ownership", f"claim {new['metadata']['name']} got another volume")
-        if old is not None and _leaves(new) and not _leaves(old):
-            self._look_at_lost_claim(old["metadata"])
-
-    def _look_at_lost_claim(self, metadata: Any) -> None:
-        """A claim begins to go: some set's policy must have wanted that, or its namespace goes."""
-        namespace, name = metadata["namespace"], metadata["name"]
-        if _leaves(self.simulation.find(NAMESPACES, None, namespace)):
-            return
-        for tree in self.simulation.objects(SETS, namespace):
-            self._look_at_set(tree)  # a pod may have been condemned before its claim was made
-        gone_with = [
-            owner
-            for (place, owner), had in self._policies.items()
-            if place == namespace and "whenDeleted" in had and (place, owner) in self._dropped
-        ]
-        made = self._made.get(metadata["uid"], 0.0)
-        # a pass under way may make a claim when its set is told to go alone: nobody takes that claim from the set
-        gone_with += [owner for owner, at in self._orphaned.items() if made >= at]
-        if (namespace, name) in self._expendable or any(f"-{owner}-" in name for owner in gone_with):
-            return
-        self.broken("claims", f"claim {name} goes, and no retention policy says so")
-
-    def _look_at_volume(self, volume: Any) -> None:
-        claim = (volume["spec"].get("claimRef") or {}).get("uid")
-        name = volume["metadata"]["name"]
-        if claim and self._volumes.setdefault(claim, name) != name:
-            self.broken("ownership", f"volumes {self._volumes[claim]} and {name} are of one claim")
-
-    # What the StatefulSet controller decides
-
-    def _requested(self, request: Request) -> None:
-        if request.method not in ("POST", "DELETE") or not request.headers.get("user-agent", "").startswith(
-            _CONTROLLER
-        ):
-            return
-        found = _POD_PATH.match(request.path)
-        if found is None or not self.calm:
-            return
-        namespace, name = found.group(1), found.group(2) or _decode(request.body)["metadata"]["name"]
-        tree = self.simulation.find(SETS, namespace, name.rpartition("-")[0])
-        if tree is None:
-            return
-        since = self.now - STALE_SECONDS
-        former = [old for until, old in self._former.get((namespace, tree["metadata"]["name"]), ()) if until >= since]
-        judged = [list(self._judge(request.method, one, name)) for one in (tree, *former)]
-        if all(judged):  # it may have acted upon any of them
-            self.broken(*judged[0][0])
-        if request.method == "DELETE":
-            self._ready_until.pop((namespace, name), None)  # who takes a pod knows that it is not ready any more
-
-    def _judge(self, method: str, tree: Any, name: str) -> Iterator[tuple[str, str]]:
-        """Yield what is wrong with creating or deleting a pod for a set that asks for this."""
-        ordinal, first = int(name.rpartition("-")[2]), _start(tree)
-        ordered = tree["spec"].get("podManagementPolicy", "OrderedReady") == "OrderedReady"
-        if method == "DELETE" and _wants(tree, ordinal):
-            yield from self._judge_replacement(tree, name, ordinal, first if ordered else ordinal)
-        elif method == "DELETE" and ordered:
-            for pod in self.simulation.objects(PODS, tree["metadata"]["namespace"]):
-                other = ordinal_of(tree["metadata"]["name"], pod["metadata"]["name"])
-                if other is not None and other > ordinal and not _wants(tree, other):
-                    yield "order", f"pod {ordinal} is removed while pod {other} exists"
-        elif method == "POST" and ordered:
-            for lower in range(first, ordinal):
-                if not self._was_ready(tree, lower):
-                    yield "order", f"pod {ordinal} is created while pod {lower} is not ready"
-
-    def _judge_replacement(self, tree: Any, name: str, ordinal: int, first: int) -> Iterator[tuple[str, str]]:
-        strategy = tree["spec"].get("updateStrategy") or {}
-        pod = self.simulation.find(PODS, tree["metadata"]["namespace"], name)
-        if pod is None or not is_ready(pod):
-            return  # taking it makes nothing worse
-        partition = (strategy.get("rollingUpdate") or {}).get("partition") or 0
-        if strategy.get("type") == "OnDelete" or ordinal < _start(tree) + partition:
-            yield "partition", f"ready pod {ordinal} is taken, which is not to be updated"
-        for other in range(first, _start(tree) + tree["spec"].get("replicas", 1)):
-            if other != ordinal and not self._was_ready(tree, other):
-                yield "availability", f"ready pod {ordinal} is taken while pod {other} is not ready"
-
-    def _was_ready(self, tree: Any, ordinal: int) -> bool:
-        return self.was_ready((tree["metadata"]["namespace"], f"{tree['metadata']['name']}-{ordinal}"))
-
-    def was_ready(self, pod: tuple[str, str]) -> bool:
-        """Whether a pod is ready, or was until so lately that a controller may not know better."""
-        known = self._ready_until.get(pod)
-        return known is not None and self.now - known[1] <= STALE_SECONDS
+        if old is None:
+            self._made[new["metadata"]["uid"]] = self.now
+            self._retention.pod_created(new)
+        ready = new is not None and is_ready(new)
+        if ready != (old is not None and is_ready(old)):
+            self._ready.note(name, new["metadata"]["uid"] if ready else None, self.now)
+        self._budgets.pod_changed(old, new)
+        self._naming.pod_changed(name, old, new)
 
     def _answer(self, request: Request, response: Response) -> None:
         if request.method not in ("POST", "PUT", "PATCH") or response.status >= 300:
@@ -346,13 +284,21 @@ class Invariants:
     async def at_rest(self) -> list[str]:
         """Return what does not hold although everything is well again and nothing moves. Raises Violation."""
         self.check()
-        found = list(chain(self._convergence(), self._rollouts.at_rest(), self._names(), self._durability()))
+        found = list(
+            chain(
+                self._convergence(),
+                self._rollouts.at_rest(),
+                self._naming.at_rest(),
+                self._retention.at_rest(),
+                self._durability(),
+            )
+        )
         return found + [text async for text in self._differences()]
 
     def _convergence(self) -> Iterator[str]:
         for tree in self.simulation.objects(SETS):
             spec, status, name = tree["spec"], tree.get("status") or {}, tree["metadata"]["name"]
-            replicas, first = spec.get("replicas", 1), _start(tree)
+            replicas, first = spec.get("replicas", 1), first_ordinal(tree)
             wanted = [f"{name}-{ordinal}" for ordinal in range(first, first + replicas)]
             pods = {
                 pod["metadata"]["name"]: pod
@@ -377,26 +323,6 @@ class Invariants:
             if not partition and status.get("currentRevision") != status.get("updateRevision"):
                 yield f"convergence: {name} still has two revisions"
 
-    def _names(self) -> Iterator[str]:
-        names = self.simulation.names
-        for tree in self.simulation.objects(SETS):
-            service, namespace = tree["spec"]["serviceName"], tree["metadata"]["namespace"]
-            wanted = tree["spec"]["selector"]["matchLabels"].items()
-            addresses = []
-            for pod in self.simulation.objects(PODS, namespace):
-                if not wanted <= (pod["metadata"].get("labels") or {}).items():
-                    continue
-                address, name = (pod.get("status") or {}).get("podIP", ""), pod["metadata"]["name"]
-                addresses.append(address)
-                if ordinal_of(tree["metadata"]["name"], name) is None:
-                    continue
-                found = names.resolve(f"{name}.{service}", namespace=namespace)
-                if found != (address,):
-                    yield f"names: {name} has {address} and resolves to {found}"
-            found = names.resolve(service, namespace=namespace)
-            if sorted(found) != sorted(addresses):
-                yield f"names: {service} resolves to {found}, pods have {addresses}"
-
     def _durability(self) -> Iterator[str]:
         for what, revision in self._answered:
             if revision not in self._revisions:
@@ -417,17 +343,13 @@ class Invariants:
 
 
 _LOOKED_AT: Final = frozenset(
-    ("statefulsets", "deployments", "replicasets", "pods", "persistentvolumeclaims", "persistentvolumes",
-     "poddisruptionbudgets")
-)  # fmt: skip
-
-
-_DECIDED_UPON: Final = frozenset(("statefulsets", "deployments", "poddisruptionbudgets"))
+    ("statefulsets", "deployments", "replicasets", "pods", "persistentvolumeclaims", "persistentvolumes")
+)
 
 
 def _wishes(tree: Any) -> Any:
-    """Return what is asked for of a workload, whatever runs in its pods."""
-    return {key: value for key, value in tree["spec"].items() if key != "template"}
+    """Return what is asked for of a workload, its end included."""
+    return (tree["spec"], tree["metadata"]["uid"], bool(tree["metadata"].get("deletionTimestamp"))) if tree else None
 
 
 def _key(obj: Mapping[str, Any]) -> tuple[str, str]:
@@ -440,26 +362,5 @@ def _same(left: Any, right: Any) -> bool:
     }  # fmt: skip
 
 
-def _start(tree: Any) -> int:
-    return int((tree["spec"].get("ordinals") or {}).get("start", 0))
-
-
 def _phase(pod: Any) -> str:
     return str((pod.get("status") or {}).get("phase", ""))
-
-
-def _wants(tree: Any, ordinal: int) -> bool:
-    return bool(0 <= ordinal - _start(tree) < tree["spec"].get("replicas", 1))
-
-
-def _leaves(obj: Any) -> bool:
-    """Whether an object is gone or on its way out."""
-    return obj is None or bool(obj["metadata"].get("deletionTimestamp"))
-
-
-def _claim_ordinal(tree: Any, claim: str) -> int | None:
-    for template in tree["spec"].get("volumeClaimTemplates") or ():
-        ordinal = ordinal_of(f"{template['metadata']['name']}-{tree['metadata']['name']}", claim)
-        if ordinal is not None:
-            return ordinal
-    return None

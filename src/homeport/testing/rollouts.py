@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from homeport.api.resources import find
-from homeport.testing.objects import controller_uid, is_ready
+from homeport.testing.knowledge import Past
+from homeport.testing.objects import controller_uid, image_of, is_ready
 
 if TYPE_CHECKING:
     from homeport.testing.invariants import Invariants
@@ -16,79 +17,79 @@ DEPLOYMENTS: Final = find("Deployment", "apps")
 REPLICA_SETS: Final = find("ReplicaSet", "apps")
 PODS: Final = find("Pod")
 DESIRED: Final = "deployment.kubernetes.io/desired-replicas"
-STALE_SECONDS: Final = 1.0
 _TERMINAL: Final = ("Succeeded", "Failed")
 
 
 class Rollouts:
-    """Looks at every change of a ReplicaSet's size: in these histories only the Deployment controller makes one."""
+    """Looks at every change of a ReplicaSet's size: in these histories only the Deployment controller makes one.
+
+    It is judged by the most that any Deployment and sizes allow that the controller may have known.
+    """
 
     def __init__(self, invariants: "Invariants") -> None:
         self._invariants = invariants
-        self._available: dict[str, list[tuple[float, int]]] = {}  # uid of a ReplicaSet → until when it had how many
+        self._past: Past[str, Any] = Past()  # by uid, what ReplicaSets were
 
     def changed(self, old: Any, new: Any) -> None:
         """A ReplicaSet changed."""
         if old is not None:
-            seen = self._available.setdefault(old["metadata"]["uid"], [])
-            seen.append((self._invariants.now, _available(old)))
-            del seen[:-20]
+            self._past.end(old["metadata"]["uid"], old, self._invariants.now)
         if new is None:
             return
         before, after = _replicas(old) if old is not None else 0, _replicas(new)
-        if (before == after and old is not None) or not self._invariants.settled:
+        owner = next((one for one in new["metadata"].get("ownerReferences") or () if one.get("controller")), None)
+        if (before == after and old is not None) or owner is None:
             return
-        deployment = self._deployment(new)
-        if deployment is None:
+        found = self._invariants.versions(DEPLOYMENTS, new["metadata"]["namespace"], owner["name"])
+        versions = [one for one in found if one["metadata"]["uid"] == owner["uid"]]
+        if not versions:
             return
-        if deployment["spec"].get("paused") and old is None:
+        if old is None and all(one["spec"].get("paused") for one in versions):
             self._invariants.broken("pause", f"{new['metadata']['name']} is created while its Deployment is paused")
-        if (deployment["spec"].get("strategy") or {}).get("type") == "Recreate":
-            if before == 0 < after and _image(new) == _image(deployment):
-                self._look_at_recreation(deployment, new)
+        if all((one["spec"].get("strategy") or {}).get("type") == "Recreate" for one in versions):
+            if before == 0 < after and any(image_of(new) == image_of(one) for one in versions):
+                self._look_at_recreation(versions[0], new)
         elif after > before:
-            self._look_at_growth(deployment, new)
-        elif old is not None and (old["metadata"].get("annotations") or {}).get(DESIRED) == str(_replicas(deployment)):
-            self._look_at_shrinking(deployment, new)
-
-    def _deployment(self, tree: Any) -> Any | None:
-        owner = controller_uid(tree)
-        found = self._invariants.simulation.objects(DEPLOYMENTS, tree["metadata"]["namespace"])
-        return next((one for one in found if one["metadata"]["uid"] == owner), None)
+            self._look_at_growth(versions, new)
+        elif old is not None and all(_noted_size(old) == str(_replicas(one)) for one in versions):
+            self._look_at_shrinking(versions, new)
 
     def _owned(self, deployment: Any) -> list[Any]:
         uid, namespace = deployment["metadata"]["uid"], deployment["metadata"]["namespace"]
         found = self._invariants.simulation.objects(REPLICA_SETS, namespace)
         return [one for one in found if controller_uid(one) == uid]
 
-    def _look_at_growth(self, deployment: Any, grown: Any) -> None:
-        total = _replicas(grown) + sum(
-            _replicas(one) for one in self._owned(deployment) if one["metadata"]["uid"] != grown["metadata"]["uid"]
-        )
-        limit = _replicas(deployment) + _limits(deployment)[0]
+    def _versions(self, tree: Any) -> list[Any]:
+        """Return a ReplicaSet as the controller may have taken it to be."""
+        return [tree, *self._past.since(tree["metadata"]["uid"], self._invariants.since)]
+
+    def _look_at_growth(self, versions: list[Any], grown: Any) -> None:
+        uid = grown["metadata"]["uid"]
+        others = [one for one in self._owned(versions[0]) if one["metadata"]["uid"] != uid]
+        total = _replicas(grown) + sum(min(map(_replicas, self._versions(one))) for one in others)
+        limit = max(_replicas(one) + _limits(one)[0] for one in versions)
         if total > limit:
             self._invariants.broken("surge", f"{grown['metadata']['name']} grows: {total} pods, at most {limit} may be")
 
-    def _look_at_shrinking(self, deployment: Any, shrunk: Any) -> None:
+    def _look_at_shrinking(self, versions: list[Any], shrunk: Any) -> None:
         uid = shrunk["metadata"]["uid"]
         had = self._lately_available(shrunk)
         lost = max(0, had - _replicas(shrunk))
-        others = [self._lately_available(one) for one in self._owned(deployment) if one["metadata"]["uid"] != uid]
-        left, wanted = had - lost + sum(others), _replicas(deployment) - _limits(deployment)[1]
+        others = [self._lately_available(one) for one in self._owned(versions[0]) if one["metadata"]["uid"] != uid]
+        left, wanted = had - lost + sum(others), min(_replicas(one) - _limits(one)[1] for one in versions)
         if lost and left < wanted:
             name = shrunk["metadata"]["name"]
             self._invariants.broken("unavailable", f"{name} shrinks: {left} available pods are left of {wanted}")
 
     def _lately_available(self, tree: Any) -> int:
         """Return how many available pods the controller may have taken it to have."""
-        since = self._invariants.now - STALE_SECONDS
-        seen = self._available.get(tree["metadata"]["uid"], ())
-        return max([_available(tree), *(number for until, number in seen if until >= since)])
+        return max(map(_available, self._versions(tree)))
 
     def _look_at_recreation(self, deployment: Any, new: Any) -> None:
         olds = {one["metadata"]["uid"] for one in self._owned(deployment)} - {new["metadata"]["uid"]}
         for pod in self._invariants.simulation.objects(PODS, new["metadata"]["namespace"]):
-            if controller_uid(pod) in olds and (pod.get("status") or {}).get("phase") not in _TERMINAL:
+            runs = controller_uid(pod) in olds and (pod.get("status") or {}).get("phase") not in _TERMINAL
+            if runs and self._invariants.is_known(pod):
                 name = new["metadata"]["name"]
                 self._invariants.broken("recreate", f"{name} gets pods while {pod['metadata']['name']} is there")
 
@@ -97,14 +98,14 @@ class Rollouts:
         for tree in self._invariants.simulation.objects(DEPLOYMENTS):
             name, replicas, status = tree["metadata"]["name"], _replicas(tree), tree.get("status") or {}
             owned = self._owned(tree)
-            current = [one for one in owned if _image(one) == _image(tree)]
+            current = [one for one in owned if image_of(one) == image_of(tree)]
             uids = {one["metadata"]["uid"] for one in owned}
             pods = [
                 pod
                 for pod in self._invariants.simulation.objects(PODS, tree["metadata"]["namespace"])
                 if controller_uid(pod) in uids and (pod.get("status") or {}).get("phase") not in _TERMINAL
             ]
-            ready = sum(is_ready(pod) and _image(pod) == _image(tree) for pod in pods)
+            ready = sum(is_ready(pod) and image_of(pod) == image_of(tree) for pod in pods)
             if not len(pods) == ready == replicas:
                 yield f"convergence: {name} wants {replicas} pods; there are {len(pods)}, ready and new are {ready}"
             if sum(map(_replicas, owned)) != sum(map(_replicas, current)):
@@ -124,8 +125,9 @@ def _available(tree: Any) -> int:
     return int((tree.get("status") or {}).get("availableReplicas", 0))
 
 
-def _image(tree: Any) -> str:
-    return str((tree["spec"].get("template") or tree)["spec"]["containers"][0]["image"])
+def _noted_size(tree: Any) -> str | None:
+    """Return how many replicas its Deployment wanted when it last gave a ReplicaSet its size."""
+    return (tree["metadata"].get("annotations") or {}).get(DESIRED)
 
 
 def _limits(deployment: Any) -> tuple[int, int]:

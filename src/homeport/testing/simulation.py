@@ -58,6 +58,7 @@ __all__ = [
     "ADMIN",
     "CONTROL",
     "DNS",
+    "MANAGER",
     "PROXY",
     "Broken",
     "Simulation",
@@ -68,6 +69,9 @@ __all__ = [
 ADMIN: Final = User("admin", groups=("system:masters", "system:authenticated"))
 CONTROL: Final = "control"
 """The party of controllers and scheduler; nodes are parties by their own names."""
+
+MANAGER: Final = "kube-controller-manager"
+"""The user agent of what controllers and scheduler watch with."""
 
 DNS: Final = "dns"
 PROXY: Final = "proxy"
@@ -157,6 +161,8 @@ class Simulation:
         }  # fmt: skip
         self._control: list[asyncio.Task[None]] = []
         self._watching: list[asyncio.Task[None]] = []
+        self.copies: dict[str, InformerFactory] = {}
+        """What parties know, by party: `control`, `dns`, `proxy`."""
 
     # The cluster itself
 
@@ -198,6 +204,7 @@ class Simulation:
         else:
             write_tree(self.directory, self._snapshot.files)
         dns, proxy = self.watching(DNS), self.watching(PROXY)
+        self.copies |= {DNS: dns, PROXY: proxy}
         self.names = Names(dns, proxy, self.clock, self.rng, "node-1", self.ranges)
         self.start(dns.run(), "dns")
         self.start(proxy.run(), "proxy")
@@ -252,7 +259,7 @@ class Simulation:
 
     def start_control(self) -> None:
         """Start controllers and scheduler, with nothing but what the API knows."""
-        informers = self._informers(CONTROL, "kube-controller-manager")
+        informers = self.copies[CONTROL] = self._informers(CONTROL, MANAGER)
         settings = ControllerSettings(
             "ca\n",
             LocalDirectories(self.directory / "volumes"),
