@@ -51,6 +51,7 @@ OURS = (sys.executable, "-m", "bench.dns_server")
 NSD = """server:
   ip-address: 127.0.0.1@{port}
   server-count: 1
+  rrl-ratelimit: 0
   zonesdir: "{folder}"
   database: ""
   pidfile: "{folder}/nsd.pid"
