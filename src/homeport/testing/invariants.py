@@ -79,6 +79,7 @@ class Invariants:
         self._observers: list[Informer] = []
         self._past: Past[tuple[str, str, str], Any] = Past()  # what workloads asked for
         self._ready: Spells[tuple[str, str], str] = Spells()  # pod → its uid, while it is ready
+        self._left: Spells[tuple[str, str], str] = Spells()  # the same, until its controller takes it
         self._made: dict[str, float] = {}  # uid of a pod → since when it is there
         self._revisions: set[int] = set()
         self._held: dict[str, int] = {}  # key → revision of its last write
@@ -186,7 +187,7 @@ class Invariants:
 
     def was_ready(self, pod: tuple[str, str], since: float | None = None) -> bool:
         """Whether a pod is ready, or was so lately that a controller may not know better."""
-        return bool(self._ready.had(pod, self.since if since is None else since))
+        return bool(self._left.had(pod, self.since) if since is None else self._ready.had(pod, since))
 
     def is_known(self, pod: Any) -> bool:
         """Whether controllers know of a pod. They always know what they did themselves, unless they began anew."""
@@ -195,7 +196,7 @@ class Invariants:
     def taken(self, pod: tuple[str, str]) -> None:
         """A controller deletes a pod: who takes it knows that it is not ready any more."""
         if self._control.is_fresh:
-            self._ready.retract(pod, self.since - 1.0)
+            self._left.retract(pod, self.since - 1.0)
 
     # All the way
 
@@ -267,7 +268,8 @@ class Invariants:
             self._retention.pod_created(new)
         ready = new is not None and is_ready(new)
         if ready != (old is not None and is_ready(old)):
-            self._ready.note(name, new["metadata"]["uid"] if ready else None, self.now)
+            for spells in (self._ready, self._left):
+                spells.note(name, new["metadata"]["uid"] if ready else None, self.now)
         self._budgets.pod_changed(old, new)
         self._naming.pod_changed(name, old, new)
 
