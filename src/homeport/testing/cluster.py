@@ -31,8 +31,9 @@ from homeport.testing.facade import Cluster, Place, WaitedTooLong
 from homeport.testing.faults import Rule
 from homeport.testing.pace import LoopThread, running_loop
 from homeport.testing.runner import LoopRunner
+from homeport.testing.scratch import scratch_directory
 from homeport.testing.simulated_hands import SimulatedHands
-from homeport.testing.simulation import CONTROL, DNS, Simulation, scratch_directory
+from homeport.testing.simulation import CONTROL, DNS, Simulation
 from homeport.testing.snapshot import Snapshot
 
 if TYPE_CHECKING:

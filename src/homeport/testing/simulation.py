@@ -12,10 +12,8 @@ The same seed gives the same history, byte for byte. Whatever goes wrong is told
 """
 
 import asyncio
-import os
 import random
 import shutil
-import tempfile
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -50,6 +48,7 @@ from homeport.testing.machine import Machine
 from homeport.testing.names import Names
 from homeport.testing.reach import Reach
 from homeport.testing.recorded_store import RecordedStore, digest
+from homeport.testing.scratch import scratch_directory
 from homeport.testing.signing import signing_key
 from homeport.testing.snapshot import Snapshot, relocated
 from homeport.testing.story import Moment, Story, is_heartbeat
@@ -63,7 +62,6 @@ __all__ = [
     "Broken",
     "Simulation",
     "run_simulated",
-    "scratch_directory",
 ]
 
 ADMIN: Final = User("admin", groups=("system:masters", "system:authenticated"))
@@ -513,12 +511,6 @@ def with_version(tree: Any, revision: int) -> Any:
     """Give a stored object the version its store gave it."""
     tree["metadata"]["resourceVersion"] = str(revision)
     return tree
-
-
-def scratch_directory() -> Path:
-    """Return a new directory for nodes to keep their files in: in memory where the system offers that."""
-    memory = Path("/dev/shm")
-    return Path(tempfile.mkdtemp(prefix="homeport-", dir=memory if os.access(memory, os.W_OK | os.X_OK) else None))
 
 
 def run_simulated(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
