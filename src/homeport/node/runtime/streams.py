@@ -16,6 +16,8 @@ __all__ = ["PipeSession", "TerminalSession", "resize_terminal", "wait_until_read
 _CHUNK: Final = 64 * 1024
 _RUNTIME_FAILED: Final = 255
 _NOT_STARTED: Final = 127
+_START_SECONDS: Final = 5.0
+_LOOK_SECONDS: Final = 0.002
 _ENVIRONMENT: Final = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
@@ -73,10 +75,26 @@ class PipeSession:
         """End the command and its process group, then the runtime that watches it."""
         if self._process.returncode is not None or self._pidfd is None:
             return
-        with suppress(OSError, ValueError):
-            os.killpg(int(self._pid_file.read_text(encoding="ascii")), signal.SIGKILL)
+        command = await self._command()
+        if command is not None:
+            with suppress(OSError):
+                os.kill(command, signal.SIGKILL)  # itself first: it may not lead a group yet
+            with suppress(OSError):
+                os.killpg(command, signal.SIGKILL)
         with suppress(ProcessLookupError):  # not Process.kill: it may collect the status behind the loop's back
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    async def _command(self) -> int | None:
+        """Return the command's pid once the runtime has written it; None when it ends first, or takes too long.
+
+        A runtime that is killed halfway would leave a command behind that nobody knows, and that holds the pipes open.
+        """
+        deadline = asyncio.get_running_loop().time() + _START_SECONDS
+        while self._process.returncode is None and asyncio.get_running_loop().time() < deadline:
+            with suppress(OSError, ValueError):
+                return int(self._pid_file.read_text(encoding="ascii"))
+            await asyncio.sleep(_LOOK_SECONDS)  # it gives no other sign
+        return None
 
     async def wait(self) -> int:
         """Return the exit code; a command the runtime could not start at all is 127, as a shell says it."""
