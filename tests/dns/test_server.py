@@ -20,6 +20,8 @@ from tests.vectors.replay_dns import FixedClock, fill
 
 def bound(kind: socket.SocketKind, port: int = 0) -> socket.socket:
     sock = socket.socket(socket.AF_INET, kind)
+    if kind == socket.SOCK_STREAM:  # the port was chosen for UDP: a closed connection may still linger on it
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind(("127.0.0.1", port))
     return sock
 
